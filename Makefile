@@ -1,0 +1,60 @@
+# Every target sets up what it needs in .venv, and nothing more. `make` alone lists them.
+
+PYTHON ?= python3
+# More arguments for the command of a target, e.g. make test ARGS='-k kafka -x'
+ARGS ?=
+
+# What each set-up installs: the names after .venv/. and before -ready.
+extras_demo = demo
+extras_kafka = broker
+extras_bench = openvino,broker
+extras_test = test,dev
+
+say = @printf '\033[2m%s\033[0m\n'
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format bench kafka clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/.demo-ready  ## serve handwritten digits, roll out version 2 in mid-stream, refuse a broken version 3
+	@.venv/bin/penstock demo $(ARGS)
+
+test: lint  ## lint, then all tests, on a real Kafka that the run starts itself
+	$(say) 'running the tests'
+	@.venv/bin/python -m pytest $(ARGS)
+
+lint: .venv/.test-ready  ## ruff, mypy --strict, import contracts
+	$(say) 'checking style, types and imports'
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/ruff format --quiet --check --diff .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-logo 2>&1 >.venv/imports.log || { cat .venv/imports.log; exit 1; }
+
+format: .venv/.test-ready  ## let ruff put the style right
+	@.venv/bin/ruff check --quiet --fix-only .
+	@.venv/bin/ruff format .
+
+bench: .venv/.bench-ready  ## our worker against a loop written by hand, on a real Kafka
+	@.venv/bin/python -m benchmarks $(ARGS)
+
+kafka: .venv/.kafka-ready  ## run a real single-node Kafka without Docker until Ctrl-C
+	@.venv/bin/penstock kafka $(ARGS)
+
+clean:  ## remove the set-up and everything built
+	@rm -rf .venv .penstock-cache build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+# The stamp, not the folder: a set-up that was interrupted is done again.
+.venv/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else \
+	    "penstock needs Python 3.11 or later, this is %d.%d; say which to use: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	$(say) 'creating .venv'
+	@$(PYTHON) -m venv --clear .venv
+	@touch $@
+
+.venv/.%-ready: setup.cfg pyproject.toml constraints.txt | .venv/.created
+	$(say) 'installing what "$*" needs into .venv (once; one to three minutes)'
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt -e '.[$(extras_$*)]'
+	@touch $@

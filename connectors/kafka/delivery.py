@@ -1,0 +1,157 @@
+"""From answers to records that the broker has accepted: the producing half of the Kafka connector."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from connectors.kafka import dead_letters
+from pipeline.connector import Answer, Headers, Record, Refuse
+from pipeline.errors import ConnectorError, PenstockError, ReplyRefused, ResultTooLarge
+from pipeline.settings import RouteSettings
+
+log = logging.getLogger(__name__)
+
+_TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE)
+_NO_SUCH_PLACE = (
+    KafkaError._UNKNOWN_PARTITION,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.TOPIC_EXCEPTION,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+)
+_METADATA_TIMEOUT_S = 10.0
+
+
+class _Delivery:
+    """Counts the delivery reports of one batch. Reports come on one thread: the one that polls the producer."""
+
+    __slots__ = ("_answers", "_on_done", "_outbox", "_records", "_refuse", "_refused", "future", "left")
+
+    def __init__(self, outbox: Outbox, records: Sequence[Record], answers: Sequence[Answer], refuse: Refuse,
+                 on_done: Callable[[], None]) -> None:  # fmt: skip
+        self.future: Future[None] = Future()
+        self.left = len(answers) + sum(answer.dead_letter is not None for answer in answers)
+        self._outbox, self._records, self._answers = outbox, records, answers
+        self._refuse, self._on_done = refuse, on_done
+        self._refused: set[int] = set()
+
+    def report(self, error: KafkaError | None, message: Message) -> None:
+        """Take one delivery report."""
+        if error is not None and not self._sent_again(error, message):
+            self.fail(ConnectorError(f"topic {message.topic()}", f"{error.str()} ({error.name()})"))
+            return
+        if error is None:
+            self.left -= 1
+        if not self.left and not self.future.done():
+            self._on_done()
+            self.future.set_result(None)
+
+    def fail(self, error: PenstockError) -> None:
+        """Give up: the worker stops, and the records come again."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+    def _sent_again(self, error: KafkaError, message: Message) -> bool:
+        """Return whether the record whose answer was refused for good gets its error result instead."""
+        value = message.value()
+        for position, answer in enumerate(self._answers):
+            if answer.value == value and position not in self._refused:
+                self._refused.add(position)
+                return self.refuse(position, error)
+        return False
+
+    def refuse(self, position: int, error: KafkaError) -> bool:
+        """Send the error result of an answer that the broker refuses for good; return whether there is one."""
+        record, answer = self._records[position], self._answers[position]
+        reason = self._outbox.reason(error, answer)
+        if reason is None:
+            return False
+        log.warning("%s[%d]@%d: %s", record.topic, record.partition, record.offset, reason)
+        try:
+            self._outbox.send(record, self._refuse(record, reason), self.report)
+        except KafkaException as again:
+            self.fail(ConnectorError("result", str(again)))
+        return True
+
+
+class Outbox:
+    """Produces the answers of a route. ``send_batch`` runs on one thread at a time; reports come from ``poll``."""
+
+    def __init__(self, producer: Producer, route: RouteSettings, is_stopping: threading.Event) -> None:
+        self._producer = producer
+        self._route = route
+        self._is_stopping = is_stopping
+        self._partitions: dict[str, int] = {}
+
+    def send_batch(
+        self, records: Sequence[Record], answers: Sequence[Answer], refuse: Refuse, on_done: Callable[[], None]
+    ) -> Future[None]:
+        """Produce all answers and dead letters of a batch.
+
+        ``on_done`` runs, and then the future completes, when the broker has accepted every one.
+        """
+        delivery = _Delivery(self, records, answers, refuse, on_done)
+        for position, (record, answer) in enumerate(zip(records, answers, strict=True)):
+            try:
+                self.send(record, answer, delivery.report)
+                if answer.dead_letter is not None:
+                    reason = dead_letters.headers(record, answer.dead_letter, self._route.group)
+                    self._produce(self._route.dead_letter_topic, record.value, record, reason, None, delivery.report)
+            except KafkaException as error:
+                if not delivery.refuse(position, error.args[0]):
+                    delivery.fail(ConnectorError("result", str(error)))
+                    break
+        return delivery.future
+
+    def send(self, record: Record, answer: Answer, report: Callable[[KafkaError | None, Message], None]) -> None:
+        """Produce one answer; raises KafkaException for what librdkafka refuses at once."""
+        topic = answer.topic or self._route.result_topic
+        self._produce(topic, answer.value, record, answer.headers, answer.partition, report, answer.key)
+
+    def reason(self, error: KafkaError, answer: Answer) -> PenstockError | None:
+        """Return what to tell the caller whose answer was refused, or None where the fault is not the request's."""
+        if error.code() in _TOO_LARGE:
+            return ResultTooLarge(self._route.servable, len(answer.value), self._route.max_result_bytes)
+        if error.code() in _NO_SUCH_PLACE and (answer.topic is not None or answer.partition is not None):
+            place = f"{answer.topic or self._route.result_topic}[{answer.partition}]"
+            return ReplyRefused(place, self._route.reply_topics)
+        return None
+
+    def _produce(self, topic: str, value: bytes, record: Record, headers: Headers, partition: int | None,
+                 report: Callable[[KafkaError | None, Message], None], key: bytes | None = None) -> None:  # fmt: skip
+        if partition is None:
+            partition = record.partition if record.partition < self._partition_count(topic) else -1
+        while True:
+            try:
+                self._producer.produce(
+                    topic,
+                    value,
+                    record.key if key is None else key,
+                    partition,
+                    on_delivery=report,
+                    headers=list(headers),
+                )
+            except BufferError:  # the queue is full: the polling thread empties it as the broker accepts
+                if self._is_stopping.is_set():
+                    raise KafkaException(KafkaError(KafkaError._QUEUE_FULL)) from None
+                time.sleep(0.002)
+            else:
+                return
+
+    def _partition_count(self, topic: str) -> int:
+        """Return how many partitions a topic has, 0 where that is unknown: then the key alone decides."""
+        count = self._partitions.get(topic)
+        if count is None:
+            try:
+                found = self._producer.list_topics(topic, timeout=_METADATA_TIMEOUT_S).topics.get(topic)
+            except KafkaException as error:
+                log.warning("no metadata of topic %s: %s", topic, error)
+                return 0
+            count = self._partitions[topic] = len(found.partitions) if found is not None and not found.error else 0
+        return count

@@ -1,0 +1,77 @@
+"""Which offsets may be committed: pure bookkeeping, no Kafka."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+Partition = tuple[str, int]
+
+
+class _Span:
+    """The records of one partition that one poll brought, in order; ``end`` is the offset after the last."""
+
+    __slots__ = ("end", "is_done")
+
+    def __init__(self, end: int) -> None:
+        self.end = end
+        self.is_done = False
+
+
+Taken = list[tuple[Partition, _Span]]
+
+
+class OffsetTracker:
+    """Knows, per partition, what is in flight and how far everything before is done. Not thread-safe.
+
+    An offset is committable when its record and every record before it that was taken are done: the lowest contiguous
+    offset. Spans of a partition that was revoked and came back are not mixed up with the new ones.
+    """
+
+    def __init__(self) -> None:
+        self._spans: dict[Partition, deque[_Span]] = {}
+        self._done: dict[Partition, int] = {}
+
+    def assign(self, partitions: Iterable[Partition]) -> None:
+        """Start tracking partitions."""
+        for partition in partitions:
+            self._spans.setdefault(partition, deque())
+
+    def revoke(self, partitions: Iterable[Partition]) -> None:
+        """Forget partitions; what is still in flight there is nobody's business any more."""
+        for partition in partitions:
+            self._spans.pop(partition, None)
+            self._done.pop(partition, None)
+
+    @property
+    def assigned(self) -> Iterable[Partition]:
+        """The partitions that are tracked."""
+        return self._spans.keys()
+
+    def take(self, ends: dict[Partition, int]) -> Taken:
+        """Note that records up to each end were polled; return what ``finish`` wants when they are done."""
+        taken = []
+        for partition, end in ends.items():
+            span = _Span(end)
+            self._spans[partition].append(span)
+            taken.append((partition, span))
+        return taken
+
+    def finish(self, taken: Taken) -> None:
+        """Note that the records of ``take`` are answered and delivered."""
+        for partition, span in taken:
+            span.is_done = True
+            spans = self._spans.get(partition)
+            while spans and spans[0].is_done:
+                self._done[partition] = max(spans.popleft().end, self._done.get(partition, 0))
+
+    def in_flight(self, partitions: Iterable[Partition]) -> int:
+        """Return how many spans of these partitions are not done."""
+        return sum(len(self._spans.get(partition, ())) for partition in partitions)
+
+    def pop_committable(self, partitions: Iterable[Partition] | None = None) -> dict[Partition, int]:
+        """Return what is committable and was not returned before, of all partitions or of these."""
+        if partitions is None:
+            done, self._done = self._done, {}
+            return done
+        return {partition: self._done.pop(partition) for partition in partitions if partition in self._done}

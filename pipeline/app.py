@@ -1,0 +1,126 @@
+"""The composition root: ``create_app(settings)`` puts a worker together.
+
+``app`` is what ``faust -A pipeline.app worker`` runs. Importing this module does nothing: ``app`` is made from
+``penstock.yaml`` and the environment when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import faust
+from faust.app.base import BootStrategy
+
+from pipeline import plugins, settings as settings_module
+from pipeline.agents import RequestChannel, Route
+from pipeline.clock import SystemClock
+from pipeline.codecs.avro_codec import AvroCodec
+from pipeline.host import Registry, WorkerService
+from pipeline.metrics import Metrics
+from pipeline.serving.dispatcher import Dispatcher
+from pipeline.settings import Settings
+from pipeline.web.pages import add_pages
+
+if TYPE_CHECKING:
+    from pipeline.codecs.codec import Codec
+
+    app: faust.App
+
+_NAME: Final = "penstock"
+
+
+class HostStrategy(BootStrategy):
+    """Faust hosts, and librdkafka moves the records: none of Faust's own Kafka is started."""
+
+    enable_kafka = False
+
+
+class PenstockApp(faust.App):
+    """A Faust app that hosts agents on channels."""
+
+    BootStrategy = HostStrategy
+
+
+def create_app(settings: Settings, *, is_watching: bool | None = None) -> faust.App:
+    """Return the Faust app of one worker: an agent for each route, the registry, and the pages.
+
+    Nothing is started and nothing is connected. ``is_watching`` overrides ``watch.in_worker``. Raises PluginError.
+    """
+    application = PenstockApp(
+        _NAME,
+        broker=f"kafka://{settings.bootstrap.partition(',')[0]}",
+        store="memory://",
+        env_prefix="PENSTOCK_FAUST_",  # else un-prefixed names such as WEB_PORT and TIMEZONE would count
+        web_host=settings.worker.web_host,
+        web_bind=settings.worker.web_host,
+        web_port=settings.worker.web_port,
+        datadir=Path(tempfile.gettempdir()) / f"penstock-{os.getuid()}",
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        agent_supervisor="mode.supervisors.CrashingSupervisor",
+    )
+    clock = SystemClock()
+    worker_id = settings.worker.id or f"{socket.gethostname()}-{settings.worker.web_port}"
+    registry, metrics = Registry(settings, worker_id, clock), Metrics()
+    codecs: list[Codec] = [AvroCodec()]
+    codecs += [plugins.find(plugins.CODECS, name)() for name in plugins.names(plugins.CODECS) if name != "avro"]
+    pool = ThreadPoolExecutor(max(settings.worker.compute_threads, len(settings.routes)), "penstock-compute")
+    routes: dict[str, tuple[Route, RequestChannel]] = {}
+    for name, route_settings in settings.routes.items():
+        connector = plugins.find(plugins.CONNECTORS, route_settings.connector).from_settings(
+            route_settings, settings, f"{_NAME}-{worker_id}-{name}"
+        )
+        dispatcher = Dispatcher(route_settings, registry.manager, codecs, clock)
+        route = Route(name, route_settings, connector, dispatcher, pool, metrics)
+        routes[name] = (route, _add_agent(application, route))
+    watching = settings.watch.in_worker if is_watching is None else is_watching
+    service = WorkerService(application, settings, registry, routes, is_watching=watching)
+    application.add_dependency(service)
+    add_pages(application, lambda: service.is_ready, registry.versions, metrics)
+
+    @application.on_before_shutdown.connect
+    async def drain(*_: Any, **__: Any) -> None:
+        await service.drain()
+        pool.shutdown(wait=False, cancel_futures=True)
+
+    return application
+
+
+def run_worker(
+    settings: Settings, *, log_level: str = "INFO", with_web: bool = True, is_watching: bool | None = None
+) -> int:
+    """Run a worker until SIGTERM or SIGINT.
+
+    Return its exit status, non-zero after a crash. Call it on the main thread.
+    """
+    application = create_app(settings, is_watching=is_watching)
+    application.conf.web_enabled = with_web
+    worker = faust.Worker(application, loglevel=log_level, redirect_stdouts=False)
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+
+
+def _add_agent(application: faust.App, route: Route) -> RequestChannel:
+    channel = RequestChannel(application, topic_name=route.settings.request_topic)
+
+    async def answer(stream: Any) -> None:  # faust.Stream of batches
+        await route.answer(stream)
+
+    answer.__doc__ = f"Answer {route.settings.request_topic} with {route.settings.servable}."
+    application.agent(channel, name=f"{_NAME}.{route.name}")(answer)
+    return channel
+
+
+def __getattr__(name: str) -> faust.App:
+    if name == "app":
+        made = create_app(settings_module.load(environ=os.environ))
+        globals()["app"] = made
+        return made
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

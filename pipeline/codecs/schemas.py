@@ -1,0 +1,73 @@
+"""The project's Avro schemas: parsed, fingerprinted and resolved by Apache Avro."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+from importlib.resources import files
+from typing import Any, Final
+
+import avro.errors
+import avro.io
+import avro.schema
+
+from pipeline.errors import Undecodable
+
+MAGIC: Final = b"\xc3\x01"
+PREFIX_BYTES: Final = 10
+
+
+@functools.cache
+def text(name: str) -> str:
+    """Return the text of ``schemas/<name>.avsc``."""
+    return (files("schemas") / f"{name}.avsc").read_text("utf-8")
+
+
+@functools.cache
+def schema(name: str) -> avro.schema.Schema:
+    """Return the parsed schema of a record."""
+    return avro.schema.parse(text(name))
+
+
+def prefix(name: str) -> bytes:
+    """Return the single-object prefix of a record: the magic, then the CRC-64-AVRO fingerprint, little-endian.
+
+    From the Avro specification, section "Single-object encoding".
+    """
+    return prefix_of(schema(name))
+
+
+def prefix_of(writer: avro.schema.Schema) -> bytes:
+    """Return the single-object prefix for any schema."""
+    return MAGIC + bytes(writer.fingerprint("CRC-64-AVRO"))
+
+
+def encode(name: str, datum: dict[str, Any]) -> bytes:
+    """Return one record in single-object framing. For records that are rare: the data path has its own writer."""
+    buffer = io.BytesIO()
+    buffer.write(prefix(name))
+    avro.io.DatumWriter(schema(name)).write(datum, avro.io.BinaryEncoder(buffer))
+    return buffer.getvalue()
+
+
+def decode(name: str, value: bytes, writers: dict[bytes, avro.schema.Schema]) -> dict[str, Any]:
+    """Return a record that was written with this schema, or with one of ``writers`` (by prefix), by Avro's resolution.
+
+    Raises Undecodable for anything else.
+    """
+    head = value[:PREFIX_BYTES]
+    own = schema(name)
+    writer = own if head == prefix(name) else writers.get(head)
+    if writer is None:
+        raise Undecodable(
+            f"no writer schema of {name} has the prefix {head.hex()}; this reader has {prefix(name).hex()}"
+        )
+    try:
+        reader = avro.io.DatumReader(writer, own)
+        datum = reader.read(avro.io.BinaryDecoder(io.BytesIO(value[PREFIX_BYTES:])))
+    except (avro.errors.AvroException, ValueError, IndexError, TypeError, OverflowError, MemoryError) as error:
+        raise Undecodable(f"not a {name}: {type(error).__name__}: {error}") from error
+    if not isinstance(datum, dict):
+        raise Undecodable(f"not a {name}: {json.dumps(str(datum))}")
+    return datum

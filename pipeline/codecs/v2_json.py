@@ -1,0 +1,251 @@
+"""Open Inference Protocol (version 2) JSON, as KServe, Triton and MLServer write it.
+
+A request may name its model in the body (``model_name``, ``model_version``) or in headers, which the dispatcher reads.
+``data`` may be flat or nested. BYTES are JSON strings; an output that is not UTF-8 is base64 and says so in its
+``parameters`` (``content_type: base64``, MLServer's convention), and an input may do the same. JSON has no NaN: it is
+written as null, and null is read as NaN in FP tensors. An error result has the protocol's ``error`` text, with
+``error_code`` and ``retriable`` among its parameters.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import itertools
+import math
+from typing import Any, Final, TypeVar
+
+import msgspec
+import numpy as np
+
+from pipeline.codecs.codec import Limits
+from pipeline.errors import RecordTooLarge, TooManyTensors, Undecodable
+from pipeline.records import Error, PredictRequest, PredictResult, Source
+from pipeline.tensors import DTYPES, Array, Tensor, from_array
+
+_T = TypeVar("_T")
+
+
+class _JsonTensor(msgspec.Struct, omit_defaults=True):
+    name: str
+    shape: list[int]
+    datatype: str
+    data: list[Any]
+    parameters: dict[str, Any] = {}
+
+
+class _JsonRequest(msgspec.Struct, omit_defaults=True):
+    inputs: list[_JsonTensor]
+    id: str = ""
+    model_name: str = ""
+    model_version: str = ""
+    parameters: dict[str, Any] = {}
+
+
+class _JsonResult(msgspec.Struct, omit_defaults=True):
+    model_name: str
+    id: str = ""
+    model_version: str = ""
+    outputs: list[_JsonTensor] = []
+    error: str | None = None
+    parameters: dict[str, Any] = {}
+
+
+# Parameters of a request that have a meaning of their own; the others go to the servable as text.
+_LABEL: Final = "label"
+_SIGNATURE: Final = "signature"
+_DEADLINE: Final = "deadline_ms"
+
+_requests: Final = msgspec.json.Decoder(_JsonRequest)
+_results: Final = msgspec.json.Decoder(_JsonResult)
+_encoder: Final = msgspec.json.Encoder()
+
+
+class V2JsonCodec:
+    """See Codec."""
+
+    content_type = "application/json"
+
+    def recognises(self, value: bytes) -> bool:
+        """See Codec: a JSON object."""
+        return value.lstrip(b" \t\r\n")[:1] == b"{"
+
+    def decode_request(self, value: bytes, limits: Limits) -> PredictRequest:
+        """See Codec."""
+        if len(value) > limits.max_record_bytes:
+            raise RecordTooLarge(len(value), limits.max_record_bytes)
+        body = _parse(_requests, value)
+        if len(body.inputs) > limits.max_tensors:
+            raise TooManyTensors(len(body.inputs), limits.max_tensors)
+        parameters = dict(body.parameters)
+        label, signature, deadline = (parameters.pop(key, None) for key in (_LABEL, _SIGNATURE, _DEADLINE))
+        if deadline is not None and not isinstance(deadline, int):
+            raise Undecodable(f"parameter {_DEADLINE} is {deadline!r}, expected milliseconds since the Unix epoch")
+        return PredictRequest(
+            id=body.id,
+            servable=body.model_name,
+            version=_version(body.model_version),
+            label=None if label is None else str(label),
+            signature=str(signature or ""),
+            deadline_ms=deadline,
+            inputs=tuple(map(_tensor, body.inputs)),
+            parameters={key: _as_text(item) for key, item in parameters.items()},
+        )
+
+    def encode_request(self, request: PredictRequest) -> bytes:
+        """See Codec."""
+        parameters: dict[str, Any] = dict(request.parameters)
+        named = ((_LABEL, request.label), (_SIGNATURE, request.signature or None), (_DEADLINE, request.deadline_ms))
+        parameters |= {key: item for key, item in named if item is not None}
+        return _encoder.encode(
+            _JsonRequest(
+                inputs=list(map(_json_tensor, request.inputs)),
+                id=request.id,
+                model_name=request.servable,
+                model_version="" if request.version is None else str(request.version),
+                parameters=parameters,
+            )
+        )
+
+    def decode_result(self, value: bytes) -> PredictResult:
+        """See Codec."""
+        body = _parse(_results, value)
+        parameters = body.parameters
+        error = source = None
+        if body.error is not None:
+            code, retriable = parameters.get("error_code", "internal"), parameters.get("retriable", False)
+            error = Error(str(code), body.error, bool(retriable))
+        if "source_topic" in parameters:
+            try:
+                source = msgspec.convert(
+                    {key: parameters.get(f"source_{key}") for key in ("topic", "partition", "offset")}, Source
+                )
+                times = {key: msgspec.convert(parameters.get(key, 0), int) for key in ("queue_us", "compute_us")}
+            except msgspec.ValidationError as problem:
+                raise Undecodable(f"not a V2 JSON result: {problem}") from problem
+        else:
+            times = {}
+        digest = parameters.get("digest")
+        return PredictResult(
+            id=body.id,
+            servable=body.model_name,
+            version=_version(body.model_version),
+            outputs=tuple(map(_tensor, body.outputs)),
+            error=error,
+            source=source,
+            digest=None if digest is None else str(digest),
+            **times,
+        )
+
+    def encode_result(self, result: PredictResult) -> bytes:
+        """See Codec."""
+        parameters: dict[str, Any] = {}
+        if result.error is not None:
+            parameters |= {"error_code": result.error.code, "retriable": result.error.retriable}
+        if result.source is not None:
+            source = result.source
+            parameters |= {
+                "source_topic": source.topic,
+                "source_partition": source.partition,
+                "source_offset": source.offset,
+                "queue_us": result.queue_us,
+                "compute_us": result.compute_us,
+            }
+        if result.digest is not None:
+            parameters["digest"] = result.digest
+        return _encoder.encode(
+            _JsonResult(
+                model_name=result.servable,
+                id=result.id,
+                model_version="" if result.version is None else str(result.version),
+                outputs=list(map(_json_tensor, result.outputs)),
+                error=None if result.error is None else result.error.message,
+                parameters=parameters,
+            )
+        )
+
+
+def _parse(decoder: msgspec.json.Decoder[_T], value: bytes) -> _T:
+    try:
+        return decoder.decode(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Undecodable(f"not V2 JSON: {error}") from error
+
+
+def _version(text: str) -> int | None:
+    if not text:
+        return None
+    if text.isascii() and text.isdigit() and len(text) < 20:
+        return int(text)
+    raise Undecodable(f"model_version {text!r} is not a number; name a label in parameters.label")
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else _encoder.encode(value).decode()
+
+
+def _flat(data: list[Any]) -> list[Any]:
+    while data and isinstance(data[0], list):
+        if not all(isinstance(item, list) for item in data):
+            raise Undecodable("data is nested unevenly")
+        data = list(itertools.chain.from_iterable(data))
+    return data
+
+
+def _tensor(item: _JsonTensor) -> Tensor:
+    dtype = DTYPES.get(item.datatype)
+    if dtype is None:
+        raise Undecodable(f"tensor {item.name!r} has datatype {item.datatype!r}, expected one of {', '.join(DTYPES)}")
+    data = _flat(item.data)
+    if any(axis < 0 for axis in item.shape) or math.prod(item.shape) != len(data):
+        raise Undecodable(f"tensor {item.name!r} of shape {item.shape} has {len(data)} elements")
+    try:
+        array = _array(data, item)
+    except (ValueError, TypeError, OverflowError, binascii.Error) as error:
+        raise Undecodable(f"tensor {item.name!r} of {item.datatype}: {error}") from error
+    return from_array(item.name, array.reshape(item.shape))
+
+
+def _array(data: list[Any], item: _JsonTensor) -> Array:
+    dtype = DTYPES[item.datatype]
+    if item.datatype == "BYTES":
+        encoded = item.parameters.get("content_type") == "base64"
+        array = np.empty(len(data), object)
+        array[:] = [
+            base64.b64decode(element, validate=True) if encoded else element.encode() for element in _texts(data)
+        ]
+        return array
+    if dtype.kind == "f":
+        return np.array([math.nan if element is None else element for element in _numbers(data)], np.float64).astype(
+            dtype
+        )
+    allowed = bool if dtype.kind == "b" else int
+    for element in data:
+        if type(element) is not allowed:
+            raise TypeError(f"element {element!r} is not {'true or false' if allowed is bool else 'an integer'}")
+    return np.array(data, dtype)
+
+
+def _texts(data: list[Any]) -> list[str]:
+    for element in data:
+        if not isinstance(element, str):
+            raise TypeError(f"element {element!r} is not a string")
+    return data
+
+
+def _numbers(data: list[Any]) -> list[Any]:
+    for element in data:
+        if type(element) not in (float, int, type(None)):
+            raise TypeError(f"element {element!r} is not a number")
+    return data
+
+
+def _json_tensor(tensor: Tensor) -> _JsonTensor:
+    shape, array = list(tensor.shape), tensor.array().ravel()
+    if tensor.datatype != "BYTES":
+        return _JsonTensor(tensor.name, shape, tensor.datatype, array.tolist())
+    try:
+        return _JsonTensor(tensor.name, shape, tensor.datatype, [element.decode() for element in array])
+    except UnicodeDecodeError:
+        encoded = [base64.b64encode(element).decode() for element in array]
+        return _JsonTensor(tensor.name, shape, tensor.datatype, encoded, {"content_type": "base64"})

@@ -1,0 +1,86 @@
+"""The contract of a connector: how requests come in and results go out, whatever the broker.
+
+One connector serves one route. ``poll`` and ``answer`` may run at the same time, each on one thread at a time:
+``poll`` on the route's feeder thread, ``answer`` on a worker thread, in the order in which the batches were polled.
+``pipeline.testing.connector_contract`` is the suite that every connector passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Protocol
+
+import msgspec
+
+from pipeline.errors import PenstockError
+from pipeline.records import Error
+
+Headers = Sequence[tuple[str, bytes | None]]
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One request as its broker delivered it, byte for byte.
+
+    A connector may subclass it to keep what it needs to acknowledge the record.
+    """
+
+    value: bytes
+    key: bytes | None
+    headers: Headers
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """What goes out for one record.
+
+    ``topic`` and ``partition`` are the reply address, already checked against the allow-list; None is the route's
+    result topic, and the record's own key decides the partition. ``dead_letter`` set means that the record itself, byte
+    for byte, goes to the dead-letter topic too, with this reason.
+    """
+
+    value: bytes
+    key: bytes | None
+    headers: Headers
+    topic: str | None = None
+    partition: int | None = None
+    dead_letter: Error | None = None
+
+
+# Makes the answer to a record whose first answer the broker refuses for good (too large, no such partition).
+Refuse = Callable[[Record, PenstockError], Answer]
+
+
+class Connector(Protocol):
+    """What every broker must promise."""
+
+    def open(self) -> None:
+        """Connect and subscribe; raises ConnectorError. A broker that is away for the moment is no error here."""
+        ...
+
+    def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+        """Return what is waiting, at most ``max_records``, in order per partition; wait for the first one only.
+
+        Returns empty after ``timeout_s``. ``max_records`` of 0 takes nothing and keeps the membership alive: the route
+        is full. Raises ConnectorError for what does not heal by itself. A record that was returned is either answered
+        or will be delivered again, to this worker or another.
+        """
+        ...
+
+    def answer(self, records: Sequence[Record], answers: Sequence[Answer], refuse: Refuse) -> Future[None]:
+        """Publish the answers and acknowledge the records as one step, as atomically as the broker can.
+
+        ``records`` is what one ``poll`` returned, and ``answers[i]`` belongs to ``records[i]``. Returns before the
+        broker has accepted them; the future completes when it has and the records are acknowledged, or are sure to be
+        acknowledged before a clean ``close`` returns. A record is never acknowledged before its answer, and its dead
+        letter, are accepted. The future fails with ConnectorError when the broker will not take an answer: the worker
+        must stop, and the records are delivered again.
+        """
+        ...
+
+    def close(self, timeout_s: float) -> None:
+        """Deliver and acknowledge what was answered, leave the group; blocks for ``timeout_s`` at most. Idempotent."""
+        ...

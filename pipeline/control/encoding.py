@@ -1,0 +1,70 @@
+"""Control records as bytes: keys, values in Avro's single-object framing, and what a schema cannot check."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from pipeline.codecs import schemas
+from pipeline.errors import Undecodable
+from pipeline.records import AspiredVersions, ServableState
+
+Record = TypeVar("Record", AspiredVersions, ServableState)
+
+# The value that makes a compacted topic forget a key.
+TOMBSTONE: Final = None
+
+
+def encode_aspired(aspired: AspiredVersions) -> tuple[bytes, bytes]:
+    """Return key and value of one aspiration."""
+    return aspired.stream.encode(), schemas.encode("AspiredVersions", _datum(aspired))
+
+
+def encode_state(state: ServableState) -> tuple[bytes, bytes]:
+    """Return key and value of one state."""
+    return state.key.encode(), schemas.encode("ServableState", _datum(state))
+
+
+def decode_aspired(key: bytes | None, value: bytes) -> AspiredVersions:
+    """Return one aspiration, written by whichever version of the schema.
+
+    Raises Undecodable also where the record would mislead its readers: a key that is not the stream's name (compaction
+    would keep the wrong record), a negative version, a version named twice.
+    """
+    aspired = _record(AspiredVersions, schemas.decode("AspiredVersions", value, {}))
+    if decode_key(key) != aspired.stream:
+        raise Undecodable(f"its key {key!r} is not the name of its stream, {aspired.stream!r}")
+    numbers = [version.version for version in aspired.versions]
+    if any(number < 0 for number in numbers):
+        raise Undecodable(f"{aspired.stream}: version {min(numbers)} is negative")
+    if len(set(numbers)) != len(numbers):
+        raise Undecodable(f"{aspired.stream}: a version is named twice in {numbers}")
+    return aspired
+
+
+def decode_state(value: bytes) -> ServableState:
+    """Return one state; raises Undecodable."""
+    return _record(ServableState, schemas.decode("ServableState", value, {}))
+
+
+def decode_key(key: bytes | None) -> str:
+    """Return a key as text; raises Undecodable where there is none, or where it is not text."""
+    if not key:
+        raise Undecodable("it has no key")
+    try:
+        return key.decode()
+    except UnicodeDecodeError as error:
+        raise Undecodable(f"its key is not UTF-8: {key!r}") from error
+
+
+def _datum(record: AspiredVersions | ServableState) -> dict[str, Any]:
+    datum: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(record))  # lists, where to_builtins keeps tuples
+    return datum
+
+
+def _record(kind: type[Record], datum: dict[str, Any]) -> Record:
+    try:
+        return msgspec.convert(datum, kind)
+    except msgspec.ValidationError as error:
+        raise Undecodable(f"not a {kind.__name__}: {error}") from error

@@ -1,0 +1,95 @@
+"""The servable-states topic: publish what this worker did with each version, and read what all of them did."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from pipeline import kafka_properties
+from pipeline.control import encoding
+from pipeline.control.log_reader import read_all
+from pipeline.errors import ConnectorError, Undecodable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipeline.clock import Clock
+    from pipeline.records import ServableState
+
+log = logging.getLogger(__name__)
+
+# States are few and the last one per version is the truth: never give one up, and keep their order without a producer
+# that an outage can end for good (an idempotent one can).
+_DEFAULTS: Final[dict[str, kafka_properties.Scalar]] = {
+    "message_timeout_ms": 0,
+    "enable_idempotence": False,
+    "max_in_flight_requests_per_connection": 1,
+    "linger_ms": 0,
+    "allow_auto_create_topics": False,
+}
+
+
+class StatePublisher:
+    """Called with each state of this worker; returns at once, and publishes in the order of the calls.
+
+    Usable from any thread. The broker may be away: states wait for it. What fails for good is logged and nothing more:
+    a worker that can not tell still serves. Raises ConnectorError at once for settings that are none.
+    """
+
+    def __init__(self, kafka: Mapping[str, kafka_properties.Scalar], topic: str, worker: str, clock: Clock) -> None:
+        self._topic, self._worker, self._clock = topic, worker, clock
+        properties = kafka_properties.producer(kafka, worker, **_DEFAULTS)
+        try:
+            self._producer = Producer({"log_level": 2, **properties})
+        except KafkaException as error:
+            raise ConnectorError("kafka settings", error.args[0].str()) from error
+
+    def __call__(self, state: ServableState) -> None:
+        """Publish one state; the worker's name and the time are filled in where they are empty. Never raises."""
+        stamped = msgspec.structs.replace(
+            state, worker=state.worker or self._worker, at_ms=state.at_ms or self._clock.unix_ms()
+        )
+        key, value = encoding.encode_state(stamped)
+        self._produce(key, value)
+
+    def forget(self, stream: str, version: int) -> None:
+        """Remove this worker's row of a version, for instance one of an earlier life. Never raises."""
+        self._produce(f"{self._worker}/{stream}/{version}".encode(), encoding.TOMBSTONE)
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until all is published, ``timeout_s`` at most; False, and a line in the log, where something is not."""
+        waiting = self._producer.flush(timeout_s)
+        if waiting:
+            log.warning("topic %s: %d states were not published within %g s", self._topic, waiting, timeout_s)
+        return not waiting
+
+    def _produce(self, key: bytes, value: bytes | None) -> None:
+        try:
+            self._producer.produce(self._topic, value, key, on_delivery=self._on_delivery)
+            self._producer.poll(0)
+        except (KafkaException, BufferError) as error:
+            log.warning("topic %s: the state of %s is not published: %s", self._topic, key.decode(), error)
+
+    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            key = (message.key() or b"").decode()
+            log.warning("topic %s: the state of %s is not published: %s", self._topic, key, error.str())
+
+
+def read_states(
+    kafka: Mapping[str, kafka_properties.Scalar], topic: str, client_id: str = "penstock", timeout_s: float = 10.0
+) -> list[ServableState]:
+    """Return the last state of every version on every worker, sorted by stream, version and worker.
+
+    Blocks for ``timeout_s`` at most; raises ConnectorError. A record that can not be decoded is logged and left out.
+    """
+    states = []
+    for key, value in read_all(kafka, topic, client_id, timeout_s).items():
+        try:
+            states.append(encoding.decode_state(value))
+        except Undecodable as error:
+            log.warning("topic %s: the state of %r is left out: %s", topic, key, error)
+    return sorted(states, key=lambda state: (state.stream, state.version, state.worker))

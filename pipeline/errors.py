@@ -1,0 +1,388 @@
+"""The error tree: every way in which Penstock says no, each with a code that is part of the wire.
+
+::
+
+    PenstockError
+    ├── BadRequest            the request is at fault; sending it again fails again
+    │   ├── Undecodable, RecordTooLarge, NoInputs, TooManyTensors
+    │   ├── UnknownInput, MissingInput, WrongDatatype, WrongShape, UnknownSignature
+    │   ├── UnknownServable, UnknownVersion, UnknownLabel
+    │   ├── DeadlineExceeded, ReplyRefused, ResultTooLarge
+    ├── NotReady              nothing can answer now; the same request may succeed later
+    ├── ModelFailed           the servable raised, or returned what its signature does not allow
+    ├── LoadFailed            a version can not be loaded; its state record carries this
+    │   ├── InvalidArtefact, PathRefused, UnknownKind, AmbiguousKind, MissingExtra, LoadCancelled
+    ├── InvalidSettings       penstock.yaml, a variable or an argument
+    ├── PluginError           an entry point is missing, doubled or broken
+    ├── ConnectorError        the broker refused or can not be reached
+    ├── TimedOut              a client waited as long as it was told to
+    └── RemoteError           an error result, raised in the client with the code that the wire carried
+
+``code`` is stable and appears in results, states, headers and metrics. ``retriable`` says whether the same request may
+succeed later. The evidence is kept as fields, and every error survives pickling.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+
+@dataclass(eq=False)
+class PenstockError(Exception):
+    """Base of the tree; catch this to catch all that Penstock raises on purpose."""
+
+    code: ClassVar[str] = "internal"
+    retriable: ClassVar[bool] = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), tuple(getattr(self, field.name) for field in fields(self))
+
+    def __str__(self) -> str:
+        return ", ".join(f"{field.name}: {getattr(self, field.name)}" for field in fields(self)) or self.code
+
+
+class BadRequest(PenstockError):
+    """The request is at fault; sending the same one again fails again."""
+
+    code = "bad_request"
+
+
+@dataclass(eq=False)
+class Undecodable(BadRequest):
+    """The bytes of a record are not what their content type, or their own magic, says."""
+
+    reason: str
+    code = "undecodable"
+
+    def __str__(self) -> str:
+        return f"the record can not be decoded: {self.reason}"
+
+
+@dataclass(eq=False)
+class RecordTooLarge(BadRequest):
+    """A record is larger than the route allows; it was not decoded."""
+
+    size_bytes: int
+    limit_bytes: int
+    code = "record_too_large"
+
+    def __str__(self) -> str:
+        return (
+            f"the record has {self.size_bytes} bytes, the limit is {self.limit_bytes}; "
+            "raise max_record_bytes of the route, or send fewer rows in one record"
+        )
+
+
+@dataclass(eq=False)
+class TooManyTensors(BadRequest):
+    """A request names more tensors than the route allows."""
+
+    got: int
+    limit: int
+    code = "too_many_tensors"
+
+    def __str__(self) -> str:
+        return f"the request has {self.got} tensors, the limit is {self.limit}; raise max_tensors of the route"
+
+
+class NoInputs(BadRequest):
+    """A request without a single input tensor."""
+
+    code = "no_inputs"
+
+    def __str__(self) -> str:
+        return "the request has no input tensors; send at least one"
+
+
+@dataclass(eq=False)
+class UnknownInput(BadRequest):
+    """A request names a tensor that the signature does not have, or names one twice."""
+
+    servable: str
+    tensor: str
+    expected: tuple[str, ...]
+    code = "unknown_input"
+
+    def __str__(self) -> str:
+        return f"{self.servable}: unknown or repeated input tensor {self.tensor!r}, expected {', '.join(self.expected)}"
+
+
+@dataclass(eq=False)
+class MissingInput(BadRequest):
+    """A request lacks a tensor of the signature."""
+
+    servable: str
+    tensor: str
+    got: tuple[str, ...]
+    code = "missing_input"
+
+    def __str__(self) -> str:
+        return f"{self.servable}: input tensor {self.tensor!r} is missing, got {', '.join(self.got)}"
+
+
+@dataclass(eq=False)
+class WrongDatatype(BadRequest):
+    """A tensor's datatype differs from the signature's."""
+
+    servable: str
+    tensor: str
+    expected: str
+    got: str
+    code = "wrong_datatype"
+
+    def __str__(self) -> str:
+        return f"{self.servable}: tensor {self.tensor!r} has datatype {self.got}, expected {self.expected}"
+
+
+@dataclass(eq=False)
+class WrongShape(BadRequest):
+    """A tensor's shape does not fit the signature's; -1 in ``expected`` is an axis of any length."""
+
+    servable: str
+    tensor: str
+    expected: tuple[int, ...]
+    got: tuple[int, ...]
+    code = "wrong_shape"
+
+    def __str__(self) -> str:
+        return f"{self.servable}: tensor {self.tensor!r} has shape {list(self.got)}, expected {list(self.expected)}"
+
+
+@dataclass(eq=False)
+class UnknownSignature(BadRequest):
+    """The servable has no signature of that name."""
+
+    servable: str
+    signature: str
+    expected: tuple[str, ...]
+    code = "unknown_signature"
+
+    def __str__(self) -> str:
+        return f"{self.servable}: unknown signature {self.signature!r}, expected one of {', '.join(self.expected)}"
+
+
+@dataclass(eq=False)
+class UnknownServable(BadRequest):
+    """No servable stream of that name is aspired on this worker."""
+
+    servable: str
+    known: tuple[str, ...]
+    code = "unknown_servable"
+
+    def __str__(self) -> str:
+        known = ", ".join(self.known) or "none"
+        return f"unknown servable {self.servable!r}; this worker serves: {known}"
+
+
+@dataclass(eq=False)
+class UnknownVersion(BadRequest):
+    """The stream exists, and the version that was asked for is not available."""
+
+    servable: str
+    version: int
+    available: tuple[int, ...]
+    code = "unknown_version"
+
+    def __str__(self) -> str:
+        available = ", ".join(map(str, self.available)) or "none"
+        return f"{self.servable}: version {self.version} is not available; available: {available}"
+
+
+@dataclass(eq=False)
+class UnknownLabel(BadRequest):
+    """The stream has no such label."""
+
+    servable: str
+    label: str
+    known: tuple[str, ...]
+    code = "unknown_label"
+
+    def __str__(self) -> str:
+        return f"{self.servable}: unknown label {self.label!r}; known: {', '.join(self.known) or 'none'}"
+
+
+@dataclass(eq=False)
+class DeadlineExceeded(BadRequest):
+    """The request's deadline had passed before the computation began; it was not computed."""
+
+    deadline_ms: int
+    now_ms: int
+    code = "deadline_exceeded"
+
+    def __str__(self) -> str:
+        return f"the deadline passed {self.now_ms - self.deadline_ms} ms before the computation could begin"
+
+
+@dataclass(eq=False)
+class ReplyRefused(BadRequest):
+    """A request asks for its answer on a topic that the route's allow-list does not match."""
+
+    topic: str
+    allowed: tuple[str, ...]
+    code = "reply_refused"
+
+    def __str__(self) -> str:
+        allowed = ", ".join(self.allowed) or "only the route's result topic"
+        return f"reply topic {self.topic!r} is not allowed (allowed: {allowed}); add it to reply_topics of the route"
+
+
+@dataclass(eq=False)
+class ResultTooLarge(BadRequest):
+    """The outputs of a request do not fit into one record of the result topic."""
+
+    servable: str
+    size_bytes: int
+    limit_bytes: int
+    code = "result_too_large"
+
+    def __str__(self) -> str:
+        return (
+            f"{self.servable}: the result has {self.size_bytes} bytes, the limit is {self.limit_bytes}; send fewer "
+            "rows in one request, or raise max_result_bytes of the route together with the topic's max.message.bytes"
+        )
+
+
+@dataclass(eq=False)
+class NotReady(PenstockError):
+    """The stream is known, and none of its versions is available at this moment."""
+
+    servable: str
+    states: tuple[str, ...]
+    code = "not_ready"
+    retriable = True
+
+    def __str__(self) -> str:
+        return f"{self.servable}: no version is available now ({'; '.join(self.states) or 'none aspired'})"
+
+
+@dataclass(eq=False)
+class ModelFailed(PenstockError):
+    """The servable raised, or returned something that its signature does not allow."""
+
+    servable: str
+    reason: str
+    code = "model_error"
+
+    def __str__(self) -> str:
+        return f"{self.servable}: {self.reason}"
+
+
+@dataclass(eq=False)
+class LoadFailed(PenstockError):
+    """A version can not be loaded; the last one that worked keeps serving."""
+
+    what: str
+    reason: str
+    code = "load_failed"
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.reason}"
+
+
+class InvalidArtefact(LoadFailed):
+    """The files of a version are not a servable of their kind."""
+
+    code = "invalid_artefact"
+
+
+class PathRefused(LoadFailed):
+    """A version's path lies outside the storage roots of this worker."""
+
+    code = "path_refused"
+
+
+class UnknownKind(LoadFailed):
+    """No kind of servable was named, and the files do not tell which it is."""
+
+    code = "unknown_kind"
+
+
+class AmbiguousKind(LoadFailed):
+    """The files of a version fit several kinds of servables; name one in the settings."""
+
+    code = "ambiguous_kind"
+
+
+class LoadCancelled(LoadFailed):
+    """A version was un-aspired before its load had finished."""
+
+    code = "load_cancelled"
+
+
+@dataclass(eq=False)
+class MissingExtra(LoadFailed):
+    """A package that this kind needs is not installed."""
+
+    extra: str = ""
+    code = "missing_extra"
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.reason}; install it with: pip install 'penstock[{self.extra}]'"
+
+
+@dataclass(eq=False)
+class InvalidSettings(PenstockError):
+    """penstock.yaml, a PENSTOCK_* variable or a command's argument is wrong."""
+
+    where: str
+    reason: str
+    code = "invalid_settings"
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}"
+
+
+@dataclass(eq=False)
+class PluginError(PenstockError):
+    """An entry point is missing, claimed twice, or can not be imported."""
+
+    group: str
+    name: str
+    reason: str
+    code = "plugin_error"
+
+    def __str__(self) -> str:
+        return f"plugin {self.name!r} of {self.group}: {self.reason}"
+
+
+@dataclass(eq=False)
+class ConnectorError(PenstockError):
+    """The broker refused something, or can not be reached within the time that was set."""
+
+    what: str
+    reason: str
+    code = "connector_error"
+    retriable = True
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.reason}"
+
+
+@dataclass(eq=False)
+class TimedOut(PenstockError):
+    """No answer came in the time that the caller was willing to wait; the request may still be answered."""
+
+    what: str
+    timeout_s: float
+    code = "timed_out"
+    retriable = True
+
+    def __str__(self) -> str:
+        return f"{self.what}: nothing within {self.timeout_s:g} s; look at `penstock versions` and at the worker's log"
+
+
+@dataclass(eq=False)
+class RemoteError(PenstockError):
+    """An error result, raised in the client; ``code`` and ``retriable`` are those that the wire carried."""
+
+    id: str
+    wire_code: str
+    message: str
+    wire_retriable: bool
+
+    def __post_init__(self) -> None:
+        self.code, self.retriable = self.wire_code, self.wire_retriable  # type: ignore[misc]  # per instance here: the wire says
+
+    def __str__(self) -> str:
+        return f"{self.wire_code}: {self.message} (request {self.id})"

@@ -1,0 +1,194 @@
+"""The service that a worker runs beside its agents: it follows the aspirations, starts the routes, and drains them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import mode
+
+from pipeline.agents import RequestChannel, Route
+from pipeline.clock import Clock
+from pipeline.control.aspired import AspiredFollower, AspiredPublisher
+from pipeline.control.states import StatePublisher
+from pipeline.records import Error, ServableState
+from pipeline.registry import policy
+from pipeline.registry.manager import Manager
+from pipeline.registry.states import EventBus, VersionState
+from pipeline.rollout import RollOut
+from pipeline.settings import Settings
+from pipeline.storage.file_system import FileSystemSource
+
+log = logging.getLogger(__name__)
+
+_CHECK_S: Final = 0.05
+
+
+class Registry:
+    """The manager of one worker with its pools, and the way its transitions go to the states topic."""
+
+    def __init__(self, settings: Settings, worker_id: str, clock: Clock) -> None:
+        self._loads = ThreadPoolExecutor(settings.worker.load_threads, "penstock-load")
+        self._unloads = ThreadPoolExecutor(1, "penstock-unload")
+        self.bus = EventBus()
+        policies = {name: getattr(policy, stream.transition) for name, stream in settings.servables.items()}
+        self.manager = Manager(
+            policy.availability_preserving, self._loads, self._unloads, self.bus, clock, policies=policies
+        )
+        self.rollout = RollOut(settings, self.manager)
+        self.worker_id = worker_id
+        self._settings, self._clock = settings, clock
+        self._states: StatePublisher | None = None
+
+    def start(self) -> None:
+        """Begin to publish every transition; before this nothing is connected."""
+        self._states = StatePublisher(
+            self._settings.kafka, self._settings.control.states_topic, self.worker_id, self._clock
+        )
+        self.bus.subscribe(self._publish)
+
+    def versions(self) -> Mapping[str, list[int]]:
+        """Return the versions that are available now, by stream."""
+        found: dict[str, list[int]] = {name: [] for name in self.manager.streams()}
+        for id_ in self.manager.available():
+            found.setdefault(id_.name, []).append(id_.version)
+        return found
+
+    def close(self, timeout_s: float) -> None:
+        """Unload everything, publish each END, and wait until the states topic has them."""
+        for left in self.manager.close(timeout_s):
+            log.warning("%s is still in use and was left loaded", left)
+        self._loads.shutdown(wait=False, cancel_futures=True)
+        self._unloads.shutdown(wait=False)
+        if self._states is not None:
+            self._states.flush(timeout_s)
+
+    def _publish(self, event: VersionState) -> None:
+        error = None if event.error is None else Error.of(event.error)
+        log.info("%s %s%s", event.id, event.state, f": {error.message}" if error else "")
+        if self._states is not None:
+            self._states(
+                ServableState(
+                    self.worker_id,
+                    event.id.name,
+                    event.id.version,
+                    event.state,
+                    error,
+                    event.generation,
+                    event.kind,
+                    event.path,
+                    event.digest,
+                    event.load_ms,
+                    event.at_ms,
+                )
+            )
+
+
+class WorkerService(mode.Service):
+    """Starts before the agents, and outlives them.
+
+    A route takes requests when the worker has caught up with the aspirations and the route's servable is settled.
+    ``drain`` stops in the order in which nothing is lost.
+    """
+
+    def __init__(
+        self,
+        app: Any,  # faust.App is generic in ways that its own annotations do not follow
+        settings: Settings,
+        registry: Registry,
+        routes: Mapping[str, tuple[Route, RequestChannel]],
+        *,
+        is_watching: bool,
+    ) -> None:
+        super().__init__()
+        self._app = app
+        self._settings = settings
+        self._registry = registry
+        self._routes = routes
+        self._is_watching = is_watching
+        self._follower: AspiredFollower | None = None
+        self._source: FileSystemSource | None = None
+        self._publisher: AspiredPublisher | None = None
+        self._event_loop: asyncio.AbstractEventLoop | None = None
+        self._is_draining = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every route takes requests."""
+        return not self._is_draining and all(route.is_started for route, _ in self._routes.values())
+
+    async def on_start(self) -> None:
+        """Follow the aspirations, and look for versions where this worker is its own watcher."""
+        self._event_loop = asyncio.get_running_loop()
+        # Nobody else does where Faust's own Kafka is off, and every channel would wait for ever.
+        self._app.flow_control.resume()
+        settings, registry = self._settings, self._registry
+        registry.start()
+        self._follower = AspiredFollower(
+            settings.kafka,
+            settings.control.aspired_topic,
+            registry.worker_id,
+            on_aspired=registry.rollout.aspire,
+            on_forgotten=registry.rollout.forget,
+            on_fatal=self.crash_worker,
+        )
+        self._follower.start()
+        if self._is_watching:
+            self._publisher = AspiredPublisher(settings.kafka, settings.control.aspired_topic, registry.worker_id)
+            self._source = FileSystemSource.from_settings(settings, self._publisher.publish)
+            self._source.start()
+
+    @mode.Service.task
+    async def _start_routes(self) -> None:
+        waiting = dict(self._routes)
+        while waiting and not self.should_stop and not self._is_draining:
+            for name, (route, channel) in list(waiting.items()):
+                if self._can_answer(route.settings.servable):
+                    route.start(channel.put, asyncio.get_running_loop(), self.crash_worker)
+                    log.info("route %s answers %s", name, route.settings.request_topic)
+                    del waiting[name]
+            await self.sleep(_CHECK_S)
+        if not waiting:
+            log.info("ready: all routes take requests")
+
+    def _can_answer(self, servable: str) -> bool:
+        follower, registry = self._follower, self._registry
+        if follower is None or not follower.caught_up.is_set():
+            return False
+        snapshot = registry.manager.snapshot(servable)
+        if snapshot is not None and snapshot.ready:
+            return True
+        return bool(registry.rollout.aspired.get(servable)) and registry.manager.is_settled(servable)
+
+    def crash_worker(self, error: BaseException) -> None:
+        """Take the worker down with a non-zero exit; from any thread. What is unacknowledged is delivered again."""
+        log.critical("the worker stops: %s: %s", type(error).__name__, error)
+        if self._event_loop is not None:
+            app = self._app
+            with contextlib.suppress(RuntimeError):  # the loop has closed: the worker is gone already
+                self._event_loop.call_soon_threadsafe(lambda: asyncio.ensure_future(app.crash(error)))
+
+    async def drain(self) -> None:
+        """Stop polling, finish, deliver, commit, leave the groups, unload and publish END.
+
+        The agents are still running.
+        """
+        if self._is_draining:
+            return
+        self._is_draining = True
+        budget_s = self._settings.worker.drain_timeout_s
+        routes = [asyncio.to_thread(route.stop, budget_s) for route, _ in self._routes.values()]
+        for name, is_empty in zip(self._routes, await asyncio.gather(*routes), strict=True):
+            if not is_empty:
+                log.warning("route %s was not done within %g s; its last requests are delivered again", name, budget_s)
+        if self._source is not None:
+            await asyncio.to_thread(self._source.stop)
+        if self._publisher is not None:
+            await asyncio.to_thread(self._publisher.close)
+        if self._follower is not None:
+            await asyncio.to_thread(self._follower.stop)
+        await asyncio.to_thread(self._registry.close, budget_s)

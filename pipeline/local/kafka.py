@@ -1,0 +1,208 @@
+"""A real Kafka on this machine: one node, or three for failover, in KRaft mode, without Docker."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import tempfile
+import time
+import uuid
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from pipeline.local.jars import class_path
+from pipeline.local.kafka_node import KafkaNode
+from pipeline.local.ports import free_ports
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+# The binding makes Kafka's log lines come out; without it they are dropped in silence.
+_COORDINATES = ("org.apache.kafka:kafka_2.13:4.1.1", "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3")
+_MAX_NODES = 3
+_POLL_INTERVAL_S = 0.05
+
+
+class LocalKafka:
+    """Kafka 4.1 at ``bootstrap``, on free ports of 127.0.0.1, gone when this process is gone.
+
+    ::
+
+        with LocalKafka() as kafka:
+            Producer({"bootstrap.servers": kafka.bootstrap})
+
+    The addresses and the data stay the same across ``stop``, ``kill``, ``start`` and ``restart``. Data is in
+    ``data_dir``, which is kept, or in a temporary folder, which goes with the object. Naming a topic does not make it:
+    use an admin client. Every method blocks and may be called from any thread, one at a time. Failures are
+    LocalBrokerError, and leave nothing running.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path | None = None,
+        *,
+        nodes: int = 1,
+        port: int | None = None,
+        properties: Mapping[str, str] | None = None,
+        start_timeout_s: float = 60.0,
+    ) -> None:
+        """Nothing is started or fetched yet.
+
+        Args:
+            data_dir: Where the data, settings and logs are; kept. Default: a temporary folder.
+            nodes: 1 to 3; each is broker and controller. With 3, one may be killed without loss.
+            port: The first node's, instead of a free one.
+            properties: Server properties on top of, or instead of, those that this class sets.
+            start_timeout_s: How long a start may take, once the jars are there.
+        """
+        if not 1 <= nodes <= _MAX_NODES:
+            raise ValueError(f"nodes: expected 1 to {_MAX_NODES}, got {nodes}")
+        self._properties = dict(properties or {})
+        self._start_timeout_s = start_timeout_s
+        self._folder = data_dir or Path(tempfile.mkdtemp(prefix="penstock-kafka-"))
+        if data_dir is None:
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        ports = free_ports(2 * nodes)
+        self._ports, self._controller_ports = ports[:nodes], ports[nodes:]
+        if port is not None:
+            self._ports[0] = port
+        self._is_data_kept = data_dir is not None
+        self._nodes: tuple[KafkaNode, ...] = ()
+
+    @property
+    def bootstrap(self) -> str:
+        """Value for ``bootstrap.servers``; the same for the life of this object, whether it runs or not."""
+        return ",".join(f"127.0.0.1:{port}" for port in self._ports)
+
+    @property
+    def log_path(self) -> Path:
+        """The first node's log; warnings and errors."""
+        return self._node_folder(1) / "kafka.log"
+
+    @property
+    def nodes(self) -> tuple[KafkaNode, ...]:
+        """The nodes, to kill and start one by one; empty before the first start."""
+        return self._nodes
+
+    def start(self) -> Self:
+        """Start every node that is not running and return when all of them take requests.
+
+        Two to six seconds, by machine; three more after ``kill``, until the killed broker's session is over. The first
+        time ever, it fetches 43 MB of jars.
+        """
+        if not self._nodes:
+            jars = class_path(*_COORDINATES)
+            self._nodes = tuple(
+                KafkaNode(number, self._node_folder(number), port, jars, self._settings(number))
+                for number, port in enumerate(self._ports, start=1)
+            )
+        try:
+            # Side by side: a first start runs two Java programs per node.
+            with ThreadPoolExecutor(len(self._nodes)) as threads:
+                list(threads.map(lambda node: node.start(self._cluster_id()), self._nodes))
+            self._wait(time.monotonic() + self._start_timeout_s)
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Shut down in good order. The data stays for the next ``start``."""
+        if self._nodes:
+            # All at once: a node on its own waits for a majority that will not come.
+            with ThreadPoolExecutor(len(self._nodes)) as threads:
+                list(threads.map(KafkaNode.stop, self._nodes))
+
+    def kill(self) -> None:
+        """End every node as a power cut would (SIGKILL). The data stays for the next ``start``."""
+        for node in self._nodes:
+            node.kill()
+
+    def restart(self) -> None:
+        """Stop and start; clients find it at the same address, with its data."""
+        self.stop()
+        self.start()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._is_data_kept:
+            self.stop()
+            return
+        self.kill()  # nobody will read what an orderly shutdown would write
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _node_folder(self, number: int) -> Path:
+        return self._folder / f"node-{number}"
+
+    def _cluster_id(self) -> str:
+        """22 characters of URL-safe base64; the same for one folder, different for two."""
+        return base64.urlsafe_b64encode(uuid.uuid5(uuid.NAMESPACE_URL, self._folder.resolve().as_uri()).bytes)[
+            :22
+        ].decode()
+
+    def _settings(self, number: int) -> dict[str, str]:
+        nodes = len(self._ports)
+        voters = ",".join(f"{n}@127.0.0.1:{port}" for n, port in enumerate(self._controller_ports, start=1))
+        port, controller_port = self._ports[number - 1], self._controller_ports[number - 1]
+        # A lost node must not stop three; one node has nobody to copy to.
+        copies, in_sync = str(nodes), str(2 if nodes > 2 else 1)
+        return {
+            "process.roles": "broker,controller",
+            "controller.quorum.voters": voters,
+            "controller.listener.names": "CONTROLLER",
+            "inter.broker.listener.name": "PLAINTEXT",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+            "auto.create.topics.enable": "false",
+            "default.replication.factor": copies,
+            "min.insync.replicas": in_sync,
+            "offsets.topic.replication.factor": copies,
+            "transaction.state.log.replication.factor": copies,
+            "transaction.state.log.min.isr": in_sync,
+            "share.coordinator.state.topic.replication.factor": copies,
+            "share.coordinator.state.topic.min.isr": in_sync,
+            # Fewer files to open: the first consumer and the first transaction wait for all of these partitions.
+            "offsets.topic.num.partitions": "4",
+            "transaction.state.log.num.partitions": "4",
+            # A broker that was killed may register again only when its old session is over; nine seconds by default.
+            "broker.session.timeout.ms": "3000",
+            "broker.heartbeat.interval.ms": "500",
+            # A group of one starts at once.
+            "group.initial.rebalance.delay.ms": "0",
+            # A quarter of the small heap would go to the cleaner otherwise.
+            "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
+            **self._properties,
+        }
+
+    def _wait(self, deadline: float) -> None:
+        """Return when every node accepts connections and they have found each other; topics can be made then."""
+        # Not logged: refused connections are what is expected until then.
+        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 200})
+        while not (all(node.accepts_connections() for node in self._nodes) and self._is_complete(admin)):
+            if time.monotonic() > deadline:
+                late = next((node for node in self._nodes if not node.accepts_connections()), self._nodes[0])
+                raise late.failure(f"has not joined a cluster of {len(self._nodes)} in {self._start_timeout_s} s")
+            time.sleep(_POLL_INTERVAL_S)
+        # The first question about a group makes the offsets topic. A consumer that asks it waits three seconds after.
+        with suppress(KafkaException):
+            admin.describe_consumer_groups(["none"])["none"].result(10)
+
+    def _is_complete(self, admin: AdminClient) -> bool:
+        try:
+            cluster = admin.list_topics(timeout=1.0)
+        except KafkaException:
+            return False
+        # Somebody else's Kafka may have taken the port first; then ours is about to end, and to say so.
+        return str(cluster.cluster_id) == self._cluster_id() and len(cluster.brokers) == len(self._nodes)

@@ -1,0 +1,63 @@
+"""The catalogue of metrics: name, unit, labels, what a bad value means. Observed per batch, never per record."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from pipeline.serving.dispatcher import Pending
+
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Metrics:
+    """All metrics of one worker, in a registry of its own. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "penstock_requests",
+            "Requests answered, by outcome: ok, or the error's code. Errors that rise after a roll-out: roll back.",
+            ["route", "outcome"],
+            registry=self.registry,
+        )
+        self._batch_size = Histogram(
+            "penstock_batch_size",
+            "Requests that one poll brought. Always at max_batch_size: the worker can not keep up, add workers.",
+            ["route"],
+            buckets=_SIZES,
+            registry=self.registry,
+        )
+        self._batch_seconds = Histogram(
+            "penstock_batch_seconds",
+            "Seconds from taking a batch to handing its answers to the broker's client; most of it is the model.",
+            ["route"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._in_flight = Gauge(
+            "penstock_batches_in_flight",
+            "Batches between poll and delivery. At max_batches_in_flight for long: the broker takes no results.",
+            ["route"],
+            registry=self.registry,
+        )
+
+    def taken(self, route: str, size: int) -> None:
+        """One batch was polled."""
+        self._batch_size.labels(route).observe(size)
+        self._in_flight.labels(route).inc()
+
+    def computed(self, route: str, batch: Sequence[Pending], seconds: float) -> None:
+        """One batch has its answers."""
+        self._batch_seconds.labels(route).observe(seconds)
+        errors = Tally(pending.error.code for pending in batch if pending.error is not None)
+        self._requests.labels(route, "ok").inc(len(batch) - errors.total())
+        for code, count in errors.items():
+            self._requests.labels(route, code).inc(count)
+
+    def delivered(self, route: str) -> None:
+        """One batch is accepted by the broker."""
+        self._in_flight.labels(route).dec()

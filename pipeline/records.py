@@ -1,0 +1,113 @@
+"""The records of the wire in memory: one class per file in ``schemas/`` (a test compares them both ways)."""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+import msgspec
+
+from pipeline.errors import PenstockError
+from pipeline.tensors import Tensor
+
+DEFAULT_SIGNATURE: Final = "serving_default"
+
+
+class PredictRequest(msgspec.Struct, frozen=True, gc=False):
+    """One request; see ``schemas/PredictRequest.avsc`` for each field."""
+
+    id: str
+    servable: str = ""
+    version: int | None = None
+    label: str | None = None
+    signature: str = ""
+    deadline_ms: int | None = None
+    inputs: tuple[Tensor, ...] = ()
+    parameters: dict[str, str] = {}
+
+
+class Error(msgspec.Struct, frozen=True, gc=False):
+    """An error as the wire carries it."""
+
+    code: str
+    message: str
+    retriable: bool
+
+    @classmethod
+    def of(cls, error: BaseException) -> Error:
+        """Return the wire form of any exception; one that is not ours is ``internal`` with its type and text."""
+        if isinstance(error, PenstockError):
+            return cls(error.code, str(error), error.retriable)
+        return cls("internal", f"{type(error).__name__}: {error}", retriable=False)
+
+
+class Source(msgspec.Struct, frozen=True, gc=False):
+    """Where a request stood in its log."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class PredictResult(msgspec.Struct, frozen=True, gc=False):
+    """The one answer to a request; see ``schemas/PredictResult.avsc``."""
+
+    id: str
+    servable: str
+    version: int | None = None
+    outputs: tuple[Tensor, ...] = ()
+    error: Error | None = None
+    source: Source | None = None
+    digest: str | None = None
+    queue_us: int = 0
+    compute_us: int = 0
+
+
+class AspiredVersion(msgspec.Struct, frozen=True):
+    """One version that shall be loaded."""
+
+    version: int
+    path: str
+    digest: str | None = None
+
+
+class AspiredVersions(msgspec.Struct, frozen=True):
+    """The full set of versions of one stream that shall be loaded; see ``schemas/AspiredVersions.avsc``."""
+
+    stream: str
+    versions: tuple[AspiredVersion, ...] = ()
+    kind: str | None = None
+    labels: dict[str, int] = {}
+    publisher: str = ""
+    published_at_ms: int = 0
+
+
+class State(enum.StrEnum):
+    """The life of a version, as in TensorFlow Serving; states only move forward."""
+
+    START = "START"
+    LOADING = "LOADING"
+    AVAILABLE = "AVAILABLE"
+    UNLOADING = "UNLOADING"
+    END = "END"
+
+
+class ServableState(msgspec.Struct, frozen=True):
+    """What one worker did with one version; see ``schemas/ServableState.avsc``."""
+
+    worker: str
+    stream: str
+    version: int
+    state: State
+    error: Error | None = None
+    generation: int = -1
+    kind: str | None = None
+    path: str | None = None
+    digest: str | None = None
+    load_ms: int | None = None
+    at_ms: int = 0
+
+    @property
+    def key(self) -> str:
+        """Key of this record in its compacted topic."""
+        return f"{self.worker}/{self.stream}/{self.version}"

@@ -1,0 +1,32 @@
+"""What loads and unloads one version: the contract between the manager and every kind of servable."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pipeline.registry.servable import Servable
+
+
+class Loader(Protocol):
+    """Loads and unloads one version. Making one is cheap, and one that is never used is dropped without a call.
+
+    The manager calls ``load`` and ``unload`` of one loader one after the other, never both at once. What ``load``
+    returns may stand for something that lives elsewhere (another process, a device).
+    """
+
+    def estimate_bytes(self) -> int | None:
+        """Return an upper bound of the memory that the version needs, or None where that is not known. Cheap."""
+        ...
+
+    def load(self) -> Servable:
+        """Do all the expensive work and return the servable, ready to answer.
+
+        Called on a thread of the load pool; may take as long as it needs. Any exception fails the version; it is tried
+        again on this same object when the exception is ``retriable`` or an OSError. A load that raises has freed what
+        it took: ``unload`` is not called after it.
+        """
+        ...
+
+    def unload(self) -> None:
+        """Free what ``load`` took. Called once, on a thread of the unload pool, after the last handle was released."""
+        ...

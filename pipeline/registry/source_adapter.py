@@ -1,0 +1,96 @@
+"""Between a source and a target: turns what the one aspires (storage paths) into what the other loads (loaders)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
+
+from pipeline.errors import LoadFailed, PenstockError, UnknownKind
+from pipeline.registry.source import Aspired, Target
+
+logger = logging.getLogger(__name__)
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+class UnaryAdapter(Generic[In, Out]):
+    """A Target of one type and a Source of another that converts item by item.
+
+    ``convert`` is called on the thread that aspires, for good items only, and has to be cheap. What it raises becomes
+    the item's error: no item is lost, and none takes its neighbours along. Errored items pass as they are.
+    """
+
+    def __init__(self, convert: Callable[[Aspired[In]], Out]) -> None:
+        self._convert = convert
+        self._target: Target[Out] | None = None
+
+    def set_target(self, target: Target[Out]) -> None:
+        """See Source."""
+        if self._target is not None:
+            raise RuntimeError("this adapter has a target already")
+        self._target = target
+
+    def set_aspired(
+        self, stream: str, items: Sequence[Aspired[In]], labels: Mapping[str, int], generation: int
+    ) -> None:
+        """See Target. Raises RuntimeError before ``set_target``."""
+        self._connected().set_aspired(stream, [self.adapt(item) for item in items], labels, generation)
+
+    def forget(self, stream: str, generation: int) -> None:
+        """See Target. Raises RuntimeError before ``set_target``."""
+        self._connected().forget(stream, generation)
+
+    def adapt(self, item: Aspired[In]) -> Aspired[Out]:
+        """Return the item with its data converted, or with the error that came in its place; never raises."""
+        if item.error is not None:
+            return _with(item, None, item.error)
+        try:
+            return _with(item, self._convert(item), None)
+        except PenstockError as error:
+            return _with(item, None, error.with_traceback(None))
+        except Exception as error:
+            logger.exception("%s: its source adapter raised", item.id)
+            reason = f"its source adapter raised {type(error).__name__}: {error}"
+            return _with(item, None, LoadFailed(str(item.id), reason))
+
+    def _connected(self) -> Target[Out]:
+        if self._target is None:
+            raise RuntimeError("this adapter has no target yet; call connect(adapter, target) first")
+        return self._target
+
+
+class KindRouter(UnaryAdapter[In, Out]):
+    """An adapter that has one conversion per kind; versions of one stream may be of different kinds.
+
+    ``kind_of`` names the kind of an item whose own ``kind`` is None; what it raises becomes the item's error. The kind
+    that was found travels on with the item.
+    """
+
+    def __init__(
+        self, converters: Mapping[str, Callable[[Aspired[In]], Out]], kind_of: Callable[[Aspired[In]], str]
+    ) -> None:
+        super().__init__(self._route)
+        self._converters = converters
+        self._kind_of = kind_of
+
+    def adapt(self, item: Aspired[In]) -> Aspired[Out]:
+        """See UnaryAdapter."""
+        if item.error is None and item.kind is None:
+            found = UnaryAdapter(self._kind_of).adapt(item)
+            item = replace(item, error=found.error) if found.error is not None else replace(item, kind=found.data)
+        return super().adapt(item)
+
+    def _route(self, item: Aspired[In]) -> Out:
+        convert = self._converters.get(item.kind or "")
+        if convert is None:
+            known = ", ".join(sorted(self._converters)) or "none"
+            raise UnknownKind(str(item.id), f"no source adapter for kind {item.kind!r}; known: {known}")
+        return convert(item)
+
+
+def _with(item: Aspired[Any], data: Out | None, error: PenstockError | None) -> Aspired[Out]:
+    changed: Aspired[Out] = replace(item, data=data, error=error)
+    return changed

@@ -1,0 +1,271 @@
+"""One servable stream: takes what is aspired and what its loads report, one step at a time, and acts on the policy."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from pipeline.clock import Clock
+from pipeline.errors import LoadCancelled, LoadFailed, PenstockError
+from pipeline.records import State
+from pipeline.registry.harness import Harness
+from pipeline.registry.jobs import Jobs
+from pipeline.registry.loader import Loader
+from pipeline.registry.mailbox import Mailbox
+from pipeline.registry.policy import Action, Phase, Policy, Verb, VersionSnapshot
+from pipeline.registry.servable import Servable
+from pipeline.registry.snapshot import StreamSnapshot, move_labels, take_snapshot
+from pipeline.registry.source import Aspired
+from pipeline.registry.states import EventBus, VersionState
+from pipeline.registry.timer import Timer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Machinery:
+    """What all streams of a manager share."""
+
+    jobs: Jobs
+    bus: EventBus
+    clock: Clock
+    timer: Timer
+    max_load_retries: int
+    retry_interval_s: float
+    on_idle: Callable[[Stream], None]
+
+
+class Stream:
+    """The versions of one name.
+
+    Everything happens as a step of the mailbox: steps never overlap, none waits for anything, and no lock is held while
+    subscribers and policies run. ``snapshot`` may be read from anywhere.
+    """
+
+    def __init__(self, name: str, policy: Policy, machinery: Machinery) -> None:
+        self.name = name
+        self.snapshot = StreamSnapshot(name)
+        self.mailbox = Mailbox(f"servable stream {name}", self._advance, partial(machinery.on_idle, self))
+        self._policy = policy
+        self._shared = machinery
+        self._is_still = True
+        self._harnesses: dict[int, Harness] = {}
+        self._waiting: dict[int, Aspired[Loader]] = {}
+        self._labels: Mapping[str, int] = {}
+        self._is_forgotten = False
+
+    def is_settled(self) -> bool:
+        """Whether nothing will change without a new aspiration. Never blocks."""
+        return self._is_still and self.mailbox.is_idle()
+
+    def is_gone(self) -> bool:
+        """Whether no version is left in any state, and nothing is on its way. Never blocks."""
+        return self.is_settled() and not self._harnesses
+
+    # -- steps from outside -----------------------------------------------------------------------------------------
+
+    def aspire(
+        self,
+        items: Sequence[Aspired[Loader]],
+        labels: Mapping[str, int],
+        generation: int,
+        *,
+        is_forgotten: bool = False,
+    ) -> None:
+        """Step: replace what is aspired."""
+        aspired: dict[int, Aspired[Loader]] = {}
+        for item in items:
+            if aspired.setdefault(item.id.version, item) is not item:
+                logger.warning("%s is aspired twice in one set; the first is taken", item.id)
+        for version, harness in self._harnesses.items():
+            if version not in aspired and harness.is_aspired:
+                harness.is_aspired = False
+                harness.item = replace(harness.item, generation=generation)
+        self._labels, self._is_forgotten = dict(labels), is_forgotten
+        self._waiting = {version: item for version, item in aspired.items() if not self._keep(item)}
+
+    def abandon(self) -> None:
+        """Step: publish END for all that has not ended, because nobody will wait for it any longer."""
+        for harness in self._harnesses.values():
+            self._publish(harness, State.END, LoadCancelled(str(harness.id), "the manager was closed before it ended"))
+
+    def _keep(self, item: Aspired[Loader]) -> bool:
+        """Aspire to the incarnation that is there, and return whether it will do."""
+        harness = self._harnesses.get(item.id.version)
+        if harness is None or harness.phase is Phase.UNLOADING:
+            return False
+        is_same = item.is_same_content(harness.item)
+        if harness.phase is Phase.FAILED:
+            if not is_same or _text(harness.item.error) != _text(item.error):
+                harness.is_aspired = False
+                return False
+        elif not is_same and item.error is None and harness.phase is not Phase.READY:
+            harness.is_aspired = False
+            return False
+        elif not is_same or item.error is not None:
+            logger.warning(
+                "%s is aspired with other content (%s) and kept as it is (%s); new content needs a version of its own",
+                item.id,
+                item.error or item.digest or item.path,
+                harness.item.digest or harness.item.path,
+            )
+        if harness.phase is Phase.CANCELLING:
+            harness.phase = Phase.LOADING
+        harness.is_aspired = True
+        harness.item = replace(harness.item, generation=item.generation)
+        return True
+
+    # -- what the jobs report: each puts a step --------------------------------------------------------------------
+
+    def load_began(self, harness: Harness) -> None:
+        """See Outcome."""
+        self.mailbox.tell(partial(self._load_began, harness))
+
+    def load_ended(self, harness: Harness, servable: Servable, load_ms: int) -> None:
+        """See Outcome."""
+        self.mailbox.tell(partial(self._load_ended, harness, servable, load_ms))
+
+    def load_failed(self, harness: Harness, error: PenstockError, load_ms: int, *, is_retriable: bool) -> None:
+        """See Outcome."""
+        self.mailbox.tell(partial(self._load_failed, harness, error, load_ms, is_retriable=is_retriable))
+
+    def unload_ended(self, harness: Harness, error: PenstockError | None) -> None:
+        """See Outcome."""
+        self.mailbox.tell(partial(self._remove, harness, error))
+
+    def _load_began(self, harness: Harness) -> None:
+        if harness.phase is not Phase.CANCELLING:
+            harness.phase = Phase.LOADING
+        if harness.state is State.START:
+            self._publish(harness, State.LOADING)
+
+    def _load_ended(self, harness: Harness, servable: Servable, load_ms: int) -> None:
+        harness.servable, harness.load_ms = servable, load_ms
+        if harness.phase is Phase.CANCELLING:
+            harness.phase = Phase.UNLOADING
+            error = LoadCancelled(str(harness.id), "no longer aspired when its load had finished")
+            self._shared.jobs.unload_when_drained(harness, self, error)
+            return
+        harness.phase = Phase.READY
+        self._swap()
+        self._publish(harness, State.AVAILABLE)
+        logger.info("%s is available after %d ms", harness.id, load_ms)
+
+    def _load_failed(self, harness: Harness, error: PenstockError, load_ms: int, *, is_retriable: bool) -> None:
+        harness.load_ms = load_ms
+        harness.attempts += 1
+        if harness.phase is Phase.CANCELLING:
+            self._remove(harness, LoadCancelled(str(harness.id), f"no longer aspired; its load failed too: {error}"))
+        elif is_retriable and harness.attempts <= self._shared.max_load_retries:
+            delay_s = self._shared.retry_interval_s * 2 ** (harness.attempts - 1)
+            logger.warning("%s did not load, next try in %g s: %s", harness.id, delay_s, error)
+            harness.phase = Phase.RETRYING
+            again = partial(self._shared.jobs.submit_load, harness, self)
+            harness.cancel_timer = self._shared.timer.call_later(delay_s, again)
+        else:
+            self._fail(harness, error)
+
+    # -- what a step leads to ---------------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        self._is_still = False
+        for harness in tuple(self._harnesses.values()):
+            if not harness.is_aspired:
+                self._withdraw(harness)
+        for version, item in sorted(self._waiting.items()):
+            if version not in self._harnesses:
+                del self._waiting[version]
+                self._start(item)
+        self._swap()
+        while (action := self._policy(self._seen())) is not None:
+            self._act(action)
+            self._swap()
+        phases = {harness.phase for harness in self._harnesses.values()}
+        self._is_still = phases <= {Phase.READY, Phase.FAILED} and not self._waiting
+
+    def _withdraw(self, harness: Harness) -> None:
+        """Let an incarnation that is not aspired and not serving go."""
+        if harness.phase is Phase.FAILED:
+            del self._harnesses[harness.id.version]
+        elif harness.phase is Phase.LOADING or (harness.phase in _PENDING and not harness.cancel_load()):
+            harness.phase = Phase.CANCELLING
+        elif harness.phase in _PENDING:
+            self._remove(harness, LoadCancelled(str(harness.id), "no longer aspired before it was loaded"))
+
+    def _start(self, item: Aspired[Loader]) -> None:
+        harness = self._harnesses[item.id.version] = Harness(item)
+        if item.error is not None:
+            self._fail(harness, item.error)
+        elif item.data is None:
+            self._fail(harness, LoadFailed(str(item.id), "aspired with neither data nor an error"))
+        else:
+            self._publish(harness, State.START)
+
+    def _seen(self) -> tuple[VersionSnapshot, ...]:
+        behind = {now for label, now in self.snapshot.labels.items() if self._labels.get(label) != now}
+        return (
+            *(VersionSnapshot(v, h.phase, h.is_aspired, v in behind) for v, h in self._harnesses.items()),
+            *(VersionSnapshot(v, Phase.WAITING, is_aspired=True) for v in self._waiting),
+        )
+
+    def _act(self, action: Action) -> None:
+        harness = self._harnesses[action.version]
+        if action.verb is Verb.LOAD and harness.phase is Phase.NEW:
+            harness.phase = Phase.QUEUED
+            self._shared.jobs.submit_load(harness, self)
+        elif action.verb is Verb.UNLOAD and harness.phase is Phase.READY and not harness.is_aspired:
+            self._publish(harness, State.UNLOADING)
+            harness.phase = Phase.UNLOADING
+            self._swap()
+            self._shared.jobs.unload_when_drained(harness, self, None)
+        else:
+            raise RuntimeError(f"the policy of stream {self.name} asked for {action}, which is {harness.phase}")
+
+    # -- ends -------------------------------------------------------------------------------------------------------
+
+    def _fail(self, harness: Harness, error: PenstockError) -> None:
+        harness.phase, harness.error = Phase.FAILED, error
+        harness.drop()
+        logger.error("%s failed: %s", harness.id, error)
+        self._publish(harness, State.END, error)
+
+    def _remove(self, harness: Harness, error: PenstockError | None) -> None:
+        del self._harnesses[harness.id.version]
+        harness.drop()
+        self._swap()
+        self._publish(harness, State.END, error)
+
+    def _swap(self) -> None:
+        ready = {h.id.version: h for h in self._harnesses.values() if h.phase is Phase.READY}
+        aspired = {h.id.version for h in self._harnesses.values() if h.is_aspired}
+        labels = move_labels(self._labels, self.snapshot.labels, ready, aspired | self._waiting.keys())
+        self.snapshot = take_snapshot(
+            self.name, self._harnesses.values(), self._waiting, labels, is_forgotten=self._is_forgotten
+        )
+
+    def _publish(self, harness: Harness, state: State, error: PenstockError | None = None) -> None:
+        if harness.state is State.END:
+            return
+        harness.state = state
+        item = harness.item
+        event = VersionState(
+            id=harness.id,
+            state=state,
+            error=error,
+            generation=item.generation,
+            kind=item.kind,
+            path=item.path,
+            digest=item.digest,
+            load_ms=harness.load_ms,
+            at_ms=self._shared.clock.unix_ms(),
+        )
+        self._shared.bus.publish(event)
+
+
+_PENDING = (Phase.NEW, Phase.QUEUED, Phase.RETRYING)
+
+
+def _text(error: PenstockError | None) -> tuple[str, str] | None:
+    return None if error is None else (error.code, str(error))

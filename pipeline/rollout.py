@@ -1,0 +1,86 @@
+"""From an aspiration in the topic to loaders in the manager.
+
+Whose version it is, where it may lie, which kind it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline import plugins
+from pipeline.errors import LoadFailed
+from pipeline.records import AspiredVersions
+from pipeline.registry.loader import Loader
+from pipeline.registry.servable import Servable, ServableId
+from pipeline.registry.source import Aspired, Target
+from pipeline.servables import kinds
+from pipeline.settings import Settings, StreamSettings
+from pipeline.storage import roots
+
+
+@dataclass
+class VersionLoader:
+    """A Loader that finds out on the load pool, where a slow disk delays nobody else, what it has to load and how."""
+
+    id: ServableId
+    path: str
+    kind: str | None
+    options: Mapping[str, object]
+    allowed_roots: tuple[str, ...]
+    _loader: Loader | None = None
+
+    def estimate_bytes(self) -> int | None:
+        """See Loader."""
+        return None if self._loader is None else self._loader.estimate_bytes()
+
+    def load(self) -> Servable:
+        """See Loader. Raises PathRefused, UnknownKind or AmbiguousKind before anything is opened."""
+        path = roots.check(str(self.id), self.path, self.allowed_roots)
+        adapters = {name: plugins.find(plugins.SERVABLES, name) for name in self._candidates()}
+        kind = self.kind or kinds.detect(path, adapters)
+        self._loader = adapters[kind]().loader(self.id, path, self.options)
+        return self._loader.load()
+
+    def unload(self) -> None:
+        """See Loader."""
+        if self._loader is not None:
+            self._loader.unload()
+
+    def _candidates(self) -> list[str]:
+        return [self.kind] if self.kind else plugins.names(plugins.SERVABLES)
+
+
+class RollOut:
+    """Passes the aspirations of the streams that this worker serves on to its manager.
+
+    Called on the follower's thread.
+    """
+
+    def __init__(self, settings: Settings, target: Target[Loader]) -> None:
+        self._streams: Mapping[str, StreamSettings] = settings.servables
+        self._roots = settings.storage_roots
+        self._target = target
+        self.aspired: dict[str, int] = {}
+
+    def aspire(self, record: AspiredVersions, generation: int) -> None:
+        """Aspire to the versions of one record; streams that are not in the settings are other workers' business."""
+        stream = self._streams.get(record.stream)
+        if stream is None:
+            return
+        kind = stream.kind or record.kind
+        items: list[Aspired[Loader]] = []
+        for version in record.versions:
+            id_ = ServableId(record.stream, version.version)
+            loader = VersionLoader(id_, version.path, kind, stream.options, self._roots)
+            error = LoadFailed(str(id_), "a version is a number from 0 up") if version.version < 0 else None
+            data = None if error else loader
+            items.append(Aspired(id_, data, error, generation, kind, version.path, version.digest))
+        self.aspired[record.stream] = len(items)
+        self._target.set_aspired(record.stream, items, record.labels, generation)
+
+    def forget(self, stream: str, generation: int) -> None:
+        """Forget a stream after its tombstone."""
+        if stream in self._streams:
+            self.aspired.pop(stream, None)
+            self._target.forget(stream, generation)

@@ -1,0 +1,171 @@
+"""Tensors on the wire and in memory: the Open Inference Protocol's datatypes, stacking and splitting along axis 0."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import Undecodable
+
+Array = npt.NDArray[Any]
+
+# The order is that of the enum `Datatype` in schemas/*.avsc; a test compares them.
+DATATYPES: Final[tuple[str, ...]] = (
+    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES",
+)  # fmt: skip
+
+DTYPES: Final[dict[str, np.dtype[Any]]] = {
+    "BOOL": np.dtype("?"),
+    "UINT8": np.dtype("u1"),
+    "UINT16": np.dtype("<u2"),
+    "UINT32": np.dtype("<u4"),
+    "UINT64": np.dtype("<u8"),
+    "INT8": np.dtype("i1"),
+    "INT16": np.dtype("<i2"),
+    "INT32": np.dtype("<i4"),
+    "INT64": np.dtype("<i8"),
+    "FP16": np.dtype("<f2"),
+    "FP32": np.dtype("<f4"),
+    "FP64": np.dtype("<f8"),
+    "BYTES": np.dtype("O"),
+}
+_NAMES: Final = {dtype: name for name, dtype in DTYPES.items()}
+
+
+class Tensor(msgspec.Struct, frozen=True, gc=False):
+    """One named tensor as the wire carries it.
+
+    ``data`` holds little-endian, row-major elements: ``prod(shape) * itemsize`` bytes, or for BYTES each element as a
+    4-byte little-endian length and then its bytes (the Open Inference Protocol's binary form). A codec that returns a
+    Tensor has called ``check`` on it, so that nobody after it needs to.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    data: bytes | memoryview
+
+    def check(self) -> None:
+        """Raise Undecodable unless the shape is valid and agrees with the number of bytes; allocates nothing."""
+        if self.datatype == "BYTES":
+            _check_bytes(self)
+            return
+        rows = math.prod(self.shape)
+        if rows < 0 or (self.shape and min(self.shape) < 0):
+            raise Undecodable(f"tensor {self.name!r} has a negative axis in its shape {list(self.shape)}")
+        dtype = DTYPES.get(self.datatype)
+        if dtype is None:
+            raise Undecodable(f"tensor {self.name!r} has datatype {self.datatype!r}, expected one of {DATATYPES}")
+        if rows * dtype.itemsize != len(self.data):
+            raise Undecodable(
+                f"tensor {self.name!r} of shape {list(self.shape)} and {self.datatype} needs {rows * dtype.itemsize} "
+                f"bytes, got {len(self.data)}"
+            )
+
+    def array(self) -> Array:
+        """Return the elements, shape ``self.shape``; read-only view for numbers, an object array of bytes for BYTES."""
+        if self.datatype == "BYTES":
+            return _objects(_elements(self.data), self.shape)
+        return np.frombuffer(self.data, DTYPES[self.datatype]).reshape(self.shape)
+
+
+def from_array(name: str, array: Array) -> Tensor:
+    """Return the wire form of an array of any layout and byte order; text becomes BYTES in UTF-8.
+
+    Raises TypeError for a dtype that the protocol does not have (complex, datetime, structured).
+    """
+    name_of = datatype_of(array.dtype)
+    if name_of == "BYTES":
+        return Tensor(name, name_of, array.shape, _pack(array))
+    return Tensor(name, name_of, array.shape, np.ascontiguousarray(array, DTYPES[name_of]).tobytes())
+
+
+def datatype_of(dtype: np.dtype[Any]) -> str:
+    """Return the protocol's name of a numpy dtype; TypeError where it has none."""
+    if dtype.kind in "OSUT":
+        return "BYTES"
+    name = _NAMES.get(dtype.newbyteorder("<"))
+    if name is None:
+        raise TypeError(f"dtype {dtype} has no Open Inference Protocol datatype; use one of {', '.join(DATATYPES)}")
+    return name
+
+
+def stack(tensors: Sequence[Tensor]) -> Array:
+    """Join the rows of tensors that differ in axis 0 only into one array [rows, ...], in order; one copy.
+
+    All tensors have the same datatype and the same axes after the first. One tensor alone is not copied; the result
+    may be read-only.
+    """
+    first = tensors[0]
+    if len(tensors) == 1:
+        return first.array()
+    rest = first.shape[1:]
+    rows = sum(tensor.shape[0] for tensor in tensors)
+    if first.datatype == "BYTES":
+        return _objects([element for tensor in tensors for element in _elements(tensor.data)], (rows, *rest))
+    return np.frombuffer(b"".join([t.data for t in tensors]), DTYPES[first.datatype]).reshape(rows, *rest)
+
+
+def split(name: str, array: Array, rows: Sequence[int]) -> list[Tensor]:
+    """Cut array [rows, ...] into tensors of the given row counts, in order; ``sum(rows) == len(array)``.
+
+    The inverse of ``stack``: numbers are serialised once for all tensors.
+    """
+    datatype = datatype_of(array.dtype)
+    rest = array.shape[1:]
+    if datatype == "BYTES":
+        ends = np.cumsum(rows)
+        return [
+            Tensor(name, datatype, (n, *rest), _pack(array[end - n : end])) for n, end in zip(rows, ends, strict=True)
+        ]
+    data = np.ascontiguousarray(array, DTYPES[datatype]).tobytes()
+    row_bytes = math.prod(rest) * DTYPES[datatype].itemsize
+    tensors = []
+    start = 0
+    for n in rows:
+        end = start + n * row_bytes
+        tensors.append(Tensor(name, datatype, (n, *rest), data[start:end]))
+        start = end
+    return tensors
+
+
+def _pack(array: Array) -> bytes:
+    parts: list[bytes] = []
+    for element in array.ravel():
+        value = element.encode() if isinstance(element, str) else bytes(element)
+        parts += (len(value).to_bytes(4, "little"), value)
+    return b"".join(parts)
+
+
+def _elements(data: bytes | memoryview) -> list[bytes]:
+    elements = []
+    position, view = 0, memoryview(data)
+    while position < len(view):
+        end = position + 4 + int.from_bytes(view[position : position + 4], "little")
+        elements.append(bytes(view[position + 4 : end]))
+        position = end
+    return elements
+
+
+def _objects(elements: list[bytes], shape: tuple[int, ...]) -> Array:
+    array = np.empty(len(elements), object)
+    array[:] = elements
+    return array.reshape(shape)
+
+
+def _check_bytes(tensor: Tensor) -> None:
+    if any(axis < 0 for axis in tensor.shape):
+        raise Undecodable(f"tensor {tensor.name!r} has a negative axis in its shape {list(tensor.shape)}")
+    position, count, view = 0, 0, memoryview(tensor.data)
+    while position < len(view):
+        position += 4 + int.from_bytes(view[position : position + 4], "little")
+        count += 1
+    if position != len(view):
+        raise Undecodable(f"tensor {tensor.name!r}: its last element is cut short")
+    if count != math.prod(tensor.shape):
+        raise Undecodable(f"tensor {tensor.name!r} of shape {list(tensor.shape)} has {count} elements")

@@ -1,0 +1,1 @@
+"""The pages of a worker, hosted by Faust's web server."""

@@ -1,0 +1,68 @@
+"""Fixtures and guards for every test: a real Kafka, names nobody else uses, no thread left behind."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.local.kafka import LocalKafka
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Threads of other packages that live as long as the process does, by the start of their names.
+_LASTING_THREADS: tuple[str, ...] = ("pytest_timeout",)
+_THREAD_GRACE_S = 5.0
+
+
+@dataclass(frozen=True)
+class RunningKafka:
+    """A Kafka to test against; whose it is, is nobody's business."""
+
+    bootstrap: str
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[RunningKafka]:
+    """A real Kafka, shared by all tests of the run: the one at PENSTOCK_TEST_BOOTSTRAP, else one of our own.
+
+    Never skips: a Kafka that can not be started is a failure. A test that stops or kills one starts its own LocalKafka.
+    """
+    bootstrap = os.environ.get("PENSTOCK_TEST_BOOTSTRAP")
+    if bootstrap:
+        yield RunningKafka(bootstrap)
+        return
+    with LocalKafka() as local:
+        yield RunningKafka(local.bootstrap)
+
+
+@pytest.fixture
+def topic_name() -> str:
+    """A topic (or group) name that no other test and no earlier run has used; append to it for more than one."""
+    return f"test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left() -> Iterator[None]:
+    """Fail the test that leaves a non-daemon thread: it would keep the worker's process alive after its end."""
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + _THREAD_GRACE_S
+    for thread in _new_threads(before):
+        thread.join(max(0.0, deadline - time.monotonic()))
+    left = _new_threads(before)
+    assert not left, f"threads left running: {[thread.name for thread in left]}"
+
+
+def _new_threads(before: set[threading.Thread]) -> list[threading.Thread]:
+    return [
+        thread
+        for thread in threading.enumerate()
+        if thread not in before and not thread.daemon and not thread.name.startswith(_LASTING_THREADS)
+    ]

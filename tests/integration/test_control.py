@@ -1,0 +1,324 @@
+"""The control topics on a real Kafka."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from confluent_kafka import Producer
+
+from pipeline.clock import SystemClock
+from pipeline.control.aspired import AspiredFollower, AspiredPublisher
+from pipeline.control.log_reader import CompactedLog, read_all
+from pipeline.control.states import StatePublisher, read_states
+from pipeline.control.topic_admin import check_topics, create_missing, describe, inspect
+from pipeline.control.topics import TopicSpec, wanted
+from pipeline.errors import ConnectorError
+from pipeline.local.kafka import LocalKafka
+from pipeline.records import AspiredVersion, AspiredVersions, Error, ServableState, State
+from pipeline.settings import ControlSettings, RouteSettings, Settings, StreamSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+DEADLINE_S = 15.0
+
+
+def compacted(name: str, partitions: int = 1) -> TopicSpec:
+    return TopicSpec(name, partitions, {"cleanup.policy": "compact"}, "test")
+
+
+def until(claim: Callable[[], Any], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not claim():
+        assert time.monotonic() < deadline, f"not within {DEADLINE_S:g} s: {what}"
+        time.sleep(0.01)
+
+
+def aspired(stream: str, *versions: int) -> AspiredVersions:
+    return AspiredVersions(stream, tuple(AspiredVersion(n, f"/m/{stream}/{n}", f"sha256:{n}") for n in versions))
+
+
+class Followed:
+    """A follower, and what it was called with."""
+
+    def __init__(self, kafka: dict[str, Any], topic: str) -> None:
+        self.aspired: list[tuple[AspiredVersions, int]] = []
+        self.forgotten: list[tuple[str, int]] = []
+        self.fatal: list[Exception] = []
+        self.follower = AspiredFollower(
+            kafka,
+            topic,
+            "w-1",
+            on_aspired=lambda item, generation: self.aspired.append((item, generation)),
+            on_forgotten=lambda stream, generation: self.forgotten.append((stream, generation)),
+            on_fatal=self.fatal.append,
+        )
+
+
+@pytest.fixture
+def properties(kafka: Any) -> dict[str, Any]:
+    return {"bootstrap.servers": kafka.bootstrap}
+
+
+@pytest.fixture
+def topic(properties: dict[str, Any], topic_name: str) -> str:
+    create_missing(properties, [compacted(topic_name)])
+    return topic_name
+
+
+@pytest.fixture
+def publisher(properties: dict[str, Any], topic: str) -> Iterator[AspiredPublisher]:
+    publisher = AspiredPublisher(properties, topic, "watcher-1")
+    yield publisher
+    publisher.close()
+
+
+@pytest.fixture
+def followed(properties: dict[str, Any], topic: str) -> Iterator[Followed]:
+    followed = Followed(properties, topic)
+    yield followed
+    followed.follower.stop()
+
+
+def test_a_follower_sees_what_was_published_before_it_started_and_what_comes_later(
+    publisher: AspiredPublisher, followed: Followed
+) -> None:
+    first = publisher.publish(aspired("digits", 1))
+    followed.follower.start()
+    assert followed.follower.caught_up.wait(DEADLINE_S)
+    assert [(item.versions, generation) for item, generation in followed.aspired] == [
+        (aspired("digits", 1).versions, first)
+    ]
+    assert followed.aspired[0][0].publisher == "watcher-1"
+    second = publisher.publish(aspired("digits", 1, 2))
+    third = publisher.forget("digits")
+    until(lambda: followed.forgotten, "the tombstone")
+    assert [generation for _, generation in followed.aspired] == [first, second]
+    assert followed.forgotten == [("digits", third)]
+    assert not followed.fatal
+
+
+def test_a_follower_of_an_empty_topic_is_caught_up(followed: Followed) -> None:
+    followed.follower.start()
+    assert followed.follower.caught_up.wait(DEADLINE_S)
+    assert not followed.aspired
+
+
+def test_a_change_arrives_within_a_second(publisher: AspiredPublisher, followed: Followed) -> None:
+    followed.follower.start()
+    assert followed.follower.caught_up.wait(DEADLINE_S)
+    began = time.monotonic()
+    publisher.publish(aspired("digits", 1))
+    until(lambda: followed.aspired, "the aspiration")
+    assert time.monotonic() - began < 1.0
+
+
+def test_a_record_that_can_not_be_decoded_is_skipped_and_named_with_its_place(
+    properties: dict[str, Any], topic: str, publisher: AspiredPublisher, followed: Followed, caplog: Any
+) -> None:
+    publisher.publish(aspired("digits", 1))
+    producer = Producer(properties)
+    producer.produce(topic, b"not avro", b"digits")
+    producer.flush()
+    publisher.publish(aspired("digits", 2))
+    with caplog.at_level(logging.ERROR, "pipeline.control"):
+        followed.follower.start()
+        assert followed.follower.caught_up.wait(DEADLINE_S)
+    assert [item.versions[0].version for item, _ in followed.aspired] == [1, 2]
+    assert f"{topic}[0]@1" in caplog.text
+
+
+def test_a_topic_that_is_missing_is_waited_for_and_logged_once(
+    properties: dict[str, Any], topic_name: str, caplog: Any
+) -> None:
+    followed = Followed(properties, topic_name)
+    with caplog.at_level(logging.WARNING, "pipeline.control"):
+        followed.follower.start()
+        until(lambda: followed.follower.problem, "the missing topic is noticed")
+        assert not followed.follower.caught_up.wait(1.5)
+        assert [record.message.count("penstock topics --create") for record in caplog.records] == [1]
+        create_missing(properties, [compacted(topic_name)])
+        assert followed.follower.caught_up.wait(DEADLINE_S)
+    assert followed.follower.problem is None
+    followed.follower.stop()
+
+
+def test_partitions_that_are_added_while_it_runs_are_read(
+    properties: dict[str, Any], topic: str, monkeypatch: Any
+) -> None:
+    from confluent_kafka.admin import AdminClient, NewPartitions
+
+    monkeypatch.setattr("pipeline.control.log_reader._REDISCOVER_S", 0.2)
+    seen: list[tuple[bytes | None, int]] = []
+    reader = CompactedLog(
+        properties, topic, "r", on_record=lambda key, _value, part, _offset: seen.append((key, part)), on_fatal=print
+    )
+    reader.start()
+    assert reader.caught_up.wait(DEADLINE_S)
+    admin = AdminClient(properties)
+    for future in admin.create_partitions([NewPartitions(topic, 2)]).values():
+        future.result()
+    producer = Producer(properties)
+    producer.produce(topic, b"v", b"k", partition=1)
+    producer.flush()
+    until(lambda: (b"k", 1) in seen, "the record of the new partition")
+    reader.stop()
+
+
+def test_aborted_records_and_their_markers_do_not_hold_the_reader_up(properties: dict[str, Any], topic: str) -> None:
+    producer = Producer({**properties, "transactional.id": topic})
+    producer.init_transactions()
+    for value, end in ((b"kept", producer.commit_transaction), (b"dropped", producer.abort_transaction)):
+        producer.begin_transaction()
+        producer.produce(topic, value, b"k")
+        producer.flush()
+        end()
+    assert read_all(properties, topic) == {b"k": b"kept"}
+
+
+def test_read_all_returns_the_last_value_of_each_key_that_is_left(properties: dict[str, Any], topic: str) -> None:
+    producer = Producer(properties)
+    for key, value in ((b"a", b"1"), (b"b", b"1"), (b"a", b"2"), (b"b", None), (b"c", b"1")):
+        producer.produce(topic, value, key)
+    producer.flush()
+    assert read_all(properties, topic) == {b"a": b"2", b"c": b"1"}
+
+
+def test_read_all_of_a_missing_topic_says_what_to_do(properties: dict[str, Any], topic_name: str) -> None:
+    with pytest.raises(ConnectorError, match="penstock topics --create"):
+        read_all(properties, topic_name, timeout_s=1.0)
+
+
+def test_publishing_to_a_missing_topic_says_what_to_do_and_creates_nothing(
+    properties: dict[str, Any], topic_name: str
+) -> None:
+    publisher = AspiredPublisher(properties, topic_name, "watcher-1")
+    with pytest.raises(ConnectorError, match="penstock topics --create"):
+        publisher.publish(aspired("digits", 1))
+    publisher.close()
+    assert describe(properties, [topic_name]) == {}
+
+
+def test_publishing_to_nobody_fails_in_time_and_works_when_somebody_is_there() -> None:
+    with LocalKafka() as kafka:
+        properties = {"bootstrap.servers": kafka.bootstrap}
+        create_missing(properties, [compacted("aspired")])
+        publisher = AspiredPublisher(properties, "aspired", "watcher-1")
+        assert publisher.publish(aspired("digits", 1)) == 0
+        followed = Followed(properties, "aspired")
+        followed.follower.start()
+        until(lambda: followed.aspired, "the first aspiration")
+        kafka.kill()
+        began = time.monotonic()
+        with pytest.raises(ConnectorError, match="within 1 s"):
+            publisher.publish(aspired("digits", 2), timeout_s=1.0)
+        assert time.monotonic() - began < 3.0
+        until(lambda: followed.follower.problem, "the outage is noticed")
+        kafka.start()
+        publisher.publish(aspired("digits", 3), timeout_s=10.0)
+        until(lambda: len(followed.aspired) > 1, "the aspiration after the outage")
+        # what was given up did not arrive late
+        assert [item.versions[0].version for item, _ in followed.aspired] == [1, 3]
+        until(lambda: followed.follower.problem is None, "the end of the outage is noticed")
+        assert not followed.fatal
+        kafka.kill()
+        began = time.monotonic()
+        followed.follower.stop()
+        assert time.monotonic() - began < 5.0
+        publisher.close()
+
+
+def test_what_a_callback_raises_reaches_on_fatal_and_ends_the_reader(
+    properties: dict[str, Any], topic: str, publisher: AspiredPublisher
+) -> None:
+    publisher.publish(aspired("digits", 1))
+    happened = threading.Event()
+    errors: list[Exception] = []
+
+    def on_aspired(_item: AspiredVersions, _generation: int) -> None:
+        raise RuntimeError("broken")
+
+    def on_fatal(error: Exception) -> None:
+        errors.append(error)
+        happened.set()
+
+    follower = AspiredFollower(
+        properties, topic, "w", on_aspired=on_aspired, on_forgotten=lambda *_: None, on_fatal=on_fatal
+    )
+    follower.start()
+    assert happened.wait(DEADLINE_S)
+    assert [str(error) for error in errors] == ["broken"]
+    follower.stop()
+
+
+def test_states_are_read_back_as_they_were_last_published(properties: dict[str, Any], topic: str) -> None:
+    publisher = StatePublisher(properties, topic, "w-1", SystemClock())
+    publisher(ServableState("", "digits", 1, State.LOADING))
+    publisher(ServableState("", "digits", 1, State.AVAILABLE, generation=7, load_ms=12, kind="lookup"))
+    publisher(ServableState("", "digits", 2, State.END, Error("load_failed", "broken", retriable=False)))
+    publisher(ServableState("w-0", "digits", 1, State.AVAILABLE, at_ms=5))
+    publisher(ServableState("", "old", 1, State.AVAILABLE))
+    publisher.forget("old", 1)
+    assert publisher.flush(DEADLINE_S)
+    states = read_states(properties, topic)
+    assert [(s.worker, s.stream, s.version, s.state) for s in states] == [
+        ("w-0", "digits", 1, State.AVAILABLE),
+        ("w-1", "digits", 1, State.AVAILABLE),
+        ("w-1", "digits", 2, State.END),
+    ]
+    assert (states[1].generation, states[1].load_ms, states[1].kind) == (7, 12, "lookup")
+    assert states[1].at_ms > 0
+    assert states[2].error == Error("load_failed", "broken", retriable=False)
+
+
+def test_states_that_can_not_be_published_are_logged_and_no_more(caplog: Any) -> None:
+    publisher = StatePublisher({"bootstrap.servers": "127.0.0.1:1"}, "states", "w-1", SystemClock())
+    publisher(ServableState("", "digits", 1, State.LOADING))
+    assert not publisher.flush(0.2)
+    assert "1 states were not published" in caplog.text
+
+
+def test_topics_are_created_as_wanted_and_once(properties: dict[str, Any], topic_name: str) -> None:
+    settings = Settings(
+        kafka=properties,
+        control=ControlSettings(aspired_topic=f"{topic_name}.aspired", states_topic=f"{topic_name}.states"),
+        servables={"digits": StreamSettings(base_path="/m")},
+        routes={
+            "digits": RouteSettings(
+                servable="digits",
+                request_topic=f"{topic_name}.requests",
+                result_topic=f"{topic_name}.results",
+                dead_letter_topic=f"{topic_name}.requests-dlt",
+                max_result_bytes=3_000_000,
+            )
+        },
+    )
+    specs = wanted(settings)
+    assert {finding.reason for finding in check_topics(settings)} == {"does not exist"}
+    assert sorted(create_missing(properties, specs, partitions=3)) == sorted(spec.name for spec in specs)
+    assert create_missing(properties, specs, partitions=3) == []
+    assert check_topics(settings) == []
+    partitions = {
+        r.spec.name.removeprefix(topic_name): r.described and r.described.partitions for r in inspect(properties, specs)
+    }
+    assert partitions == {".requests": 3, ".results": 3, ".requests-dlt": 3, ".aspired": 1, ".states": 1}
+
+
+def test_a_control_topic_that_is_not_compacted_is_a_problem_with_its_remedy(
+    properties: dict[str, Any], topic_name: str
+) -> None:
+    create_missing(properties, [TopicSpec(topic_name, 1, {"cleanup.policy": "delete"}, "test")])
+    (report,) = inspect(properties, [compacted(topic_name)])
+    (finding,) = report.findings
+    assert finding.is_problem
+    assert "cleanup.policy" in finding.reason
+    assert "cleanup.policy=compact" in finding.next_step
+
+
+def test_a_broker_that_is_away_is_named_with_its_address() -> None:
+    with pytest.raises(ConnectorError, match=r"127\.0\.0\.1:1"):
+        describe({"bootstrap.servers": "127.0.0.1:1"}, ["t"], timeout_s=0.5)

@@ -1,0 +1,103 @@
+"""Open Inference Protocol JSON: round trips, the protocol's own forms, and strictness."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from pipeline.codecs.codec import Limits
+from pipeline.codecs.v2_json import V2JsonCodec
+from pipeline.errors import BadRequest, Undecodable
+from pipeline.records import Error, PredictRequest, PredictResult, Source
+from pipeline.tensors import from_array
+from tests.unit.codecs.strategies import REQUESTS, tensors
+
+CODEC, LIMITS = V2JsonCodec(), Limits()
+
+
+def decode(**body: Any) -> PredictRequest:
+    return CODEC.decode_request(json.dumps(body).encode(), LIMITS)
+
+
+def x(data: Any, datatype: str = "FP32", shape: list[int] | None = None, **more: Any) -> dict[str, Any]:
+    return {"name": "x", "shape": shape or [len(data)], "datatype": datatype, "data": data, **more}
+
+
+@given(st.lists(tensors(), max_size=3).map(tuple), st.none() | st.integers(0, 2**63 - 1))
+def test_requests_and_results_come_back_equal(inputs: Any, version: int | None) -> None:
+    request = PredictRequest("a", "m", version, "stable", "s", 12, inputs, {"k": "v"})
+    assert CODEC.decode_request(CODEC.encode_request(request), LIMITS) == request
+    result = PredictResult("a", "m", version, inputs, None, Source("t", 1, 2), "sha256:0", 3, 4)
+    assert CODEC.decode_result(CODEC.encode_result(result)) == result
+
+
+def test_an_error_result_has_the_protocols_error_text_and_our_code() -> None:
+    result = PredictResult("a", "m", error=Error("model_error", "it raised", retriable=False))
+    body = json.loads(CODEC.encode_result(result))
+    assert body["error"] == "it raised"
+    assert body["parameters"]["error_code"] == "model_error"
+    assert CODEC.decode_result(CODEC.encode_result(result)) == result
+
+
+def test_nested_data_is_the_same_as_flat_data() -> None:
+    flat = decode(inputs=[x([1, 2, 3, 4], shape=[2, 2])])
+    assert decode(inputs=[x([[1, 2], [3, 4]], shape=[2, 2])]) == flat
+    assert flat.inputs[0].array().tolist() == [[1, 2], [3, 4]]
+
+
+def test_null_is_nan_and_nan_is_null() -> None:
+    (tensor,) = decode(inputs=[x([1, None])]).inputs
+    assert math.isnan(tensor.array()[1])
+    assert b"null" in CODEC.encode_result(PredictResult("a", "m", outputs=(tensor,)))
+
+
+def test_bytes_are_strings_or_base64() -> None:
+    assert decode(inputs=[x(["é"], "BYTES")]).inputs[0].array().tolist() == ["é".encode()]
+    encoded = x(["/w=="], "BYTES", parameters={"content_type": "base64"})
+    assert decode(inputs=[encoded]).inputs[0].array().tolist() == [b"\xff"]
+    binary = from_array("y", np.array([b"\xff"], object))
+    assert CODEC.decode_result(CODEC.encode_result(PredictResult("a", "m", outputs=(binary,)))).outputs == (binary,)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "words"),
+    [
+        (x([1.5], "INT64"), "integer"),
+        (x([300], "UINT8"), "UINT8"),
+        (x([-1], "UINT64"), "UINT64"),
+        (x([2**70], "INT64"), "INT64"),
+        (x([1], "BOOL"), "true or false"),
+        (x([True], "INT8"), "integer"),
+        (x(["a"]), "number"),
+        (x([1], "BYTES"), "string"),
+        (x([1], "COMPLEX"), "datatype"),
+        (x([1, 2], shape=[3]), "elements"),
+        (x([[1], 2], shape=[2]), "unevenly"),
+        (x([1], shape=[-1]), "elements"),
+        (x(["%%"], "BYTES", parameters={"content_type": "base64"}), "BYTES"),
+    ],
+)
+def test_data_that_does_not_fit_is_refused_with_the_reason(tensor: dict[str, Any], words: str) -> None:
+    with pytest.raises(Undecodable, match=words):
+        decode(inputs=[tensor])
+
+
+@pytest.mark.parametrize("value", [b"", b"{", b"[]", b"{}", b'{"inputs": 3}', b"\xff", b'{"inputs":[],"model_version":"x"}'])
+def test_what_is_no_request_is_undecodable(value: bytes) -> None:
+    with pytest.raises(Undecodable):
+        CODEC.decode_request(value, LIMITS)
+
+
+@given(REQUESTS, st.integers(0, 10_000), st.integers(0, 255))
+def test_a_changed_byte_decodes_or_raises_bad_request(request: PredictRequest, place: int, byte: int) -> None:
+    value = bytearray(CODEC.encode_request(request))
+    value[place % len(value)] = byte
+    try:
+        CODEC.decode_request(bytes(value), LIMITS)
+    except BadRequest:
+        pass
