@@ -15,7 +15,7 @@ from pipeline.agents import RequestChannel, Route
 from pipeline.clock import Clock
 from pipeline.control.aspired import AspiredFollower, AspiredPublisher
 from pipeline.control.states import StatePublisher
-from pipeline.records import Error, ServableState
+from pipeline.records import AspiredVersions, Error, ServableState
 from pipeline.registry import policy
 from pipeline.registry.manager import Manager
 from pipeline.registry.states import EventBus, VersionState
@@ -139,8 +139,12 @@ class WorkerService(mode.Service):
         self._follower.start()
         if self._is_watching:
             self._publisher = AspiredPublisher(settings.kafka, settings.control.aspired_topic, registry.worker_id)
-            self._source = FileSystemSource.from_settings(settings, self._publisher.publish)
+            self._source = FileSystemSource.from_settings(settings, self._publish)
             self._source.start()
+
+    def _publish(self, record: AspiredVersions) -> None:
+        if self._publisher is not None:
+            self._publisher.publish(record)
 
     @mode.Service.task
     async def _start_routes(self) -> None:

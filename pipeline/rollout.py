@@ -5,18 +5,45 @@ Whose version it is, where it may lie, which kind it is.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from pipeline import plugins
 from pipeline.errors import LoadFailed
 from pipeline.records import AspiredVersions
 from pipeline.registry.loader import Loader
 from pipeline.registry.servable import Servable, ServableId
 from pipeline.registry.source import Aspired, Target
+from pipeline.registry.source_adapter import SourceAdapter
 from pipeline.servables import kinds
 from pipeline.settings import Settings, StreamSettings
 from pipeline.storage import roots
+
+
+class Adapters:
+    """One source adapter of each kind for the life of a worker: what servables of a kind share lives there.
+
+    Thread-safe; a kind is imported when it is first needed.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._named: dict[str, SourceAdapter] = {}
+
+    def named(self, kind: str) -> SourceAdapter:
+        """Return the adapter of a kind; raises PluginError."""
+        with self._lock:
+            if kind not in self._named:
+                self._named[kind] = kinds.load_adapter(kind)
+            return self._named[kind]
+
+    def fitting(self, path: Path) -> SourceAdapter:
+        """Return the adapter whose kind the files at ``path`` are; raises UnknownKind or AmbiguousKind."""
+        with self._lock:
+            self._named = kinds.load_adapters() | self._named
+            adapters = dict(self._named)
+        return adapters[kinds.detect(path, adapters)]
 
 
 @dataclass
@@ -28,6 +55,7 @@ class VersionLoader:
     kind: str | None
     options: Mapping[str, object]
     allowed_roots: tuple[str, ...]
+    adapters: Adapters
     _loader: Loader | None = None
 
     def estimate_bytes(self) -> int | None:
@@ -36,19 +64,15 @@ class VersionLoader:
 
     def load(self) -> Servable:
         """See Loader. Raises PathRefused, UnknownKind or AmbiguousKind before anything is opened."""
-        path = roots.check(str(self.id), self.path, self.allowed_roots)
-        adapters = {name: plugins.find(plugins.SERVABLES, name) for name in self._candidates()}
-        kind = self.kind or kinds.detect(path, adapters)
-        self._loader = adapters[kind]().loader(self.id, path, self.options)
+        path = roots.check_inside(self.path, self.allowed_roots)
+        adapter = self.adapters.named(self.kind) if self.kind else self.adapters.fitting(path)
+        self._loader = adapter.loader(self.id, path, self.options)
         return self._loader.load()
 
     def unload(self) -> None:
         """See Loader."""
         if self._loader is not None:
             self._loader.unload()
-
-    def _candidates(self) -> list[str]:
-        return [self.kind] if self.kind else plugins.names(plugins.SERVABLES)
 
 
 class RollOut:
@@ -61,6 +85,7 @@ class RollOut:
         self._streams: Mapping[str, StreamSettings] = settings.servables
         self._roots = settings.storage_roots
         self._target = target
+        self._adapters = Adapters()
         self.aspired: dict[str, int] = {}
 
     def aspire(self, record: AspiredVersions, generation: int) -> None:
@@ -72,7 +97,7 @@ class RollOut:
         items: list[Aspired[Loader]] = []
         for version in record.versions:
             id_ = ServableId(record.stream, version.version)
-            loader = VersionLoader(id_, version.path, kind, stream.options, self._roots)
+            loader = VersionLoader(id_, version.path, kind, stream.options, self._roots, self._adapters)
             error = LoadFailed(str(id_), "a version is a number from 0 up") if version.version < 0 else None
             data = None if error else loader
             items.append(Aspired(id_, data, error, generation, kind, version.path, version.digest))

@@ -42,6 +42,7 @@ class KafkaConnector:
         self._changed = threading.Condition()  # guards the two above
         self._held: list[Message] = []
         self._is_paused = False
+        self._next_commit_s = 0.0
         self._fatal: KafkaError | None = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -74,6 +75,7 @@ class KafkaConnector:
         """See Connector."""
         if self._fatal is not None:
             raise ConnectorError("kafka", f"{self._fatal.str()} ({self._fatal.name()})")
+        self._commit_when_due()
         if max_records == 0:
             self._pause()
             message = self._consumer.poll(timeout_s)
@@ -170,8 +172,9 @@ class KafkaConnector:
         """Answer what is in flight there, commit it, and let go: the next owner starts behind it."""
         log.info("revoked %s", _names(partitions))
         keys = _keys(partitions)
-        if not self._wait_for_answers(keys, _REVOKE_BUDGET_S):
-            log.warning("revoked partitions were still in flight after %g s; they come again", _REVOKE_BUDGET_S)
+        budget_s = 0.0 if self._stopping.is_set() else _REVOKE_BUDGET_S  # ``close`` has waited already
+        if not self._wait_for_answers(keys, budget_s):
+            log.warning("revoked partitions were still in flight after %g s; they come again", budget_s)
         self._commit(keys, is_blocking=True)
         self._forget(keys)
         consumer.incremental_unassign(partitions)
@@ -211,13 +214,17 @@ class KafkaConnector:
     # The connector's own thread.
 
     def _deliver(self) -> None:
-        interval_s = self._route.commit_interval_ms / 1000
-        next_s = time.monotonic() + interval_s
         while not self._stopping.is_set():
-            self._producer.poll(max(0.0, min(0.1, next_s - time.monotonic())))
-            if time.monotonic() >= next_s:
-                self._commit(None, is_blocking=False)
-                next_s = time.monotonic() + interval_s
+            self._producer.poll(0.1)
+
+    # The feeder's thread, or the closing one after it: the client lets one thread at a time use a consumer, and makes a
+    # second one wait for as long as the first polls without a pause.
+
+    def _commit_when_due(self) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._next_commit_s:
+            self._next_commit_s = now_s + self._route.commit_interval_ms / 1000
+            self._commit(None, is_blocking=False)
 
     def _commit(self, keys: list[Partition] | None, *, is_blocking: bool) -> None:
         with self._changed:

@@ -37,7 +37,8 @@ class Address(msgspec.Struct, frozen=True):
         result_topic: str | None = None,
     ) -> Address:
         """Return the address of a route; topics default to ``<route>.requests`` and ``<route>.results``."""
-        properties: dict[str, Scalar] = {"bootstrap.servers": "localhost:9092", **kafka}
+        # librdkafka's own log has a line for every attempt to connect; what it says comes by its error callback too.
+        properties: dict[str, Scalar] = {"bootstrap.servers": "localhost:9092", "log_level": 2, **kafka}
         if bootstrap is not None:
             properties["bootstrap.servers"] = bootstrap
         return cls(

@@ -23,8 +23,9 @@ class ReplyTable:
     """Hands each outcome to whoever claimed its id, and keeps the others until they are taken. Thread-safe.
 
     At most ``max_results`` are kept; beyond that the oldest goes, with one warning. The ids that are done (taken, or
-    given up) are remembered up to the same number, so that the second answer that at-least-once allows is not shown as
-    another result. ``deliver`` and ``wake`` are called on the thread that calls ``put``; they must neither block nor raise.
+    given up) are remembered up to the same number, so that the second answer that at-least-once allows is not shown
+    as another result. ``deliver`` and ``wake`` are called on the thread that calls ``put``; they must neither block
+    nor raise.
     """
 
     def __init__(self, max_results: int) -> None:
@@ -41,7 +42,7 @@ class ReplyTable:
         self._max_results = max(self._max_results, max_results)
 
     def claim(self, id_: str, deliver: Deliver) -> None:
-        """Have the outcome of ``id_`` go to ``deliver``, once, and not be kept. Raises ValueError where it is claimed."""
+        """Have the outcome of ``id_`` go to ``deliver``, once, and not be kept; ValueError where it is claimed."""
         with self._lock:
             if id_ in self._claims:
                 raise ValueError(f"request {id_!r} is being waited for already; ids of one client must differ")
@@ -103,7 +104,7 @@ class ReplyTable:
         return taken
 
     def watch(self, id_: str | None, wake: Wake) -> bool:
-        """Have ``wake`` called, once, when something is kept for ``id_`` (None: for any). False: it is there already."""
+        """Have ``wake`` called once when something is kept for ``id_`` (None: for any). False: it is there already."""
         with self._lock:
             if self._kept if id_ is None else id_ in self._kept:
                 return False

@@ -21,10 +21,10 @@ RequestData = Mapping[str, Any] | np.ndarray[Any, Any] | Sequence[Any] | str | f
 class RequestOptions(TypedDict, total=False):
     """What may be said about a request besides its tensors; every one is optional.
 
-    ``version`` or ``label`` of the servable, ``signature`` (default: serving_default), ``servable`` (default: the queue's,
-    else the route's); ``deadline_ms``: milliseconds since the Unix epoch, after which it is not computed any more;
-    ``key``: requests of one key stay in order (default: the id); ``headers``: repeated on the result, ``traceparent`` for
-    instance; ``parameters``: text for the servable.
+    ``version`` or ``label`` of the servable, ``signature`` (default: serving_default), ``servable`` (default: the
+    queue's, else the route's); ``deadline_ms``: milliseconds since the Unix epoch, after which it is not computed any
+    more; ``key``: requests of one key stay in order (default: the id); ``headers``: repeated on the result,
+    ``traceparent`` for instance; ``parameters``: text for the servable.
     """
 
     version: int | None
@@ -78,7 +78,9 @@ def _from_json(text: str) -> PredictRequest:
     try:
         body = msgspec.json.decode(text)
     except msgspec.DecodeError as error:
-        raise Undecodable(f"text is read as JSON, and this is not: {error}; for a tensor of text, give a list") from error
+        raise Undecodable(
+            f"text is read as JSON, which this is not: {error}; for a tensor of text, give a list"
+        ) from error
     if isinstance(body, dict):
         if isinstance(body.get("instances"), list):
             return PredictRequest("", inputs=tensors_of(_columns(body["instances"])))

@@ -20,10 +20,10 @@ Value = Array | dict[str, Array]
 def tensor_of(name: str, value: object) -> Tensor:
     """Return the tensor of one value; raises TypeError, naming the tensor, for what is no tensor.
 
-    An array is sent as it is: its dtype, its shape, the batch axis included where it has one. A list or tuple becomes an
-    array. One number, bool, str or bytes is one row: shape [1]. Python's own floats become FP32 (what models take, and
-    what the ancestor sent), its ints INT64; text becomes BYTES in UTF-8; ``{"b64": text}`` is the bytes it encodes. For
-    another datatype, give a numpy array.
+    An array is sent as it is: its dtype, its shape, the batch axis included where it has one. A list or tuple becomes
+    an array. One number, bool, str or bytes is one row: shape [1]. Python's own floats become FP32 (what models take,
+    and what the ancestor sent), its ints INT64; text becomes BYTES in UTF-8; ``{"b64": text}`` is the bytes it
+    encodes. For another datatype, give a numpy array.
     """
     try:
         array = value if isinstance(value, np.ndarray) else _array(value)

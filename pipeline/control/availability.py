@@ -16,10 +16,10 @@ log = logging.getLogger(__name__)
 class Availability:
     """Remembers and logs what is wrong with a topic. Used by one thread at a time; ``problem`` is read by any."""
 
-    def __init__(self, topic: str, address: str) -> None:
+    def __init__(self, topic: str, address: str, log_level: int = logging.WARNING) -> None:
         self.problem: str | None = None
         """What is wrong now and what to do about it; None while all is well."""
-        self._topic, self._address = topic, address
+        self._topic, self._address, self._log_level = topic, address, log_level
         self._kind: str | None = None
         self._is_refused = False
 
@@ -35,10 +35,10 @@ class Availability:
         if kind == self._kind or (kind == "away" and self._is_refused):
             return
         self._kind, self.problem, self._is_refused = kind, problem, code in REFUSED
-        log.warning("topic %s: %s; waiting", self._topic, problem)
+        log.log(self._log_level, "topic %s: %s; waiting", self._topic, problem)
 
     def found(self) -> None:
         """Note that the topic was found; logged when it had been missed before."""
         if self._kind is not None:
-            log.warning("topic %s: can be read again", self._topic)
+            log.log(self._log_level, "topic %s: can be read again", self._topic)
         self.problem, self._kind, self._is_refused = None, None, False

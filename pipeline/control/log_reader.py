@@ -54,12 +54,13 @@ class CompactedLog:
         on_record: OnRecord,
         on_fatal: OnFatal,
         make_consumer: MakeConsumer = Consumer,
+        log_level: int = logging.WARNING,
     ) -> None:
-        """Nothing is connected yet; ``kafka`` is the section of the settings."""
+        """Nothing is connected yet; ``kafka`` is the section of the settings, ``log_level`` that of outages."""
         self.caught_up = threading.Event()
         """Set when the end that each partition had at the start has been reached; stays set."""
         self._properties = {**_DEFAULTS, **kafka_properties.reader(kafka, client_id), "enable.partition.eof": True}
-        self.availability = Availability(topic, str(self._properties["bootstrap.servers"]))
+        self.availability = Availability(topic, str(self._properties["bootstrap.servers"]), log_level)
         self._topic, self._on_record, self._on_fatal = topic, on_record, on_fatal
         self._make_consumer = make_consumer
         self._consumer: Any = None
@@ -184,7 +185,9 @@ def read_all(
         else:
             latest[key or b""] = value
 
-    reader = CompactedLog(kafka, topic, client_id, on_record=on_record, on_fatal=lambda _error: None)
+    reader = CompactedLog(
+        kafka, topic, client_id, on_record=on_record, on_fatal=lambda _error: None, log_level=logging.DEBUG
+    )
     deadline = time.monotonic() + timeout_s
     try:
         while not reader.caught_up.is_set():

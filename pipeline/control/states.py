@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -10,11 +11,11 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from pipeline import kafka_properties
 from pipeline.control import encoding
-from pipeline.control.log_reader import read_all
+from pipeline.control.log_reader import CompactedLog, OnFatal, read_all
 from pipeline.errors import ConnectorError, Undecodable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from pipeline.clock import Clock
     from pipeline.records import ServableState
@@ -79,6 +80,47 @@ class StatePublisher:
             log.warning("topic %s: the state of %s is not published: %s", self._topic, key, error.str())
 
 
+class StatesFollower:
+    """Keeps the last state of every version on every worker, on a thread of its own; any thread may ask for them.
+
+    ``on_fatal`` as in CompactedLog.
+    """
+
+    def __init__(
+        self, kafka: Mapping[str, kafka_properties.Scalar], topic: str, client_id: str, on_fatal: OnFatal
+    ) -> None:
+        self._topic = topic
+        self._lock = threading.Lock()
+        self._states: dict[bytes | None, ServableState] = {}
+        self._reader = CompactedLog(kafka, topic, client_id, on_record=self._on_record, on_fatal=on_fatal)
+
+    @property
+    def problem(self) -> str | None:
+        """Why the topic can not be read at this moment, and the next step; None while all is well."""
+        return self._reader.availability.problem
+
+    def start(self) -> None:
+        """Follow until ``stop``; called once. The broker may be away."""
+        self._reader.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Stop and wait, ``timeout_s`` at most. Idempotent."""
+        self._reader.stop(timeout_s)
+
+    def states(self) -> list[ServableState]:
+        """Return what is known now, sorted by stream, version and worker."""
+        with self._lock:
+            return _sorted(self._states.values())
+
+    def _on_record(self, key: bytes | None, value: bytes | None, _partition: int, _offset: int) -> None:
+        state = None if value is None else _decoded(self._topic, key, value)
+        with self._lock:
+            if state is not None:
+                self._states[key] = state
+            elif value is None:
+                self._states.pop(key, None)
+
+
 def read_states(
     kafka: Mapping[str, kafka_properties.Scalar], topic: str, client_id: str = "penstock", timeout_s: float = 10.0
 ) -> list[ServableState]:
@@ -86,10 +128,17 @@ def read_states(
 
     Blocks for ``timeout_s`` at most; raises ConnectorError. A record that can not be decoded is logged and left out.
     """
-    states = []
-    for key, value in read_all(kafka, topic, client_id, timeout_s).items():
-        try:
-            states.append(encoding.decode_state(value))
-        except Undecodable as error:
-            log.warning("topic %s: the state of %r is left out: %s", topic, key, error)
+    records = read_all(kafka, topic, client_id, timeout_s).items()
+    return _sorted(state for key, value in records if (state := _decoded(topic, key, value)) is not None)
+
+
+def _decoded(topic: str, key: bytes | None, value: bytes) -> ServableState | None:
+    try:
+        return encoding.decode_state(value)
+    except Undecodable as error:
+        log.warning("topic %s: the state of %r is left out: %s", topic, key, error)
+        return None
+
+
+def _sorted(states: Iterable[ServableState]) -> list[ServableState]:
     return sorted(states, key=lambda state: (state.stream, state.version, state.worker))

@@ -20,7 +20,7 @@ from pipeline.errors import ConnectorError
 if TYPE_CHECKING:
     from pipeline.settings import Settings
 
-_BROKER_DEFAULT: Final = -1
+BROKER_DEFAULT: Final = -1
 
 Kafka = Mapping[str, kafka_properties.Scalar]
 
@@ -58,7 +58,7 @@ def create_missing(
     kafka: Kafka,
     specs: Iterable[TopicSpec],
     partitions: int = DEFAULT_PARTITIONS,
-    replication: int = _BROKER_DEFAULT,
+    replication: int = BROKER_DEFAULT,
     timeout_s: float = 30.0,
 ) -> list[str]:
     """Create those of the topics that do not exist, and return their names; the others stay as they are.

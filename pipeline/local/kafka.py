@@ -106,7 +106,7 @@ class LocalKafka:
         try:
             # Side by side: a first start runs two Java programs per node.
             with ThreadPoolExecutor(len(self._nodes)) as threads:
-                list(threads.map(lambda node: node.start(self._cluster_id()), self._nodes))
+                list(threads.map(lambda node: node.start(cluster_id(self._folder)), self._nodes))
             self._wait(time.monotonic() + self._start_timeout_s)
         except BaseException:
             self.kill()
@@ -144,12 +144,6 @@ class LocalKafka:
 
     def _node_folder(self, number: int) -> Path:
         return self._folder / f"node-{number}"
-
-    def _cluster_id(self) -> str:
-        """22 characters of URL-safe base64; the same for one folder, different for two."""
-        return base64.urlsafe_b64encode(uuid.uuid5(uuid.NAMESPACE_URL, self._folder.resolve().as_uri()).bytes)[
-            :22
-        ].decode()
 
     def _settings(self, number: int) -> dict[str, str]:
         nodes = len(self._ports)
@@ -205,4 +199,13 @@ class LocalKafka:
         except KafkaException:
             return False
         # Somebody else's Kafka may have taken the port first; then ours is about to end, and to say so.
-        return str(cluster.cluster_id) == self._cluster_id() and len(cluster.brokers) == len(self._nodes)
+        return str(cluster.cluster_id) == cluster_id(self._folder) and len(cluster.brokers) == len(self._nodes)
+
+
+def cluster_id(folder: Path) -> str:
+    """22 characters of URL-safe base64; the same for one folder, different for two.
+
+    Never starts with a dash, which Kafka's storage tool would take for an option: the first byte is 0.
+    """
+    digest = uuid.uuid5(uuid.NAMESPACE_URL, folder.resolve().as_uri()).bytes
+    return base64.urlsafe_b64encode(b"\0" + digest[1:])[:22].decode()

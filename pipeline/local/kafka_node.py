@@ -37,7 +37,7 @@ logger.life.name = kafka.server.KafkaRaftServer
 logger.life.level = info
 """
 
-_STOP_TIMEOUT_S = 20
+_STOP_TIMEOUT_S = 10
 _FORMAT_TIMEOUT_S = 60
 _LOG_TAIL_LINES = 30
 

@@ -5,15 +5,46 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Generic, TypeVar
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
 
 from pipeline.errors import LoadFailed, PenstockError, UnknownKind
+from pipeline.registry.loader import Loader
+from pipeline.registry.servable import ServableId
 from pipeline.registry.source import Aspired, Target
 
 logger = logging.getLogger(__name__)
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+
+
+class SourceAdapter(Protocol):
+    """One kind of servable, found by entry point in ``penstock.servables``; made without arguments, cheap to make.
+
+    State that the servables of one kind share lives in the adapter.
+    """
+
+    @property
+    def kind(self) -> str:
+        """Name of the kind."""
+        ...
+
+    @property
+    def looks_for(self) -> str:
+        """What makes ``detect`` say yes, for people."""
+        ...
+
+    def detect(self, path: Path) -> bool:
+        """Whether the files at ``path`` are of this kind. Reads names, and little more; imports no framework."""
+        ...
+
+    def loader(self, id: ServableId, path: Path, options: Mapping[str, Any]) -> Loader:  # noqa: A002  # TF Serving's word
+        """Return the loader of one version. Cheap: nothing is opened or imported before its ``load``.
+
+        Raises InvalidSettings when the options are not those of this kind.
+        """
+        ...
 
 
 class UnaryAdapter(Generic[In, Out]):

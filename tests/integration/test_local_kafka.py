@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from pipeline.local import jars
 from pipeline.local.errors import LocalBrokerError
-from pipeline.local.kafka import LocalKafka
+from pipeline.local.kafka import LocalKafka, cluster_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,6 +146,12 @@ def test_a_node_that_dies_at_its_start_is_reported_with_the_end_of_its_log(tmp_p
         with pytest.raises(LocalBrokerError, match=f"port {port} .*(?s:.*)already in use"):
             other.start()
         assert not is_alive(other.nodes[0].pid)
+
+
+def test_a_cluster_id_is_never_taken_for_an_option(tmp_path):
+    ids = {cluster_id(tmp_path / str(number)) for number in range(500)}
+    assert len(ids) == 500
+    assert not [each for each in ids if each.startswith("-")]
 
 
 def test_a_missing_extra_is_named(monkeypatch):

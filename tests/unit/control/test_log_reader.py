@@ -39,7 +39,7 @@ class FakeMessage:
 
 
 class FakeConsumer:
-    """Has the partitions ``ends`` (end offset by number) and delivers ``messages``, one a poll; ``failure`` is raised."""
+    """Has the partitions ``ends`` (end offset by number), delivers ``messages``, one a poll, and raises ``failure``."""
 
     def __init__(self) -> None:
         self.ends: dict[int, int] = {}

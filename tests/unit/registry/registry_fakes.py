@@ -27,7 +27,7 @@ class FakeServable:
         self.tag = tag
         self.is_loaded = True
 
-    def predict(self, signature: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+    def predict(self, _signature: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         assert self.is_loaded
         return inputs
 

@@ -68,12 +68,12 @@ def test_an_adapter_is_connected_once_and_before_it_is_used():
 
 
 def test_a_router_converts_by_kind_and_finds_out_the_kind_where_none_is_named():
-    router = KindRouter({"a": lambda i: "A", "b": lambda i: "B"}, kind_of=lambda i: "b")
+    router = KindRouter({"a": lambda _: "A", "b": lambda _: "B"}, kind_of=lambda _: "b")
     assert [(r.data, r.kind) for r in map(router.adapt, (item(1, kind="a"), item(2)))] == [("A", "a"), ("B", "b")]
 
 
 def test_a_router_without_a_converter_for_a_kind_lists_the_kinds_it_has():
-    router = KindRouter({"a": lambda i: "A"}, kind_of=lambda i: "b")
+    router = KindRouter({"a": lambda _: "A"}, kind_of=lambda _: "b")
     error = router.adapt(item(1)).error
     assert isinstance(error, UnknownKind)
     assert "known: a" in str(error)

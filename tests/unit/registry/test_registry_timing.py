@@ -329,7 +329,7 @@ def test_a_forgotten_stream_is_unknown_while_its_last_handle_is_still_held(manua
 
 
 def test_a_policy_that_asks_for_nonsense_is_logged_and_hurts_only_its_stream(caplog):
-    rig = Rig(ManualExecutor(), ManualExecutor(), policies={"bad": lambda stream: 1 / 0})
+    rig = Rig(ManualExecutor(), ManualExecutor(), policies={"bad": lambda _: 1 / 0})
     rig.aspire("bad", [1])
     up(rig, "m", [1])
     assert "a step of servable stream bad failed" in caplog.text

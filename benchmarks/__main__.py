@@ -1,0 +1,66 @@
+"""``python -m benchmarks [CASE ...]``: run cases and print the figures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Final
+
+from benchmarks import report
+from benchmarks.cases import round_trip, throughput
+from benchmarks.harness import open_harness
+from benchmarks.process import BenchmarkError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CASES: Final = {case.NAME: case for case in (throughput, round_trip)}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Return the exit status: 0 when every request of every round had exactly one right answer, whatever the speed."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    unknown = [name for name in options.cases if name not in CASES]
+    if unknown:
+        parser.error(f"no case {', '.join(unknown)}; there are {', '.join(CASES)}")
+    status = 0
+    try:
+        with open_harness(options.bootstrap, is_pinned=not options.free) as harness:
+            for name in options.cases or CASES:
+                case = CASES[name]
+                print(f"{name}: {(case.__doc__ or '').splitlines()[0]}", file=sys.stderr)
+                made = case.run(harness, options.rounds or case.ROUNDS, options.requests or case.REQUESTS)
+                print(json.dumps(made) if options.json else f"{report.text(made)}\n", flush=True)
+                status = max(status, bool(made["faults"]))
+    except BenchmarkError as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Ours against what one would do instead, on a real Kafka, contenders in turn.",
+        epilog="example: python -m benchmarks throughput --rounds 3 --requests 50000",
+    )
+    parser.add_argument("cases", metavar="CASE", nargs="*", help=f"{', '.join(CASES)}; all when none is named")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a case, one a line")
+    parser.add_argument("--rounds", type=_positive, help="rounds per contender")
+    parser.add_argument("--requests", type=_positive, help="requests per round, warm-up not counted")
+    parser.add_argument("--bootstrap", help="a Kafka that runs already, instead of a local one")
+    parser.add_argument("--free", action="store_true", help="bind nobody to cores")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""Round trip: how long one idle client waits for ``InputQueue.predict``, against a bare echo on two such topics.
+
+One question at a time, with a pause between, from a process of its own; the first ones are not counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from benchmarks import accounting, figures, machine, model, report
+from benchmarks.collect import read
+from benchmarks.contenders import echo, penstock
+from benchmarks.harness import alternate
+from benchmarks.place import PARTITIONS, Watch
+from benchmarks.process import helper
+
+if TYPE_CHECKING:
+    from benchmarks.harness import Harness, Rival
+    from benchmarks.place import Place
+
+NAME: Final = "round-trip"
+REQUESTS: Final = 300
+ROUNDS: Final = 5
+TARGET: Final = 1.5
+_WARM_UP: Final = 50
+_RIVALS: Final = (penstock, echo)
+_CLIENT: Final = {penstock.NAME: "predict", echo.NAME: "echo"}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One contender's round."""
+
+    p50_ms: float
+    p99_ms: float
+    account: accounting.Account
+
+
+def run(harness: Harness, rounds: int, requests: int) -> report.Report:
+    """Measure all rounds and return the report; raises BenchmarkError."""
+    measured = alternate(
+        _RIVALS,
+        rounds,
+        lambda rival: _measure(harness, rival, requests),
+        lambda _, one: f"p50 {one.p50_ms:>7.2f} ms  p99 {one.p99_ms:>7.2f} ms",
+    )
+    return report.make(
+        case=NAME,
+        measure="p50 from question to answer, one idle client",
+        unit="ms",
+        target=TARGET,
+        better="lower",
+        rounds={name: [one.p50_ms for one in several] for name, several in measured.items()},
+        others={"p99, ms": {name: [one.p99_ms for one in several] for name, several in measured.items()}},
+        descriptions={rival.NAME: rival.DESCRIPTION for rival in _RIVALS},
+        accounts={name: [one.account for one in several] for name, several in measured.items()},
+        settings={
+            "requests": requests,
+            "warm_up_requests": _WARM_UP,
+            "partitions": PARTITIONS,
+            "openvino": dict(model.OPENVINO),
+        },
+        machine=machine.describe(harness.broker, str(harness.cores)),
+    )
+
+
+def _measure(harness: Harness, rival: Rival, count: int) -> Measured:
+    with harness.place(rival.NAME) as place:
+        topics = (place.bootstrap, place.requests, place.results)
+        with harness.running(rival, place):  # the client's first question waits until it is up
+            took_ms = helper("benchmarks.client", _CLIENT[rival.NAME], *topics, _WARM_UP, count)
+        account = _account(place)
+    return Measured(figures.percentile(took_ms, 50), figures.percentile(took_ms, 99), account)
+
+
+def _account(place: Place) -> accounting.Account:
+    """Return the account by the records' keys, which are the ids; the client has looked at the answers themselves."""
+    asked, answered = (
+        [(message.key() or b"").decode() for message in read(place.bootstrap, topic)]
+        for topic in (place.requests, place.results)
+    )
+    account = accounting.account(asked, answered)
+    watch = Watch(place, place.requests)
+    account["uncommitted"] = watch.end() - watch.committed()
+    watch.close()
+    return account

@@ -1,0 +1,98 @@
+"""The harness: one broker, contenders in turn, each on topics of its own; what every case is made of."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from benchmarks import model
+from benchmarks.place import Place
+from benchmarks.process import Contender, Cores
+from pipeline.local.kafka import LocalKafka
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+
+Measured = TypeVar("Measured")
+
+
+class Rival(Protocol):
+    """A module of benchmarks.contenders."""
+
+    NAME: str
+    DESCRIPTION: str
+
+    def command(self, place: Place) -> list[str | Path]:
+        """Return the command that starts it, configured for the place."""
+        ...
+
+
+class Harness:
+    """A broker, a model and as many places as wanted; ``open_harness`` makes one. One measurement at a time."""
+
+    def __init__(self, bootstrap: str, broker: str, folder: Path, cores: Cores) -> None:
+        self.bootstrap, self.broker, self.cores = bootstrap, broker, cores
+        self._folder = folder
+        self._models = folder / "models" / model.NAME
+        self._numbers = itertools.count(1)
+        model.write(self._models)
+
+    @contextlib.contextmanager
+    def place(self, name: str) -> Iterator[Place]:
+        """Make a place with topics; they are deleted at the end."""
+        unique = f"bench-{os.getpid()}-{int(time.time())}-{next(self._numbers)}-{name}"
+        folder = self._folder / unique
+        folder.mkdir()
+        place = Place(self.bootstrap, folder, self._models, unique)
+        place.create_topics()
+        try:
+            yield place
+        finally:
+            place.delete_topics()
+
+    @contextlib.contextmanager
+    def running(self, rival: Rival, place: Place) -> Iterator[Contender]:
+        """Start a contender; at the end it is stopped in good order, or killed after an exception."""
+        contender = Contender(rival.command(place), place.folder / "contender.log", self.cores)
+        try:
+            yield contender
+            contender.stop()
+        finally:
+            contender.kill()
+
+
+@contextlib.contextmanager
+def open_harness(bootstrap: str | None, *, is_pinned: bool) -> Iterator[Harness]:
+    """Return a harness on a broker of its own, or on the one at ``bootstrap``, whose clock then counts."""
+    cores = Cores.split(is_split=is_pinned)
+    cores.bind_this_process()
+    folder = Path(tempfile.mkdtemp(prefix="penstock-bench-"))
+    try:
+        if bootstrap:
+            yield Harness(bootstrap, f"at {bootstrap}", folder, cores)
+        else:
+            with LocalKafka() as kafka:
+                yield Harness(kafka.bootstrap, "Kafka 4.1, one KRaft node on this machine", folder, cores)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def alternate(
+    rivals: Sequence[Rival], rounds: int, measure: Callable[[Rival], Measured], show: Callable[[Rival, Measured], str]
+) -> dict[str, list[Measured]]:
+    """Measure A B A B ... and return the rounds of each by name; a line to stderr for every one."""
+    measured: dict[str, list[Measured]] = {rival.NAME: [] for rival in rivals}
+    for number in range(1, rounds + 1):
+        for rival in rivals:
+            one = measure(rival)
+            measured[rival.NAME].append(one)
+            print(f"  round {number}/{rounds}  {rival.NAME:<14} {show(rival, one)}", file=sys.stderr, flush=True)
+    return measured

@@ -1,0 +1,90 @@
+"""Where one measurement happens: names nobody else uses, and its topics on the broker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without saying so
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PARTITIONS: Final = 4
+_TIMEOUT_S: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """One broker, one folder for configuration and logs, one model, and topics and groups that start with ``name``."""
+
+    bootstrap: str
+    folder: Path
+    models: Path
+    name: str
+
+    @property
+    def requests(self) -> str:
+        """The request topic."""
+        return f"{self.name}.requests"
+
+    @property
+    def results(self) -> str:
+        """The result topic; its timestamps are the broker's own."""
+        return f"{self.name}.results"
+
+    @property
+    def group(self) -> str:
+        """The contender's consumer group."""
+        return f"{self.name}.group"
+
+    @property
+    def topics(self) -> list[NewTopic]:
+        """Every topic that a contender may need."""
+        results = {"message.timestamp.type": "LogAppendTime"}
+        compact = {"cleanup.policy": "compact"}
+        return [
+            NewTopic(self.requests, PARTITIONS, 1),
+            NewTopic(self.results, PARTITIONS, 1, config=results),
+            NewTopic(f"{self.requests}-dlt", PARTITIONS, 1),
+            NewTopic(f"{self.name}.aspired-versions", 1, 1, config=compact),
+            NewTopic(f"{self.name}.servable-states", 1, 1, config=compact),
+        ]
+
+    def create_topics(self) -> None:
+        """Create them; raises KafkaException."""
+        admin = self._admin()
+        for future in admin.create_topics(self.topics, operation_timeout=_TIMEOUT_S).values():
+            future.result(_TIMEOUT_S)
+
+    def delete_topics(self) -> None:
+        """Delete them, so that the disk holds one measurement at a time."""
+        admin = self._admin()
+        names = [topic.topic for topic in self.topics]
+        for future in admin.delete_topics(names, operation_timeout=_TIMEOUT_S).values():
+            future.result(_TIMEOUT_S)
+
+    def _admin(self) -> AdminClient:
+        return AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})  # what goes wrong is raised
+
+
+class Watch:
+    """Looks at a topic, and at how far a group has committed it, without joining the group. Close it."""
+
+    def __init__(self, place: Place, topic: str) -> None:
+        self._consumer = Consumer({"bootstrap.servers": place.bootstrap, "group.id": place.group})
+        self._partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+
+    def end(self) -> int:
+        """Return how many records the topic has."""
+        marks = [self._consumer.get_watermark_offsets(p, timeout=_TIMEOUT_S, cached=False) for p in self._partitions]
+        return sum(high for _, high in marks)
+
+    def committed(self) -> int:
+        """Return how many records of the topic the group has committed."""
+        return sum(max(0, p.offset) for p in self._consumer.committed(self._partitions, timeout=_TIMEOUT_S))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._consumer.close()

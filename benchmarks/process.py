@@ -1,0 +1,122 @@
+"""The processes of a measurement: a contender that runs until it is stopped, and helpers that run to their end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeline.local.child import Child
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_ROOT: Final = Path(__file__).parent.parent
+_POLL_S: Final = 0.1
+_STOP_TIMEOUT_S: Final = 40.0
+_TAIL_LINES: Final = 25
+# No library may use a second thread behind the settings' back.
+_ENVIRONMENT: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(_ROOT)}
+
+
+class BenchmarkError(Exception):
+    """A measurement could not be made, or what it measured does not count; the message says why."""
+
+
+@dataclass(frozen=True)
+class Cores:
+    """Who runs where: the contender on one core, broker and load on the others; empty sets bind nobody."""
+
+    contender: frozenset[int]
+    others: frozenset[int]
+
+    @classmethod
+    def split(cls, *, is_split: bool) -> Cores:
+        """Return the split of this machine's cores, or no split."""
+        if not is_split or not hasattr(os, "sched_getaffinity"):
+            return cls(frozenset(), frozenset())
+        available = sorted(os.sched_getaffinity(0))
+        if len(available) < 2:
+            return cls(frozenset(), frozenset())
+        return cls(frozenset(available[:1]), frozenset(available[1:]))
+
+    def __str__(self) -> str:
+        if not self.contender:
+            return "nobody"
+        return f"contender to core {_list(self.contender)}, broker and load to {_list(self.others)}"
+
+    def bind_this_process(self) -> None:
+        """Bind this process to the cores of the others; what it starts later inherits that."""
+        if self.others:
+            os.sched_setaffinity(0, self.others)
+
+
+class Contender:
+    """A running contender. ``stop`` it; it never outlives this process."""
+
+    def __init__(self, argv: Sequence[str | Path], log_path: Path, cores: Cores) -> None:
+        self._argv, self._log_path = argv, log_path
+        os.environ.update(_ENVIRONMENT)
+        self._child = Child(argv, log_path)
+        if cores.contender:  # before the interpreter has started any thread: each inherits it
+            os.sched_setaffinity(self._child.pid, cores.contender)
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU seconds used so far, user and system, by all its threads; 0 where the system does not tell."""
+        stat = Path(f"/proc/{self._child.pid}/stat")
+        if not stat.exists():
+            return 0.0
+        fields = stat.read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def wait(self, is_done: Callable[[], bool], what: str, timeout_s: float) -> None:
+        """Return when ``is_done``; raises BenchmarkError with the end of its log when it dies or is too slow."""
+        deadline_s = time.monotonic() + timeout_s
+        while not is_done():
+            if self._child.exit_code is not None:
+                raise BenchmarkError(f"{self} ended with status {self._child.exit_code}\n{self._tail()}")
+            if time.monotonic() > deadline_s:
+                raise BenchmarkError(f"{self}: {what} took more than {timeout_s:g} s\n{self._tail()}")
+            time.sleep(_POLL_S)
+
+    def stop(self) -> None:
+        """Ask it to end; raises BenchmarkError when it does not do so in good order."""
+        running = self._child.exit_code is None
+        self._child.stop(_STOP_TIMEOUT_S)
+        if running and self._child.exit_code != 0:
+            raise BenchmarkError(f"{self}: SIGTERM ended it with status {self._child.exit_code}\n{self._tail()}")
+
+    def kill(self) -> None:
+        """End it, whatever it is doing."""
+        self._child.kill()
+
+    def __str__(self) -> str:
+        return " ".join(str(part) for part in self._argv[:4])
+
+    def _tail(self) -> str:
+        return "\n".join(self._log_path.read_text(errors="replace").splitlines()[-_TAIL_LINES:])
+
+
+def helper(module: str, *arguments: object, timeout_s: float = 600.0) -> Any:
+    """Run ``python -m module arguments`` to its end and return the JSON that it printed; raises BenchmarkError."""
+    argv = [sys.executable, "-m", module, *map(str, arguments)]
+    environment = {**os.environ, **_ENVIRONMENT}
+    try:
+        done = subprocess.run(
+            argv, capture_output=True, text=True, check=False, env=environment, cwd=_ROOT, timeout=timeout_s
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BenchmarkError(f"{module} took more than {timeout_s:g} s") from error
+    if done.returncode != 0:
+        raise BenchmarkError(f"{module} ended with status {done.returncode}\n{done.stderr[-4000:]}")
+    return json.loads(done.stdout)
+
+
+def _list(cores: frozenset[int]) -> str:
+    return ",".join(map(str, sorted(cores)))

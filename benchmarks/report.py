@@ -1,0 +1,107 @@
+"""What a case prints: one JSON object, or the same for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from benchmarks import accounting, figures
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class Report(TypedDict):
+    """One case: ``ratio`` is median of ours / median of the rival's, in the unit of ``contenders``.
+
+    ``better`` says which way, and ``reached`` whether ``target`` was; ``faults`` is empty, or the case has failed and
+    its figures mean nothing.
+    """
+
+    case: str
+    measure: str
+    unit: str
+    ratio: float
+    target: float
+    better: Literal["higher", "lower"]
+    reached: bool
+    contenders: dict[str, figures.Spread]
+    others: dict[str, dict[str, figures.Spread]]
+    descriptions: dict[str, str]
+    rounds: int
+    accounting: dict[str, accounting.Account]
+    faults: list[str]
+    settings: dict[str, Any]
+    machine: dict[str, Any]
+
+
+def make(
+    *,
+    case: str,
+    measure: str,
+    unit: str,
+    target: float,
+    better: Literal["higher", "lower"],
+    rounds: Mapping[str, Sequence[float]],
+    others: Mapping[str, Mapping[str, Sequence[float]]],
+    descriptions: Mapping[str, str],
+    accounts: Mapping[str, Sequence[accounting.Account]],
+    settings: Mapping[str, Any],
+    machine: Mapping[str, Any],
+) -> Report:
+    """Return the report; the first name of ``rounds`` is ours, the second is the rival that the target is about.
+
+    ``others``: further figures by measure, then contender; they are shown and not compared.
+    """
+    spreads = {name: figures.spread(values) for name, values in rounds.items()}
+    ours, rival = list(spreads.values())[:2]
+    ratio = ours["median"] / rival["median"] if rival["median"] else 0.0
+    totals = {name: accounting.total(several) for name, several in accounts.items()}
+    return Report(
+        case=case,
+        measure=measure,
+        unit=unit,
+        ratio=round(ratio, 4),
+        target=target,
+        better=better,
+        reached=ratio >= target if better == "higher" else ratio <= target,
+        contenders=spreads,
+        others={
+            name: {who: figures.spread(values) for who, values in by_contender.items()}
+            for name, by_contender in others.items()
+        },
+        descriptions=dict(descriptions),
+        rounds=len(next(iter(rounds.values()))),
+        accounting=totals,
+        faults=[f"{name}: {fault}" for name, one in totals.items() for fault in accounting.faults(one)],
+        settings=dict(settings),
+        machine=dict(machine),
+    )
+
+
+def text(report: Report) -> str:
+    """Return the report for people."""
+    machine = report["machine"]
+    sign = ">=" if report["better"] == "higher" else "<="
+    lines = [
+        f"{report['case']}: {report['measure']}, {report['unit']}",
+        *_rows(report["contenders"]),
+        f"  ratio {report['ratio']:.2f}, target {sign} {report['target']:g}: "
+        + ("reached" if report["reached"] else "not reached"),
+    ]
+    for measure, spreads in report["others"].items():
+        lines += [measure, *_rows(spreads)]
+    for name, one in report["accounting"].items():
+        counts = ", ".join(f"{value} {field}" for field, value in one.items())
+        lines.append(f"  {name}: {counts}")
+    lines += [f"  {name} = {description}" for name, description in report["descriptions"].items()]
+    lines += [f"  {name}: {value}" for name, value in report["settings"].items()]
+    lines += [f"  {name}: {value}" for name, value in machine.items()]
+    lines += [f"  FAILED, these figures mean nothing: {fault}" for fault in report["faults"]]
+    return "\n".join(lines)
+
+
+def _rows(spreads: Mapping[str, figures.Spread]) -> list[str]:
+    return [
+        f"  {name:<16} median {one['median']:>12,.3f}   min {one['min']:>12,.3f}   max {one['max']:>12,.3f}"
+        for name, one in spreads.items()
+    ]

@@ -1,0 +1,165 @@
+"""AsyncInputQueue: the InputQueue for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterable, Iterable, Mapping
+from types import TracebackType
+from typing import Final, Literal, Self, Unpack
+
+from pipeline.client.connection import Connection
+from pipeline.client.input_queue import (
+    FLUSH_TIMEOUT_S,
+    SEND_TIMEOUT_S,
+    build,
+    codec_of,
+    encode,
+    timed_out,
+    value_or_raise,
+    with_deadline,
+)
+from pipeline.client.queue import Queue, QueueOptions
+from pipeline.client.reply_table import Outcome
+from pipeline.client.request import RequestData, RequestOptions, parse
+from pipeline.client.sender import Outgoing
+from pipeline.client.values import Value
+from pipeline.client.waiting import Opening, deliver_to
+from pipeline.errors import ConnectorError
+
+log = logging.getLogger(__name__)
+
+_FULL_SLEEP_S: Final = 0.005
+
+Item = tuple[str | None, Mapping[str, object]]  # uri, data
+
+
+class AsyncInputQueue(Queue):
+    """See InputQueue: the same verbs as coroutines, on the same connection, which sync queues may share.
+
+    Any number of tasks of one loop may use it; there is no thread per request. Every coroutine may be cancelled: a
+    request that was sent stays sent, and its answer is dropped if ``predict`` waited for it.
+    """
+
+    def __init__(
+        self,
+        route: str = "serving",
+        *,
+        servable: str = "",
+        format: Literal["avro", "json"] = "avro",  # noqa: A002  # the settings' word
+        **options: Unpack[QueueOptions],
+    ) -> None:
+        """See InputQueue."""
+        super().__init__(route, **options)
+        self._servable = servable
+        self._codec = codec_of(format)
+        self._opening = Opening()
+
+    async def open(self) -> Self:
+        """See InputQueue."""
+        await self._connect()
+        return self
+
+    async def enqueue(self, uri: str | None = None, **data: object) -> str:
+        """See InputQueue."""
+        return await self.send(data, id=uri)
+
+    async def send(
+        self,
+        request_data: RequestData,
+        *,
+        id: str | None = None,  # noqa: A002  # the record's word
+        **options: Unpack[RequestOptions],
+    ) -> str:
+        """See InputQueue."""
+        connection = await self._connect()
+        request = build(connection, self._servable, parse(request_data), id, options)
+        connection.table.expect(request.id)
+        await _send(connection, encode(connection, self._codec, request, options))
+        return request.id
+
+    async def enqueue_many(
+        self,
+        items: Iterable[Item] | AsyncIterable[Item],
+        **options: Unpack[RequestOptions],
+    ) -> list[str]:
+        """See InputQueue; the items may come from an asynchronous iterable. Lets other tasks run now and then."""
+        if isinstance(items, AsyncIterable):
+            return [await self.send(data, id=uri, **options) async for uri, data in items]
+        ids: list[str] = []
+        for uri, data in items:
+            ids.append(await self.send(data, id=uri, **options))
+            if len(ids) % 100 == 0:
+                await asyncio.sleep(0)
+        return ids
+
+    async def predict(
+        self,
+        request_data: RequestData,
+        timeout: float = 5.0,  # noqa: ASYNC109  # the ancestor's argument
+        **options: Unpack[RequestOptions],
+    ) -> Value:
+        """See InputQueue."""
+        request = parse(request_data)
+        started_s = time.monotonic()
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        connection = self._own()
+        id_ = connection.new_id()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._connect(timeout)
+                left_s = timeout - (time.monotonic() - started_s)
+                request = build(connection, self._servable, request, id_, with_deadline(options, request, left_s))
+                connection.table.claim(id_, deliver_to(future))
+                await _send(connection, encode(connection, self._codec, request, options))
+                outcome = await future
+        except TimeoutError:
+            raise timed_out(connection, id_, timeout) from None
+        finally:
+            connection.table.give_up(id_)
+        return value_or_raise(outcome)
+
+    async def flush(self, timeout: float = FLUSH_TIMEOUT_S) -> None:  # noqa: ASYNC109  # as in InputQueue
+        """See InputQueue."""
+        connection = self._own()
+        if connection.is_ready:
+            await asyncio.to_thread(connection.sender.flush, timeout)
+
+    async def close(self, timeout: float = FLUSH_TIMEOUT_S) -> None:  # noqa: ASYNC109  # as in InputQueue
+        """See InputQueue."""
+        if self._is_closed:
+            return
+        try:
+            await self.flush(timeout)
+        finally:
+            await asyncio.to_thread(self._release, timeout)
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self.close()
+        except ConnectorError as failure:
+            if error is None:
+                raise
+            log.error("closing: %s", failure)  # noqa: TRY400  # the block's own error is the one to raise
+
+    async def _connect(self, timeout_s: float | None = None) -> Connection:
+        connection = self._own()
+        if not connection.is_ready:
+            limit_s = self._connect_timeout_s if timeout_s is None else min(self._connect_timeout_s, timeout_s)
+            await self._opening.open(connection, limit_s, to_send=True)
+        return connection
+
+
+async def _send(connection: Connection, request: Outgoing) -> None:
+    deadline_s = time.monotonic() + SEND_TIMEOUT_S
+    while not connection.sender.offer(request):
+        connection.sender.poll()
+        if time.monotonic() > deadline_s:
+            connection.sender.raise_full(SEND_TIMEOUT_S)
+        await asyncio.sleep(_FULL_SLEEP_S)

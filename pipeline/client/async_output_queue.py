@@ -1,0 +1,144 @@
+"""AsyncOutputQueue: the OutputQueue for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Self, Unpack
+
+from pipeline.client.group_reader import GroupReader, refuse_group
+from pipeline.client.input_queue import FLUSH_TIMEOUT_S, timed_out, value_or_raise
+from pipeline.client.output_queue import ValueOrError, value_or_error
+from pipeline.client.queue import Queue, QueueOptions
+from pipeline.client.reply_table import Outcome, ReplyTable
+from pipeline.client.values import Value
+from pipeline.client.waiting import Opening, wait
+from pipeline.errors import PenstockError
+from pipeline.records import PredictResult
+
+
+class AsyncOutputQueue(Queue):
+    """See OutputQueue: the same verbs as coroutines, on the same connection, which sync queues may share.
+
+    Every coroutine may be cancelled without losing a result: what a cancelled call would have returned, the next one
+    does. A group is read by one thread at a time, everything else without threads.
+    """
+
+    def __init__(self, route: str = "serving", *, group: str | None = None, **options: Unpack[QueueOptions]) -> None:
+        """See OutputQueue."""
+        super().__init__(route, **options)
+        self._group = group
+        self._opening = Opening()
+        self._reader: GroupReader | None = None
+        self._reading: asyncio.Task[dict[str, Outcome]] | None = None
+        self._turn = asyncio.Lock()  # one reading of a group at a time
+
+    async def open(self) -> Self:
+        """See OutputQueue."""
+        if self._group is None:
+            await self._table()
+        else:
+            await asyncio.to_thread(self._group_reader, self._group)
+        return self
+
+    async def query(self, uri: str, delete: bool = False, timeout: float = 0.0) -> Value | None:  # noqa: ASYNC109, FBT001, FBT002  # the ancestor's verb
+        """See OutputQueue."""
+        outcome = await self._find(uri, timeout, is_kept=not delete)
+        return None if outcome is None else value_or_raise(outcome)
+
+    async def query_and_delete(self, uri: str, timeout: float = 0.0) -> Value | None:  # noqa: ASYNC109  # as in OutputQueue
+        """See OutputQueue."""
+        return await self.query(uri, delete=True, timeout=timeout)
+
+    async def result(self, uri: str, timeout: float = 5.0) -> PredictResult:  # noqa: ASYNC109  # as in OutputQueue
+        """See OutputQueue."""
+        outcome = await self._find(uri, timeout, is_kept=False)
+        if outcome is None:
+            raise timed_out(self._own(), uri, timeout)
+        if isinstance(outcome, PenstockError):
+            raise outcome
+        return outcome
+
+    async def dequeue(self, timeout: float = 0.0) -> dict[str, ValueOrError]:  # noqa: ASYNC109  # as in OutputQueue
+        """See OutputQueue."""
+        return {id_: value_or_error(outcome) for id_, outcome in (await self._take(timeout)).items()}
+
+    async def results(self, timeout: float = 5.0) -> AsyncIterator[tuple[str, ValueOrError]]:  # noqa: ASYNC109  # as in OutputQueue
+        """See OutputQueue."""
+        while True:
+            outcomes = await self._take(timeout, None if self._group else 1)
+            if not outcomes:
+                return
+            for id_, outcome in outcomes.items():
+                yield id_, value_or_error(outcome)
+
+    async def close(self, timeout: float = FLUSH_TIMEOUT_S) -> None:  # noqa: ASYNC109  # as in OutputQueue
+        """See OutputQueue; what a cancelled call has read in a group is left to be read again."""
+        await self._close(timeout, is_handled=True)
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._close(FLUSH_TIMEOUT_S, is_handled=error is None)
+
+    async def _close(self, timeout_s: float, *, is_handled: bool) -> None:
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            await asyncio.wait([reading])
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            await asyncio.to_thread(reader.close, is_handled=is_handled and reading is None)
+        await asyncio.to_thread(self._release, timeout_s)
+
+    async def _table(self) -> ReplyTable:
+        connection = self._own()
+        if not connection.is_ready:
+            await self._opening.open(connection, self._connect_timeout_s, to_send=False)
+        return connection.table
+
+    def _group_reader(self, group: str) -> GroupReader:
+        client_id = self.client_id  # raises where this is closed
+        if self._reader is None:
+            self._reader = GroupReader.opened(self._address, group, client_id, self._connect_timeout_s)
+        return self._reader
+
+    async def _find(self, uri: str, timeout_s: float, *, is_kept: bool) -> Outcome | None:
+        refuse_group(self._group)
+        deadline_s = time.monotonic() + timeout_s
+        table = await self._table()
+        while True:
+            outcome = table.get(uri) if is_kept else table.pop(uri)
+            left_s = deadline_s - time.monotonic()
+            if outcome is not None or left_s <= 0:
+                return outcome
+            await wait(table, uri, left_s)
+            self._own()  # raises where it was closed meanwhile
+
+    async def _take(self, timeout_s: float, limit: int | None = None) -> dict[str, Outcome]:
+        if self._group is not None:
+            return await self._read(self._group, timeout_s)
+        deadline_s = time.monotonic() + timeout_s
+        table = await self._table()
+        while True:
+            outcomes = table.drain(limit)
+            left_s = deadline_s - time.monotonic()
+            if outcomes or left_s <= 0:
+                return outcomes
+            await wait(table, None, left_s)
+            self._own()
+
+    async def _read(self, group: str, timeout_s: float) -> dict[str, Outcome]:
+        """Read a group on a thread; a reading whose caller was cancelled is the next caller's."""
+        async with self._turn:
+            reading = self._reading
+            if reading is None:
+                reading = asyncio.create_task(asyncio.to_thread(lambda: self._group_reader(group).read(timeout_s)))
+                self._reading = reading
+            await asyncio.wait([reading])
+            self._reading = None
+            return reading.result()

@@ -1,0 +1,148 @@
+"""OutputQueue: results come out, by id or whatever has come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self, Unpack
+
+from pipeline.client.group_reader import GroupReader, refuse_group
+from pipeline.client.input_queue import FLUSH_TIMEOUT_S, timed_out, value_or_raise
+from pipeline.client.queue import Queue, QueueOptions
+from pipeline.client.reply_table import Outcome
+from pipeline.client.values import Value, error_of, value_of
+from pipeline.errors import PenstockError
+from pipeline.records import PredictResult
+
+# What ``dequeue`` holds for one id: the outputs, or the error (RemoteError for an error result).
+ValueOrError = Value | PenstockError
+
+
+class OutputQueue(Queue):
+    """The results of the requests that this process has sent; with ``group``, those of anybody.
+
+    Without a group it shares the connection of the InputQueue with the same route and options: results are kept, up to
+    ``max_results``, from the moment a request can be sent until they are taken, or the last queue is closed. Any thread
+    may call any method. Connects on first use, or by ``open``, or ``with``.
+
+    With ``group`` it reads the whole result topic as a member of that consumer group, from the start of the topic where
+    the group is new. What one ``dequeue`` (or one step of ``results``) handed out is committed by the next one or by
+    ``close``: a process that dies in between, or leaves a ``with`` block by an exception, reads it again. ``query`` and
+    ``result`` are not for groups.
+    """
+
+    def __init__(self, route: str = "serving", *, group: str | None = None, **options: Unpack[QueueOptions]) -> None:
+        """See QueueOptions."""
+        super().__init__(route, **options)
+        self._group = group
+        self._reader: GroupReader | None = None
+
+    def open(self) -> Self:
+        """Connect now; ConnectorError after the connect timeout, or where the result topic does not exist."""
+        if self._group is None:
+            self._opened()
+        else:
+            self._group_reader(self._group)
+        return self
+
+    def query(self, uri: str, delete: bool = False, timeout: float = 0.0) -> Value | None:  # noqa: FBT001, FBT002  # the ancestor's verb
+        """Return the outputs for one request, None where they have not come after ``timeout`` seconds.
+
+        The result stays for further queries unless ``delete``. Raises RemoteError for an error result, which stays or
+        goes in the same way.
+        """
+        outcome = self._find(uri, timeout, is_kept=not delete)
+        return None if outcome is None else value_or_raise(outcome)
+
+    def query_and_delete(self, uri: str, timeout: float = 0.0) -> Value | None:
+        """``query`` with ``delete``."""
+        return self.query(uri, delete=True, timeout=timeout)
+
+    def result(self, uri: str, timeout: float = 5.0) -> PredictResult:
+        """Return the whole record for one request, its version and times included, and keep it no longer.
+
+        An error result is returned, not raised. Raises TimedOut after ``timeout`` seconds.
+        """
+        outcome = self._find(uri, timeout, is_kept=False)
+        if outcome is None:
+            raise timed_out(self._own(), uri, timeout)
+        if isinstance(outcome, PenstockError):
+            raise outcome
+        return outcome
+
+    def dequeue(self, timeout: float = 0.0) -> dict[str, ValueOrError]:
+        """Return all results that are there, by id, oldest first, and keep them no longer.
+
+        Waits for the first one, ``timeout`` seconds at most. An error result is in the dict as its RemoteError, so
+        that no other result is lost with it. A group returns 500 at most in one call.
+        """
+        return {id_: value_or_error(outcome) for id_, outcome in self._take(timeout).items()}
+
+    def results(self, timeout: float = 5.0) -> Iterator[tuple[str, ValueOrError]]:
+        """Yield (id, value or error) as results come; ends when none has come for ``timeout`` seconds.
+
+        Results are taken one by one, a group's in the batches that ``dequeue`` returns.
+        """
+        while True:
+            outcomes = self._take(timeout, None if self._group else 1)
+            if not outcomes:
+                return
+            for id_, outcome in outcomes.items():
+                yield id_, value_or_error(outcome)
+
+    def close(self, timeout: float = FLUSH_TIMEOUT_S) -> None:
+        """Let go of the connection; a group's last hand-out is committed. Idempotent."""
+        self._close(timeout, is_handled=True)
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close(FLUSH_TIMEOUT_S, is_handled=error is None)
+
+    def _close(self, timeout_s: float, *, is_handled: bool) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close(is_handled=is_handled)
+        self._release(timeout_s)
+
+    def _group_reader(self, group: str) -> GroupReader:
+        client_id = self.client_id  # raises where this is closed
+        if self._reader is None:
+            self._reader = GroupReader.opened(self._address, group, client_id, self._connect_timeout_s)
+        return self._reader
+
+    def _take(self, timeout_s: float, limit: int | None = None) -> dict[str, Outcome]:
+        if self._group is not None:
+            return self._group_reader(self._group).read(timeout_s)
+        deadline_s = time.monotonic() + timeout_s
+        table = self._opened().table
+        while True:
+            outcomes = table.drain(limit)
+            left_s = deadline_s - time.monotonic()
+            if outcomes or left_s <= 0:
+                return outcomes
+            table.wait(None, left_s)
+            self._own()  # raises where it was closed meanwhile
+
+    def _find(self, uri: str, timeout_s: float, *, is_kept: bool) -> Outcome | None:
+        refuse_group(self._group)
+        deadline_s = time.monotonic() + timeout_s
+        table = self._opened().table
+        while True:
+            outcome = table.get(uri) if is_kept else table.pop(uri)
+            left_s = deadline_s - time.monotonic()
+            if outcome is not None or left_s <= 0:
+                return outcome
+            table.wait(uri, left_s)
+            self._own()
+
+
+def value_or_error(outcome: Outcome) -> ValueOrError:
+    """Return the outputs of an outcome, or its error as an object."""
+    if isinstance(outcome, PenstockError):
+        return outcome
+    return error_of(outcome) or value_of(outcome)

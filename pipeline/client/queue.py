@@ -1,0 +1,82 @@
+"""Queue: what every queue of the client has in common, its place and its share of a connection."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TypedDict
+
+from pipeline.client import shared
+from pipeline.client.address import Address
+from pipeline.client.connection import Connection
+from pipeline.errors import ConnectorError
+from pipeline.kafka_properties import Scalar
+
+
+class QueueOptions(TypedDict, total=False):
+    """Where a queue is; every one is optional.
+
+    ``bootstrap``: the Kafka address (default: that of ``kafka``, else localhost:9092). ``kafka``: librdkafka
+    properties, for TLS and SASL and whatever else. ``request_topic``, ``result_topic``: where the worker's route has
+    names of its own. ``client_id``: default is new for each process; one that you set must be in use by one process
+    at a time, unless these shall see each other's results. ``connect_timeout_s``: how long the first use may take to
+    find the broker (10). ``max_results``: how many results that nobody takes are kept (100,000).
+    """
+
+    bootstrap: str | None
+    kafka: Mapping[str, Scalar]
+    request_topic: str | None
+    result_topic: str | None
+    client_id: str | None
+    connect_timeout_s: float
+    max_results: int
+
+
+class Queue:
+    """One user of a shared connection, which is opened on first use, or by ``open``."""
+
+    def __init__(
+        self,
+        route: str,
+        *,
+        bootstrap: str | None = None,
+        kafka: Mapping[str, Scalar] | None = None,
+        request_topic: str | None = None,
+        result_topic: str | None = None,
+        client_id: str | None = None,
+        connect_timeout_s: float = 10.0,
+        max_results: int = 100_000,
+    ) -> None:
+        self._address = Address.of(route, client_id or "", kafka or {}, bootstrap, request_topic, result_topic)
+        self._connect_timeout_s = connect_timeout_s
+        self._max_results = max_results
+        self._connection: Connection | None = None
+        self._is_closed = False
+
+    @property
+    def client_id(self) -> str:
+        """Who this is to the workers."""
+        return self._own().address.client_id
+
+    def _own(self) -> Connection:
+        """Return this queue's connection, open or not; after a fork it is the child's own."""
+        if self._is_closed:
+            raise ConnectorError(type(self).__name__, "it is closed")
+        connection = self._connection
+        if connection is None or connection.pid != os.getpid():
+            connection = self._connection = shared.acquire(self._address, self._max_results)
+        return connection
+
+    def _opened(self, timeout_s: float | None = None, *, to_send: bool = False) -> Connection:
+        """Return this queue's connection, open; blocks for the connect timeout, or ``timeout_s`` if shorter."""
+        connection = self._own()
+        if not connection.is_ready:
+            limit_s = self._connect_timeout_s
+            connection.open(limit_s if timeout_s is None else min(limit_s, timeout_s), to_send=to_send)
+        return connection
+
+    def _release(self, timeout_s: float) -> None:
+        connection, self._connection = self._connection, None
+        self._is_closed = True
+        if connection is not None:
+            shared.release(connection, timeout_s)

@@ -1,0 +1,121 @@
+"""Receiver: the consumer half of a connection; it hears one partition of the result topic."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from pipeline.client import fork, topic_metadata
+from pipeline.client.address import reply_partition
+from pipeline.errors import ConnectorError
+from pipeline.kafka_properties import Properties
+
+log = logging.getLogger(__name__)
+
+# How long the thread waits for a message before it looks whether it shall stop, and at the producer's reports.
+_POLL_S: Final = 0.1
+# How many messages that are there already are taken with the first.
+_MORE: Final = 500
+
+
+class Receiver:
+    """Reads the reply partition of one client from where it ends when ``open`` returns, on a thread of its own.
+
+    ``on_messages`` gets what has come, on that thread; ``on_idle`` is called there ten times a second at least, and
+    ``on_stop`` when ``stop`` was called, before the consumer is closed. None of them may raise.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        client_id: str,
+        properties: Properties,
+        on_messages: Callable[[list[Message]], None],
+        on_idle: Callable[[], None],
+        on_stop: Callable[[], None],
+    ) -> None:
+        self._topic = topic
+        self._client_id = client_id
+        self._on_messages, self._on_idle, self._on_stop = on_messages, on_idle, on_stop
+        self._is_stopping = False
+        self._thread: threading.Thread | None = None
+        self.partition = -1
+        self.trouble = ""
+        try:
+            self._consumer = Consumer({**properties, "error_cb": self._on_error}, logger=log)
+        except (KafkaException, TypeError, ValueError) as error:
+            raise ConnectorError("kafka settings", str(error)) from error
+        fork.watch(self)
+
+    def open(self, timeout_s: float) -> None:
+        """Take the reply partition at its present end and start the thread; every later message is heard.
+
+        Not by the offset's name but by its number: "latest" would be looked up after this returns, too late for a fast
+        answer. Raises ConnectorError when the topic does not exist or no broker answers in time.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        try:
+            partitions = topic_metadata.count_partitions(self._consumer, self._topic, timeout_s)
+            place = TopicPartition(self._topic, reply_partition(self._client_id, partitions))
+            left_s = max(0.0, deadline_s - time.monotonic())
+            end = topic_metadata.ask(self._topic, left_s, lambda s: self._consumer.get_watermark_offsets(place, s)[1])
+        except ConnectorError as error:
+            self._consumer.poll(0)  # calls _on_error, which may know more
+            raise ConnectorError(
+                error.what, f"{error.reason} (kafka: {self.trouble})" if self.trouble else error.reason
+            ) from error
+        self.partition = place.partition
+        self._consumer.assign([TopicPartition(self._topic, place.partition, end)])
+        self._thread = threading.Thread(target=self._run, name=f"penstock-{self._topic}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Have the thread end, soon; does not wait, takes no lock, may be called from anywhere."""
+        self._is_stopping = True
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until the thread has ended."""
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout_s)
+
+    def abort(self) -> None:
+        """Let go of the consumer after an ``open`` that failed."""
+        self._consumer.close()
+
+    def leave_to_parent(self) -> None:
+        """See fork.Owner."""
+        fork.keep_for_ever(self._consumer)
+
+    def _run(self) -> None:
+        consumer = self._consumer
+        while not self._is_stopping:
+            first = consumer.poll(_POLL_S)
+            self._on_idle()
+            if first is not None:
+                # ``consume`` waits until it has all it was asked for, so it is asked without a wait.
+                self._take([first, *consumer.consume(_MORE, 0)])
+        self._on_stop()
+        consumer.close()
+
+    def _take(self, messages: list[Message]) -> None:
+        good: list[Message] = []
+        for message in messages:
+            error = message.error()
+            if error is None:
+                good.append(message)
+            else:
+                log.warning("reading partition %d of %s: %s", self.partition, self._topic, error.str())
+                self.trouble = error.str()
+        if good:
+            self.trouble = ""
+            self._on_messages(good)
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.str() != self.trouble:
+            log.warning("kafka for topic %s: %s", self._topic, error.str())
+        self.trouble = error.str()

@@ -1,0 +1,149 @@
+"""Sender: the producer half of a connection."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NoReturn
+
+import msgspec
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from pipeline.client import fork, topic_metadata
+from pipeline.errors import ConnectorError
+from pipeline.kafka_properties import Properties
+
+log = logging.getLogger(__name__)
+
+ID_HEADER: Final = "x-request-id"
+# How long one look at a full queue takes, before the queue's own deadline is looked at.
+_FULL_POLL_S: Final = 0.05
+
+
+def id_of(message: Message) -> str:
+    """Return the request id that a record's header tells, else its key; empty where it has neither."""
+    headers: Any = message.headers() or ()
+    named: Any = next((value for name, value in headers if name == ID_HEADER and value), None) or message.key() or b""
+    return str(named.decode(errors="replace"))
+
+
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
+    """One request on its way out."""
+
+    id: str
+    value: bytes
+    key: bytes
+    headers: Sequence[tuple[str, str | bytes]]
+
+
+class Sender:
+    """Produces requests to one topic; any thread may call any method.
+
+    ``on_failed(id, error)`` is told of a request that the broker did not take and returns whether somebody was
+    waiting for it; the others are counted, and the next ``check`` or ``flush`` raises for them.
+    """
+
+    def __init__(self, topic: str, properties: Properties, on_failed: Callable[[str, ConnectorError], bool]) -> None:
+        self._topic = topic
+        self._on_failed = on_failed
+        self._lock = threading.Lock()  # guards the two below
+        self._failed = 0
+        self._first: ConnectorError | None = None
+        self.trouble = ""
+        try:
+            self._producer = Producer({**properties, "error_cb": self._on_error}, logger=log)
+        except (KafkaException, TypeError, ValueError) as error:
+            raise ConnectorError("kafka settings", str(error)) from error
+        self._report: Any = self._on_delivery  # bound once, not once a request
+        fork.watch(self)
+
+    def check_topic(self, timeout_s: float) -> None:
+        """Raise ConnectorError unless a broker answers in time and knows the request topic."""
+        topic_metadata.count_partitions(self._producer, self._topic, timeout_s)
+
+    def offer(self, request: Outgoing) -> bool:
+        """Put a request into the producer's queue without waiting; False where the queue is full."""
+        self.check()
+        try:
+            self._producer.produce(
+                self._topic, request.value, request.key, headers=list(request.headers), on_delivery=self._report
+            )
+        except BufferError:
+            return False
+        except KafkaException as error:
+            reason = error.args[0]
+            if reason.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                raise ConnectorError(
+                    f"request {request.id}",
+                    f"its {len(request.value)} bytes are more than this client may send; send fewer rows, or raise "
+                    "message.max.bytes (kafka=), the topic's max.message.bytes and the route's max_record_bytes",
+                ) from error
+            raise ConnectorError(f"topic {self._topic}", reason.str()) from error
+        return True
+
+    def send(self, request: Outgoing, timeout_s: float) -> None:
+        """Put a request into the producer's queue; while that is full, wait, ``timeout_s`` at most.
+
+        Raises ConnectorError where it stays full, where the request is too large, and for earlier requests that failed.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while not self.offer(request):
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                self.raise_full(timeout_s)
+            self._producer.poll(min(_FULL_POLL_S, left_s))
+
+    def raise_full(self, timeout_s: float) -> NoReturn:
+        """Raise the ConnectorError of a queue that stayed full."""
+        waiting = len(self._producer)
+        raise ConnectorError(
+            f"topic {self._topic}", f"{waiting} requests wait, and the broker took none for {timeout_s:g} s{self.why()}"
+        )
+
+    def poll(self) -> None:
+        """Handle the delivery reports that have come; does not wait."""
+        self._producer.poll(0)
+
+    def flush(self, timeout_s: float) -> None:
+        """Return when the broker has taken everything sent before; ConnectorError where it does not, or did not."""
+        waiting = self._producer.flush(timeout_s)
+        self.check()
+        if waiting:
+            raise ConnectorError(
+                f"topic {self._topic}", f"{waiting} requests are still not taken after {timeout_s:g} s{self.why()}"
+            )
+
+    def check(self) -> None:
+        """Raise the ConnectorError of the requests that failed since the last call, if any."""
+        if self._first is None:
+            return
+        with self._lock:
+            failed, first, self._failed, self._first = self._failed, self._first, 0, None
+        if first is not None:
+            raise ConnectorError(first.what, f"{first.reason} ({failed} earlier requests were not delivered)")
+
+    def why(self) -> str:
+        """Return what Kafka complained about last, as the end of a sentence; empty where it did not."""
+        return f" (kafka: {self.trouble})" if self.trouble else ""
+
+    def leave_to_parent(self) -> None:
+        """See fork.Owner."""
+        fork.keep_for_ever(self._producer)
+
+    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            return
+        id_ = id_of(message)
+        failure = ConnectorError(f"request {id_} to {self._topic}", f"{error.str()}{self.why()}")
+        if self._on_failed(id_, failure):
+            return
+        with self._lock:
+            self._failed += 1
+            self._first = self._first or failure
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.str() != self.trouble:
+            log.warning("kafka for topic %s: %s", self._topic, error.str())
+        self.trouble = error.str()

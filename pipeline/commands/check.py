@@ -1,0 +1,137 @@
+"""``penstock check``: is everything in place before anything starts?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.commands import options, output
+from pipeline.commands.examples import CommandWithExamples
+from pipeline.errors import ConnectorError, InvalidSettings, PluginError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pipeline.settings import Settings, StreamSettings
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at: ``status`` is ok, note or problem; only a problem counts."""
+
+    status: str
+    what: str
+    detail: str
+    next_step: str = ""
+
+
+@click.command(
+    cls=CommandWithExamples,
+    short_help="Look at settings, paths, plugins, broker and topics.",
+    examples=("penstock check --config penstock.yaml",),
+)
+@options.settings_options
+@options.json_option
+def check(config: Path | None, bootstrap: str | None, as_json: bool) -> None:  # noqa: FBT001  # click passes options by name
+    """Check settings, base paths, plugins, the broker and its topics; start and change nothing.
+
+    Exit status 1 where there is a problem.
+    """
+    checks = list(_all(config, bootstrap))
+    if as_json:
+        output.print_json(checks)
+    else:
+        output.print_table(("", "what", "found"), [(item.status, item.what, item.detail) for item in checks])
+        output.print_next_steps((item.what, item.next_step) for item in checks)
+    if any(item.status == "problem" for item in checks):
+        click.get_current_context().exit(1)
+
+
+def _all(config: Path | None, bootstrap: str | None) -> Iterator[Check]:
+    try:
+        settings = options.load(config, bootstrap)
+    except InvalidSettings as error:
+        yield Check("problem", "settings", str(error), "correct it; docs/settings.md describes each field")
+        return
+    yield _settings(settings)
+    for name, stream in settings.servables.items():
+        yield _base_path(name, stream)
+    yield from _plugins(settings)
+    yield from _topics(settings)
+
+
+def _settings(settings: Settings) -> Check:
+    found = f"{len(settings.servables)} servables, {len(settings.routes)} routes"
+    if settings.routes:
+        return Check("ok", "settings", found)
+    return Check("note", "settings", found, "add a route: without one, no request is answered")
+
+
+def _base_path(name: str, stream: StreamSettings) -> Check:
+    what, place = f"servables.{name}", stream.base_path
+    if "://" in place:
+        return Check("note", what, f"{place} is not on this machine, and was not looked at")
+    try:
+        versions = [child.name for child in Path(place).iterdir() if child.name.isdigit()]
+    except FileNotFoundError:
+        return Check("problem", what, f"{place} does not exist", f"mkdir -p {place}")
+    except OSError as error:
+        return Check(
+            "problem", what, f"{place}: {error.strerror}", "its children are the versions: give a directory to read"
+        )
+    if versions:
+        return Check("ok", what, f"{place}: {len(versions)} versions, the latest is {max(map(int, versions))}")
+    return Check("note", what, f"{place} has no version", f"put one there, as {place}/1")
+
+
+def _plugins(settings: Settings) -> Iterator[Check]:
+    from pipeline import plugins  # noqa: PLC0415  # reads the metadata of all packages
+
+    needed = {(plugins.CONNECTORS, route.connector) for route in settings.routes.values()}
+    needed |= {(plugins.CODECS, name) for name in plugins.names(plugins.CODECS)}
+    kinds = {stream.kind for stream in settings.servables.values()}
+    # Without a kind, every plugin is asked whether the files are its own.
+    named = plugins.names(plugins.SERVABLES) if None in kinds else [kind for kind in kinds if kind is not None]
+    needed |= {(plugins.SERVABLES, name) for name in named}
+    for group in plugins.GROUPS:
+        names = sorted(name for in_group, name in needed if in_group == group)
+        problems = [problem for name in names if (problem := _plugin(lambda: plugins.find(group, name)))]  # noqa: B023  # called at once
+        yield from problems
+        if names and not problems:
+            yield Check("ok", group, ", ".join(names))
+
+
+def _plugin(find: Callable[[], Any]) -> Check | None:
+    try:
+        find()
+    except PluginError as error:
+        return Check(
+            "problem",
+            error.group,
+            f"{error.name}: {error.reason}",
+            "install the package that brings it, or correct its name",
+        )
+    return None
+
+
+def _topics(settings: Settings) -> Iterator[Check]:
+    from pipeline.control import topic_admin  # noqa: PLC0415  # loads Kafka's client
+    from pipeline.control.topics import wanted  # noqa: PLC0415
+
+    try:
+        reports = topic_admin.inspect(settings.kafka, wanted(settings), timeout_s=5.0)
+    except ConnectorError as error:
+        yield Check("problem", "broker", str(error), "start it (penstock kafka), or name another with --bootstrap")
+        return
+    yield Check("ok", "broker", settings.bootstrap)
+    for report in reports:
+        for finding in report.findings:
+            yield Check(
+                "problem" if finding.is_problem else "note", f"topic {finding.topic}", finding.reason, finding.next_step
+            )
+    good = sum(not report.findings for report in reports)
+    if good:
+        yield Check("ok", "topics", f"{good} of {len(reports)} are as they should be")

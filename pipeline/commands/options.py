@@ -1,0 +1,44 @@
+"""The options that commands share, and the settings that they lead to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from pipeline.settings import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def settings_options(function: F) -> F:
+    """Add ``--config`` and ``--bootstrap``; the command passes both on to ``load``."""
+    config = click.option(
+        "-c",
+        "--config",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Settings file.  [default: penstock.yaml here, where there is one]",
+    )
+    bootstrap = click.option(
+        "--bootstrap", metavar="HOST:PORT", help="Kafka address, instead of the one that the settings name."
+    )
+    return config(bootstrap(function))
+
+
+def json_option(function: F) -> F:
+    """Add ``--json``, as the argument ``as_json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON value instead of text.")(function)
+
+
+def load(config: Path | None, bootstrap: str | None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Return the settings of this call: the file, the environment, then the options. Raises InvalidSettings."""
+    from pipeline import settings  # noqa: PLC0415  # `penstock --help` does not wait for it
+
+    options: dict[str, Any] = dict(overrides or {})
+    if bootstrap is not None:
+        options["kafka"] = {"bootstrap.servers": bootstrap}
+    return settings.load(config, os.environ, options)

@@ -1,0 +1,1 @@
+"""Shipped for plugin authors: fakes that keep their contracts, and the contract suites that every plugin passes."""

@@ -1,0 +1,446 @@
+"""The client against a real broker, and a worker of some lines that answers as the contract says."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from pipeline.client import (
+    AsyncInputQueue,
+    AsyncOutputQueue,
+    ConnectorError,
+    InputQueue,
+    OutputQueue,
+    RemoteError,
+    TimedOut,
+)
+from pipeline.codecs.avro_codec import AvroCodec
+from pipeline.codecs.codec import Limits
+from pipeline.codecs.v2_json import V2JsonCodec
+from pipeline.errors import InvalidSettings
+from pipeline.records import Error, PredictResult
+from pipeline.serving import headers
+from pipeline.tensors import Tensor
+
+CODECS = (AvroCodec(), V2JsonCodec())
+
+
+@dataclass
+class EchoWorker:
+    """Answers with the inputs; ``fail``, ``ignore`` and ``twice`` are tensor names with a meaning."""
+
+    bootstrap: str
+    route: str
+    stopping: threading.Event = field(default_factory=threading.Event)
+    seen: list = field(default_factory=list)
+
+    def run(self) -> None:
+        consumer = Consumer(
+            {"bootstrap.servers": self.bootstrap, "group.id": self.route, "auto.offset.reset": "earliest", "log_level": 0}
+        )
+        producer = Producer({"bootstrap.servers": self.bootstrap, "log_level": 0})
+        consumer.subscribe([f"{self.route}.requests"])
+        while not self.stopping.is_set():
+            message = consumer.poll(0.05)
+            if message is None or message.error() is not None:
+                continue
+            record_headers = message.headers() or []
+            envelope = headers.read(record_headers, message.timestamp()[1])
+            codec = next(codec for codec in CODECS if codec.recognises(message.value()))
+            request = codec.decode_request(message.value(), Limits())
+            self.seen.append((request, message.key(), record_headers))
+            names = {tensor.name for tensor in request.inputs}
+            if "ignore" in names:
+                continue
+            result = PredictResult(request.id, request.servable or "echo", request.version or 1, request.inputs)
+            if "fail" in names:
+                result = PredictResult(request.id, "echo", error=Error("model_error", "it broke", retriable=False))
+            if "anonymous" in names:
+                result = PredictResult("", "echo", error=Error("undecodable", "no id", retriable=False))
+            for _ in range(2 if "twice" in names else 1):
+                producer.produce(
+                    f"{self.route}.results",
+                    codec.encode_result(result),
+                    message.key(),
+                    -1 if envelope.reply_partition is None else envelope.reply_partition,
+                    headers=headers.echo(record_headers),
+                )
+            producer.poll(0)
+        consumer.close()
+        producer.flush(5)
+
+
+@pytest.fixture
+def route(kafka, topic_name):
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    topics = [NewTopic(f"{topic_name}.requests", 2, 1), NewTopic(f"{topic_name}.results", 4, 1)]
+    for made in admin.create_topics(topics).values():
+        made.result(20)
+    return topic_name
+
+
+@pytest.fixture
+def worker(kafka, route):
+    worker = EchoWorker(kafka.bootstrap, route)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    yield worker
+    worker.stopping.set()
+    thread.join(10)
+
+
+@pytest.fixture
+def place(kafka, route):
+    return {"route": route, "bootstrap": kafka.bootstrap}
+
+
+ROW = np.arange(4, dtype=np.float32).reshape(1, 4)
+
+
+def test_predict_returns_the_array_of_one_output_and_the_dict_of_several(place, worker):
+    with InputQueue(**place) as queue:
+        np.testing.assert_array_equal(queue.predict({"x": ROW}, timeout=20), ROW)
+        several = queue.predict({"x": ROW, "name": ["a", "b"]}, timeout=5)
+        assert list(several) == ["x", "name"]
+        assert several["name"].tolist() == [b"a", b"b"]
+        one = queue.predict(ROW)
+        one += 1  # the caller's own
+        assert one.dtype == np.float32
+        assert queue.predict('{"instances": [{"x": [1.5, 2]}, {"x": [3, 4]}]}').tolist() == [[1.5, 2], [3, 4]]
+
+
+def test_json_requests_get_json_results(place, worker):
+    with InputQueue(**place, format="json") as queue:
+        np.testing.assert_array_equal(queue.predict({"x": ROW}, timeout=20), ROW)
+        assert ("content-type", b"application/json") in worker.seen[0][2]
+
+
+def test_what_the_options_say_reaches_the_worker(place, worker):
+    with InputQueue(**place, servable="s") as queue:
+        queue.predict(
+            {"version": ROW}, 20, version=7, signature="sig", key="k", headers={"traceparent": "t"}, parameters={"p": "1"}
+        )
+        request, key, record_headers = worker.seen[0]
+        assert (request.servable, request.version, request.signature, key) == ("s", 7, "sig", b"k")
+        assert request.parameters == {"p": "1"}
+        assert ("traceparent", b"t") in record_headers
+        assert abs(request.deadline_ms - time.time() * 1000 - 20_000) < 10_000
+
+
+def test_a_first_answer_is_never_missed(place, worker):
+    with InputQueue(**place) as warm:
+        warm.predict(ROW, 20)
+    for n in range(10):  # each a fresh connection, whose first request is answered at once
+        with InputQueue(**place, client_id=f"client-{n}") as queue:
+            np.testing.assert_array_equal(queue.predict(ROW, 5), ROW)
+
+
+def test_an_error_result_is_raised_with_the_code_of_the_wire(place, worker):
+    with InputQueue(**place) as queue, OutputQueue(**place) as results:
+        with pytest.raises(RemoteError, match="it broke") as caught:
+            queue.predict({"fail": 1}, 20)
+        assert caught.value.code == "model_error"
+        queue.enqueue("bad", fail=1)
+        queue.enqueue("good", x=ROW)
+        with pytest.raises(RemoteError):
+            results.query("bad", timeout=5)
+        results.query("good", timeout=5)
+        values = results.dequeue()
+        assert isinstance(values["bad"], RemoteError)
+        np.testing.assert_array_equal(values["good"], ROW)
+
+
+@pytest.mark.parametrize("key", [None, "my-key"])
+def test_an_answer_without_an_id_finds_its_caller(place, worker, key):
+    with InputQueue(**place) as queue, pytest.raises(RemoteError, match="no id"):
+        queue.predict({"anonymous": 1}, 20, key=key)
+
+
+def test_timeouts_are_what_they_say(place, worker):
+    with InputQueue(**place) as queue, OutputQueue(**place) as results:
+        queue.predict(ROW, 20)
+        for timeout in (0.05, 0.3):
+            started = time.monotonic()
+            with pytest.raises(TimedOut):
+                queue.predict({"ignore": 1}, timeout)
+            assert timeout <= time.monotonic() - started < timeout + 0.3
+        started = time.monotonic()
+        assert results.query("nobody", timeout=0.2) is None
+        assert results.dequeue(timeout=0.2) == {}
+        assert list(results.results(timeout=0.2)) == []
+        with pytest.raises(TimedOut, match="nobody"):
+            results.result("nobody", timeout=0.2)
+        assert 0.8 <= time.monotonic() - started < 1.4
+
+
+def test_a_result_stays_until_it_is_deleted(place, worker):
+    with InputQueue(**place) as queue, OutputQueue(**place) as results:
+        assert queue.enqueue("a", x=ROW) == "a"
+        assert results.query("a") is None or True  # at once, and without an error
+        np.testing.assert_array_equal(results.query("a", timeout=20), ROW)
+        np.testing.assert_array_equal(results.query("a"), ROW)
+        np.testing.assert_array_equal(results.query_and_delete("a"), ROW)
+        assert results.query("a") is None
+        assert results.dequeue() == {}
+
+
+def test_an_output_queue_that_was_made_later_finds_the_results(place, worker):
+    with InputQueue(**place) as queue:
+        ids = queue.enqueue_many([(None, {"x": ROW + n}) for n in range(50)])
+        queue.flush()
+        time.sleep(0.2)
+        with OutputQueue(**place) as results:
+            record = results.result(ids[7], timeout=20)
+            assert record.version == 1
+            np.testing.assert_array_equal(record.outputs[0].array(), ROW + 7)
+            rest = dict(results.results(timeout=1))
+            assert set(rest) == set(ids) - {ids[7]}
+
+
+def test_a_second_answer_to_one_request_is_not_a_second_result(place, worker):
+    with InputQueue(**place) as queue, OutputQueue(**place) as results:
+        queue.predict({"twice": ROW}, 20)
+        queue.enqueue("t", twice=ROW)
+        assert results.query_and_delete("t", timeout=5) is not None
+        queue.predict(ROW, 5)  # whatever came before it, has come
+        assert results.dequeue() == {}
+        queue.enqueue("t", x=ROW)  # the same name again is another request
+        assert results.query("t", timeout=5) is not None
+
+
+def test_clients_on_one_partition_do_not_see_each_others_results(place, worker):
+    clients = [InputQueue(**place, client_id=f"c{n}") for n in range(8)]  # more than partitions
+    outputs = [OutputQueue(**place, client_id=f"c{n}").open() for n in range(8)]
+    for n, client in enumerate(clients):
+        client.enqueue("same-id", x=ROW + n)
+    for n, output in enumerate(outputs):
+        np.testing.assert_array_equal(output.query("same-id", timeout=20), ROW + n)
+        assert list(output.dequeue()) == ["same-id"]
+        output.close()
+        clients[n].close()
+
+
+def test_threads_predict_at_once_and_get_their_own(place, worker):
+    with InputQueue(**place) as queue, ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(lambda n: queue.predict(ROW + n, 30), range(300)))
+    assert all((answer == ROW + n).all() for n, answer in enumerate(answers))
+
+
+def test_tasks_predict_at_once_and_get_their_own(place, worker):
+    async def main():
+        before = threading.active_count()
+        async with AsyncInputQueue(**place) as queue:
+            answers = await asyncio.gather(*(queue.predict(ROW + n, 30) for n in range(500)))
+            assert threading.active_count() - before < 10
+        assert all((answer == ROW + n).all() for n, answer in enumerate(answers))
+
+    asyncio.run(main())
+
+
+def test_the_asyncio_twins_do_what_the_others_do(place, worker):
+    async def main():
+        async with AsyncInputQueue(**place) as queue, AsyncOutputQueue(**place) as results:
+            with pytest.raises(RemoteError, match="it broke"):
+                await queue.predict({"fail": 1}, 20)
+            started = time.monotonic()
+            with pytest.raises(TimedOut):
+                await queue.predict({"ignore": 1}, 0.2)
+            assert 0.2 <= time.monotonic() - started < 0.5
+            await queue.enqueue("a", x=ROW)
+            np.testing.assert_array_equal(await results.query("a", timeout=5), ROW)
+            assert (await results.result("a")).id == "a"
+            ids = await queue.enqueue_many([(None, {"x": ROW}) for _ in range(20)])
+            got = {id_ async for id_, _ in results.results(timeout=1)}
+            assert got == set(ids)
+            assert await results.dequeue(timeout=0.1) == {}
+            assert await results.query("b", timeout=0.1) is None
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_predict_leaves_nothing_behind(place, worker):
+    async def main():
+        async with AsyncInputQueue(**place) as queue, AsyncOutputQueue(**place) as results:
+            await queue.predict(ROW, 20)
+            tasks = [asyncio.create_task(queue.predict(ROW, 20)) for _ in range(50)]
+            await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            await queue.predict(ROW, 20)
+            await asyncio.sleep(0.2)
+            assert await results.dequeue() == {}
+            waiting = asyncio.create_task(results.dequeue(timeout=20))
+            await asyncio.sleep(0.05)
+            waiting.cancel()
+            await queue.enqueue("a", x=ROW)
+            assert list(await results.dequeue(timeout=20)) == ["a"]
+
+    asyncio.run(main())
+
+
+def test_a_group_reads_the_results_of_others_and_reads_again_what_was_not_handled(place, worker):
+    with InputQueue(**place) as queue:
+        ids = set(queue.enqueue_many([(f"r{n}", {"x": ROW}) for n in range(20)]) + [queue.enqueue("bad", fail=1)])
+        with InputQueue(**place, client_id="waiter") as waiter:  # both partitions are answered
+            for n in range(4):
+                waiter.predict(ROW, 20, key=str(n))
+
+        class Crash(Exception):
+            pass
+
+        with pytest.raises(Crash), OutputQueue(**place, group="g") as results:
+            first = results.dequeue(timeout=20)
+            assert first
+            raise Crash
+        seen = {}
+        with OutputQueue(**place, group="g") as results:
+            while not ids <= set(seen):
+                more = results.dequeue(timeout=20)
+                assert more, f"{len(seen)} of {len(ids)} came"
+                seen |= more
+            assert set(first) <= set(seen)
+            assert isinstance(seen["bad"], RemoteError)
+        with OutputQueue(**place, group="g") as results:
+            assert results.dequeue(timeout=2) == {}
+            with pytest.raises(InvalidSettings, match="by dequeue"):
+                results.query("r1")
+
+
+def test_a_cancelled_read_of_a_group_loses_nothing(place, worker):
+    async def main():
+        async with AsyncInputQueue(**place) as queue, AsyncOutputQueue(**place, group="g") as results:
+            await results.dequeue(timeout=2)  # joins
+            waiting = asyncio.create_task(results.dequeue(timeout=20))
+            await asyncio.sleep(0.1)
+            waiting.cancel()
+            await queue.enqueue("a", x=ROW)
+            assert list(await results.dequeue(timeout=20)) == ["a"]
+
+    asyncio.run(main())
+
+
+def test_an_absent_broker_is_a_clear_error_in_time():
+    nowhere = {"bootstrap": "127.0.0.1:1", "connect_timeout_s": 1.0}
+    for use in (
+        lambda: InputQueue(**nowhere).enqueue("a", x=1),
+        lambda: InputQueue(**nowhere).predict({"x": 1}, timeout=0.5),
+        lambda: OutputQueue(**nowhere).dequeue(),
+        lambda: OutputQueue(**nowhere, group="g").dequeue(),
+        lambda: asyncio.run(AsyncInputQueue(**nowhere).predict({"x": 1}, timeout=0.5)),
+    ):
+        started = time.monotonic()
+        with pytest.raises((ConnectorError, TimedOut), match=r"127\.0\.0\.1:1|refused|down|kafka"):
+            use()
+        assert time.monotonic() - started < 3
+
+
+def test_a_missing_topic_is_a_clear_error(place):
+    with pytest.raises(ConnectorError, match=r"topic none\.results: .*penstock topics"):
+        InputQueue("none", bootstrap=place["bootstrap"]).enqueue("a", x=1)
+    with pytest.raises(ConnectorError, match=r"topic none\.requests: .*penstock topics"):
+        InputQueue(**place, request_topic="none.requests").predict({"x": 1})
+
+
+def test_a_request_that_is_too_large_says_what_to_raise(place):
+    with InputQueue(**place) as queue, pytest.raises(ConnectorError, match=r"message\.max\.bytes"):
+        queue.enqueue("a", x=np.zeros(2_000_000, np.uint8))
+
+
+def test_a_request_that_the_broker_refuses_fails_its_predict_and_the_next_call_after_its_enqueue(kafka, topic_name):
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    small = {"max.message.bytes": "10000"}
+    topics = [NewTopic(f"{topic_name}.requests", 1, 1, config=small), NewTopic(f"{topic_name}.results", 1, 1)]
+    for made in admin.create_topics(topics).values():
+        made.result(20)
+    with InputQueue(topic_name, bootstrap=kafka.bootstrap) as queue:
+        big = np.zeros(50_000, np.uint8)
+        started = time.monotonic()
+        with pytest.raises(ConnectorError, match="too large"):
+            queue.predict(big, timeout=20)
+        assert time.monotonic() - started < 5
+        queue.enqueue("a", x=big)
+        with pytest.raises(ConnectorError, match=r"request a .*1 earlier"):
+            queue.flush()
+        queue.flush()
+
+
+def test_the_queues_of_one_process_share_one_connection_and_end_it(place, worker):
+    def readers():
+        return [thread for thread in threading.enumerate() if thread.name.startswith("penstock-")]
+
+    first, second, third = InputQueue(**place).open(), OutputQueue(**place).open(), InputQueue(**place).open()
+    assert len(readers()) == 1
+    first.close()
+    first.close()
+    second.close()
+    np.testing.assert_array_equal(third.predict(ROW, 20), ROW)
+    third.close()
+    assert readers() == []
+    with pytest.raises(ConnectorError, match="closed"):
+        first.enqueue("a", x=1)
+    forgotten = InputQueue(**place).open()
+    assert len(readers()) == 1
+    del forgotten
+    gc.collect()
+    deadline = time.monotonic() + 5
+    while readers() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert readers() == []
+
+
+def test_what_was_enqueued_is_delivered_when_the_process_just_ends(place, worker, kafka):
+    script = "import sys; from pipeline.client import InputQueue; InputQueue(sys.argv[1], bootstrap=sys.argv[2]).enqueue('last', x=1)"
+    subprocess.run([sys.executable, "-c", script, place["route"], kafka.bootstrap], check=True, timeout=30)
+    deadline = time.monotonic() + 20
+    while not worker.seen and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert worker.seen[0][0].id == "last"
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_makes_its_own_connection(place, worker, kafka):
+    script = """
+import os, sys
+from pipeline.client import InputQueue, OutputQueue
+queue = InputQueue(sys.argv[1], bootstrap=sys.argv[2])
+mine = queue.client_id
+assert queue.predict(1, 20).tolist() == [1]
+child = os.fork()
+assert queue.predict(2 + (child == 0), 20).tolist() == [2 + (child == 0)]
+assert (queue.client_id == mine) == (child != 0)
+queue.close()
+if child:
+    _, status = os.waitpid(child, 0)
+    assert status == 0, status
+    print("both")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, place["route"], kafka.bootstrap], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, "both\n"), done.stderr
+
+
+def test_a_topic_that_grows_changes_nothing_for_those_who_listen(place, worker, kafka):
+    from confluent_kafka.admin import NewPartitions
+
+    with InputQueue(**place) as queue:
+        queue.predict(ROW, 20)
+        admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+        for made in admin.create_partitions([NewPartitions(f"{place['route']}.results", 9)]).values():
+            made.result(20)
+        np.testing.assert_array_equal(queue.predict(ROW, 20), ROW)
+        with InputQueue(**place, client_id="later") as later:
+            np.testing.assert_array_equal(later.predict(ROW, 20), ROW)

@@ -1,0 +1,76 @@
+"""The JSON object that a case prints."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks.__main__ import CASES, main
+from benchmarks.accounting import account
+from benchmarks.report import Report, make, text
+
+IDS = ["a", "b"]
+
+
+def a_report(ours=(10.0, 12.0, 11.0), rival=(8.0, 10.0, 12.0), better="higher", target=1.0, answered=IDS):
+    return make(
+        case="throughput",
+        measure="answers",
+        unit="records/s",
+        target=target,
+        better=better,
+        rounds={"penstock": ours, "rival": rival},
+        others={"CPU": {"penstock": [1.0], "rival": [2.0]}},
+        descriptions={"penstock": "ours", "rival": "theirs"},
+        accounts={"penstock": [account(IDS, answered)] * 3, "rival": [account(IDS, IDS)] * 3},
+        settings={"requests": 2},
+        machine={"cpu": "a cpu", "cores": 2},
+    )
+
+
+def test_the_object_has_every_field_and_is_json():
+    report = a_report()
+    assert set(report) == set(Report.__annotations__)
+    assert json.loads(json.dumps(report)) == report
+
+
+def test_the_ratio_is_that_of_the_medians_ours_first():
+    report = a_report()
+    assert report["ratio"] == 1.1
+    assert report["rounds"] == 3
+    assert report["contenders"]["penstock"] == {"median": 11.0, "min": 10.0, "max": 12.0, "rounds": [10.0, 12.0, 11.0]}
+    assert report["contenders"]["rival"]["median"] == 10.0
+
+
+@pytest.mark.parametrize(
+    ("better", "target", "reached"),
+    [("higher", 1.0, True), ("higher", 1.2, False), ("lower", 1.5, True), ("lower", 1.0, False)],
+)
+def test_a_target_is_reached_in_its_own_direction(better, target, reached):
+    assert a_report(better=better, target=target)["reached"] is reached
+
+
+def test_losses_are_summed_over_the_rounds_and_named():
+    report = a_report(answered=["a"])
+    assert report["accounting"]["penstock"]["lost"] == 3
+    assert report["faults"] == ["penstock: 3 lost"]
+    assert "FAILED" in text(report)
+
+
+def test_people_see_the_ratio_both_medians_and_the_machine():
+    shown = text(a_report())
+    for part in ("ratio 1.10", "median", "penstock", "rival", "cpu: a cpu", "0 lost"):
+        assert part in shown
+    assert "FAILED" not in shown
+
+
+def test_the_cases_have_names_and_targets():
+    assert {name: case.TARGET for name, case in CASES.items()} == {"throughput": 1.0, "round-trip": 1.5}
+
+
+def test_an_unknown_case_is_refused_before_anything_starts(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["no-such-case"])
+    assert ended.value.code == 2
+    assert "throughput" in capsys.readouterr().err

@@ -1,0 +1,60 @@
+"""The lowest contiguous offset, whatever finishes first."""
+
+from __future__ import annotations
+
+from hypothesis import given, strategies as st
+
+from connectors.kafka.offsets import OffsetTracker
+
+P = ("q", 0)
+
+
+def tracker() -> OffsetTracker:
+    it = OffsetTracker()
+    it.assign([P])
+    return it
+
+
+def test_nothing_is_committable_before_the_first_span_is_done() -> None:
+    it = tracker()
+    first, second = it.take({P: 10}), it.take({P: 20})
+    it.finish(second)
+    assert it.pop_committable() == {}
+    it.finish(first)
+    assert it.pop_committable() == {P: 20}
+    assert it.pop_committable() == {}
+
+
+def test_a_span_of_an_earlier_assignment_moves_nothing() -> None:
+    it = tracker()
+    old = it.take({P: 50})
+    it.revoke([P])
+    it.assign([P])
+    new = it.take({P: 10})
+    it.finish(old)
+    assert it.pop_committable() == {}
+    it.finish(new)
+    assert it.pop_committable() == {P: 10}
+
+
+def test_partitions_do_not_wait_for_each_other() -> None:
+    it = OffsetTracker()
+    it.assign([("q", 0), ("q", 1)])
+    it.take({("q", 0): 5})
+    it.finish(it.take({("q", 1): 7}))
+    assert it.pop_committable([("q", 1)]) == {("q", 1): 7}
+    assert it.in_flight([("q", 0), ("q", 1)]) == 1
+
+
+@given(st.permutations(range(8)))
+def test_in_any_order_a_commit_never_passes_what_is_not_done(order: list[int]) -> None:
+    it = tracker()
+    spans = [it.take({P: end}) for end in range(1, 9)]
+    done: set[int] = set()
+    for place in order:
+        it.finish(spans[place])
+        done.add(place)
+        lowest_open = next((n for n in range(8) if n not in done), 8)
+        for offset in it.pop_committable().values():
+            assert offset == lowest_open
+    assert it.in_flight([P]) == 0

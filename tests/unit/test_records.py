@@ -1,0 +1,58 @@
+"""``schemas/`` and ``pipeline/records.py`` say the same, both ways."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from pipeline import records, tensors
+from pipeline.codecs import schemas
+
+PAIRS = {
+    "PredictRequest": records.PredictRequest,
+    "PredictResult": records.PredictResult,
+    "AspiredVersions": records.AspiredVersions,
+    "ServableState": records.ServableState,
+    "Tensor": tensors.Tensor,
+    "Error": records.Error,
+    "Source": records.Source,
+    "AspiredVersion": records.AspiredVersion,
+}
+
+
+def named(tree: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if isinstance(tree, dict):
+        if tree.get("type") in ("record", "enum"):
+            found[tree["name"]] = tree
+        for value in tree.values():
+            found.update(named(value))
+    elif isinstance(tree, list):
+        for item in tree:
+            found.update(named(item))
+    return found
+
+
+ALL: dict[str, Any] = {}
+for name in ("PredictRequest", "PredictResult", "AspiredVersions", "ServableState"):
+    ALL.update(named(json.loads(schemas.text(name))))
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_fields_have_the_same_names_in_the_same_order(name: str) -> None:
+    assert [field["name"] for field in ALL[name]["fields"]] == [f.name for f in msgspec.structs.fields(PAIRS[name])]
+
+
+def test_enums_have_the_same_symbols() -> None:
+    assert tuple(ALL["Datatype"]["symbols"]) == tensors.DATATYPES == tuple(tensors.DTYPES)
+    assert ALL["State"]["symbols"] == [state.value for state in records.State]
+
+
+@pytest.mark.parametrize("name", ["PredictRequest", "PredictResult", "AspiredVersions", "ServableState"])
+def test_every_field_that_is_not_plain_is_documented(name: str) -> None:
+    schema = json.loads(schemas.text(name))
+    assert schema["doc"]
+    assert schema["namespace"] == "penstock"

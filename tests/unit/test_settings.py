@@ -1,0 +1,82 @@
+"""Settings come from the file, then the environment, then arguments; a mistake names its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import settings
+from pipeline.errors import InvalidSettings
+
+FILE = "servables: {m: {base_path: models/m}}\nroutes: {m: {}}\n"
+
+
+def write(folder: Path, text: str = FILE) -> Path:
+    path = folder / "penstock.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_names_that_are_left_empty_follow_the_route(tmp_path: Path) -> None:
+    loaded = settings.load(write(tmp_path))
+    route = loaded.routes["m"]
+    assert (route.servable, route.request_topic, route.result_topic) == ("m", "m.requests", "m.results")
+    assert (route.dead_letter_topic, route.group) == ("m.requests-dlt", "penstock.m")
+
+
+def test_relative_paths_are_taken_from_the_files_directory(tmp_path: Path) -> None:
+    loaded = settings.load(write(tmp_path))
+    assert loaded.servables["m"].base_path == str(tmp_path / "models/m")
+    assert loaded.storage_roots == (str(tmp_path / "models/m"),)
+
+
+def test_the_environment_stands_above_the_file_and_arguments_above_both(tmp_path: Path) -> None:
+    environ = {
+        "PENSTOCK_CONFIG": str(write(tmp_path)),
+        "PENSTOCK_BOOTSTRAP": "a:1",
+        "PENSTOCK_KAFKA__SECURITY_PROTOCOL": "SSL",
+        "PENSTOCK_WORKER__WEB_PORT": "7001",
+        "OTHER": "x",
+    }
+    loaded = settings.load(None, environ, {"worker": {"web_port": 7002}})
+    assert loaded.kafka == {"bootstrap.servers": "a:1", "security.protocol": "SSL"}
+    assert loaded.worker.web_port == 7002
+
+
+def test_what_to_text_writes_is_read_again(tmp_path: Path) -> None:
+    loaded = settings.load(write(tmp_path))
+    assert settings.load(write(tmp_path, settings.to_text(loaded))) == loaded
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"rutes": {}}, "rutes"),
+        ({"routes": {"m": {"max_batch_size": "x"}}}, "Expected `int`"),
+        ({"routes": {"m": {"max_batch_size": 0}}}, "max_batch_size"),
+        ({"routes": {"m": {"servable": "n"}}}, "not among the servables"),
+        ({"routes": {"m": {"result_topic": "m.requests"}}}, "read as requests"),
+        ({"routes": {"n": {"servable": "m", "request_topic": "m.requests"}}}, "request topic"),
+        ({"routes": {"m": {"request_topic": "a b"}}}, "not a name"),
+        ({"servables": {"m": {"transition": "quick"}}}, "transition"),
+        ({"servables": {"m": {"versions": {"latest": 0}}}}, "latest"),
+    ],
+)
+def test_a_mistake_is_an_error_that_names_it(tmp_path: Path, overrides: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidSettings, match=words):
+        settings.load(write(tmp_path), {}, overrides)
+
+
+@pytest.mark.parametrize("text", ["[1]", "a: [", "\x00"])
+def test_a_file_that_is_not_settings_is_an_error_that_names_it(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InvalidSettings, match=r"penstock\.yaml"):
+        settings.load(write(tmp_path, text))
+
+
+def test_a_named_file_must_exist_and_the_default_one_need_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert settings.load().routes == {}
+    with pytest.raises(InvalidSettings):
+        settings.load(tmp_path / "other.yaml")
