@@ -26,6 +26,7 @@ from pipeline.storage.file_system import FileSystemSource
 log = logging.getLogger(__name__)
 
 _CHECK_S: Final = 0.05
+_CRASHED_BUDGET_S: Final = 1.0
 
 
 class Registry:
@@ -115,6 +116,7 @@ class WorkerService(mode.Service):
         self._publisher: AspiredPublisher | None = None
         self._event_loop: asyncio.AbstractEventLoop | None = None
         self._is_draining = False
+        self._has_crashed = False
 
     @property
     def is_ready(self) -> bool:
@@ -170,6 +172,7 @@ class WorkerService(mode.Service):
 
     def crash_worker(self, error: BaseException) -> None:
         """Take the worker down with a non-zero exit; from any thread. What is unacknowledged is delivered again."""
+        self._has_crashed = True
         log.critical("the worker stops: %s: %s", type(error).__name__, error)
         if self._event_loop is not None:
             app = self._app
@@ -184,7 +187,8 @@ class WorkerService(mode.Service):
         if self._is_draining:
             return
         self._is_draining = True
-        budget_s = self._settings.worker.drain_timeout_s
+        # After a crash nobody answers any more: what is in flight is delivered again.
+        budget_s = _CRASHED_BUDGET_S if self._has_crashed else self._settings.worker.drain_timeout_s
         routes = [asyncio.to_thread(route.stop, budget_s) for route, _ in self._routes.values()]
         for name, is_empty in zip(self._routes, await asyncio.gather(*routes), strict=True):
             if not is_empty:

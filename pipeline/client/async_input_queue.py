@@ -101,29 +101,27 @@ class AsyncInputQueue(Queue):
         **options: Unpack[RequestOptions],
     ) -> Value:
         """See InputQueue."""
+        deadline_s = time.monotonic() + timeout
         request = parse(request_data)
-        started_s = time.monotonic()
+        connection = await self._connect(timeout)
+        options = with_deadline(options, request, timeout)
+        request = build(connection, self._servable, request, connection.new_id(), options)
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        connection = self._own()
-        id_ = connection.new_id()
+        connection.table.claim(request.id, deliver_to(future))
         try:
-            async with asyncio.timeout(timeout):
-                await self._connect(timeout)
-                left_s = timeout - (time.monotonic() - started_s)
-                request = build(connection, self._servable, request, id_, with_deadline(options, request, left_s))
-                connection.table.claim(id_, deliver_to(future))
+            async with asyncio.timeout(max(0.0, deadline_s - time.monotonic())):
                 await _send(connection, encode(connection, self._codec, request, options))
                 outcome = await future
         except TimeoutError:
-            raise timed_out(connection, id_, timeout) from None
+            raise timed_out(connection, request.id, timeout) from None
         finally:
-            connection.table.give_up(id_)
+            connection.table.give_up(request.id)
         return value_or_raise(outcome)
 
     async def flush(self, timeout: float = FLUSH_TIMEOUT_S) -> None:  # noqa: ASYNC109  # as in InputQueue
         """See InputQueue."""
         connection = self._own()
-        if connection.is_ready:
+        if connection.is_open(to_send=True):
             await asyncio.to_thread(connection.sender.flush, timeout)
 
     async def close(self, timeout: float = FLUSH_TIMEOUT_S) -> None:  # noqa: ASYNC109  # as in InputQueue
@@ -150,7 +148,7 @@ class AsyncInputQueue(Queue):
 
     async def _connect(self, timeout_s: float | None = None) -> Connection:
         connection = self._own()
-        if not connection.is_ready:
+        if not connection.is_open(to_send=True):
             limit_s = self._connect_timeout_s if timeout_s is None else min(self._connect_timeout_s, timeout_s)
             await self._opening.open(connection, limit_s, to_send=True)
         return connection

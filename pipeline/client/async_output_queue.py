@@ -97,7 +97,7 @@ class AsyncOutputQueue(Queue):
 
     async def _table(self) -> ReplyTable:
         connection = self._own()
-        if not connection.is_ready:
+        if not connection.is_open(to_send=False):
             await self._opening.open(connection, self._connect_timeout_s, to_send=False)
         return connection.table
 

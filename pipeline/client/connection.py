@@ -19,6 +19,7 @@ from pipeline.client.address import Address
 from pipeline.client.receiver import Receiver
 from pipeline.client.reply_table import ReplyTable
 from pipeline.client.sender import ID_HEADER, Outgoing, Sender, id_of
+from pipeline.client.trouble import Trouble
 from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.codecs.codec import Codec
 from pipeline.codecs.v2_json import V2JsonCodec
@@ -42,6 +43,7 @@ class Connection:
         self.address = address
         self.pid = os.getpid()
         self.table = ReplyTable(max_results)
+        self.trouble = Trouble(f"kafka at {address.bootstrap}, topic {address.result_topic}")
         self.users = 0  # guarded by pipeline.client.shared
         self._ids = itertools.count()
         self._id_prefix = secrets.token_hex(6)
@@ -50,24 +52,25 @@ class Connection:
         self._can_send = False
         self._link: _Link | None = None
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether ``open`` has nothing left to do for a caller that sends."""
-        return self._can_send
+    def is_open(self, *, to_send: bool) -> bool:
+        """Whether ``open`` has nothing left to do."""
+        return self._can_send or (self._link is not None and not to_send)
 
     def open(self, timeout_s: float, *, to_send: bool) -> None:
         """Connect, if that was not done yet; ConnectorError when it does not succeed in ``timeout_s``.
 
         When it returns, every answer to a request sent from now on will be heard.
         """
-        if self._can_send or (self._link is not None and not to_send):
+        if self.is_open(to_send=to_send):
             return
         deadline_s = time.monotonic() + timeout_s
         if not self._lock.acquire(timeout=max(0.0, timeout_s)):
-            raise ConnectorError(f"kafka at {self.address.bootstrap}", f"no connection within {timeout_s:g} s")
+            raise ConnectorError(
+                f"kafka at {self.address.bootstrap}", f"no connection within {timeout_s:g} s{self.trouble}"
+            )
         try:
             if self._link is None:
-                link = _Link(self.address, self.table)
+                link = _Link(self.address, self.table, self.trouble)
                 try:
                     link.receiver.open(timeout_s)
                 except BaseException:
@@ -112,13 +115,6 @@ class Connection:
         named.append((ID_HEADER, id_))  # the key does not tell it
         return Outgoing(id_, value, key.encode() if isinstance(key, str) else key, named)
 
-    def trouble(self) -> str:
-        """Return what Kafka complained about last, as the end of a sentence; empty where it did not."""
-        if self._link is None:
-            return ""
-        reason = self._link.receiver.trouble or self._link.sender.trouble
-        return f" (kafka: {reason})" if reason else ""
-
     def close(self, timeout_s: float) -> None:
         """Deliver what was sent and end; ConnectorError for what could not be delivered in ``timeout_s``."""
         link = self._link
@@ -135,7 +131,7 @@ class Connection:
 class _Link:
     """What the receiver's thread holds: everything but the Connection, so that this one can be forgotten."""
 
-    def __init__(self, address: Address, table: ReplyTable) -> None:
+    def __init__(self, address: Address, table: ReplyTable, trouble: Trouble) -> None:
         self._topic = address.result_topic
         self._client_id = address.client_id.encode()
         self._table = table
@@ -144,11 +140,12 @@ class _Link:
         kafka, client_id = dict(address.kafka), address.client_id
         # Only failures are reported: nobody looks at the others. No linger: measured, see docs/decisions.
         produces = kafka_properties.producer(kafka, client_id, linger_ms=0, delivery_report_only_error=True)
-        self.sender = Sender(address.request_topic, produces, self._on_failed)
+        self.sender = Sender(address.request_topic, produces, trouble, self._on_failed)
         self.receiver = Receiver(
             self._topic,
             client_id,
             kafka_properties.reader(kafka, client_id),
+            trouble,
             self._on_messages,
             self.sender.poll,
             self._on_stop,

@@ -126,7 +126,7 @@ class InputQueue(Queue):
     def flush(self, timeout: float = FLUSH_TIMEOUT_S) -> None:
         """Return when the broker has taken all that was sent, ConnectorError if not in ``timeout`` seconds."""
         connection = self._own()
-        if connection.is_ready:
+        if connection.is_open(to_send=True):
             connection.sender.flush(timeout)
 
     def close(self, timeout: float = FLUSH_TIMEOUT_S) -> None:
@@ -184,7 +184,7 @@ def encode(connection: Connection, codec: Codec, request: PredictRequest, option
 
 def timed_out(connection: Connection, id_: str, timeout_s: float) -> TimedOut:
     """Return the error of a caller that has waited long enough, with what Kafka complained about."""
-    return TimedOut(f"request {id_} on {connection.address.request_topic}{connection.trouble()}", timeout_s)
+    return TimedOut(f"request {id_} on {connection.address.request_topic}{connection.trouble}", timeout_s)
 
 
 def value_or_raise(outcome: Outcome) -> Value:

@@ -70,7 +70,7 @@ class Queue:
     def _opened(self, timeout_s: float | None = None, *, to_send: bool = False) -> Connection:
         """Return this queue's connection, open; blocks for the connect timeout, or ``timeout_s`` if shorter."""
         connection = self._own()
-        if not connection.is_ready:
+        if not connection.is_open(to_send=to_send):
             limit_s = self._connect_timeout_s
             connection.open(limit_s if timeout_s is None else min(limit_s, timeout_s), to_send=to_send)
         return connection

@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from pipeline.client import fork, topic_metadata
 from pipeline.client.address import reply_partition
+from pipeline.client.trouble import Trouble
 from pipeline.errors import ConnectorError
 from pipeline.kafka_properties import Properties
 
@@ -35,6 +36,7 @@ class Receiver:
         topic: str,
         client_id: str,
         properties: Properties,
+        trouble: Trouble,
         on_messages: Callable[[list[Message]], None],
         on_idle: Callable[[], None],
         on_stop: Callable[[], None],
@@ -45,9 +47,9 @@ class Receiver:
         self._is_stopping = False
         self._thread: threading.Thread | None = None
         self.partition = -1
-        self.trouble = ""
+        self._trouble = trouble
         try:
-            self._consumer = Consumer({**properties, "error_cb": self._on_error}, logger=log)
+            self._consumer = Consumer({**properties, "error_cb": trouble.note}, logger=log)
         except (KafkaException, TypeError, ValueError) as error:
             raise ConnectorError("kafka settings", str(error)) from error
         fork.watch(self)
@@ -65,10 +67,8 @@ class Receiver:
             left_s = max(0.0, deadline_s - time.monotonic())
             end = topic_metadata.ask(self._topic, left_s, lambda s: self._consumer.get_watermark_offsets(place, s)[1])
         except ConnectorError as error:
-            self._consumer.poll(0)  # calls _on_error, which may know more
-            raise ConnectorError(
-                error.what, f"{error.reason} (kafka: {self.trouble})" if self.trouble else error.reason
-            ) from error
+            self._consumer.poll(0)  # has the trouble noted, which may know more
+            raise ConnectorError(error.what, f"{error.reason}{self._trouble}") from error
         self.partition = place.partition
         self._consumer.assign([TopicPartition(self._topic, place.partition, end)])
         self._thread = threading.Thread(target=self._run, name=f"penstock-{self._topic}", daemon=True)
@@ -109,13 +109,7 @@ class Receiver:
             if error is None:
                 good.append(message)
             else:
-                log.warning("reading partition %d of %s: %s", self.partition, self._topic, error.str())
-                self.trouble = error.str()
+                self._trouble.note(error)
         if good:
-            self.trouble = ""
+            self._trouble.clear()
             self._on_messages(good)
-
-    def _on_error(self, error: KafkaError) -> None:
-        if error.str() != self.trouble:
-            log.warning("kafka for topic %s: %s", self._topic, error.str())
-        self.trouble = error.str()

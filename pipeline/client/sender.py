@@ -12,6 +12,7 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from pipeline.client import fork, topic_metadata
+from pipeline.client.trouble import Trouble
 from pipeline.errors import ConnectorError
 from pipeline.kafka_properties import Properties
 
@@ -45,15 +46,17 @@ class Sender:
     waiting for it; the others are counted, and the next ``check`` or ``flush`` raises for them.
     """
 
-    def __init__(self, topic: str, properties: Properties, on_failed: Callable[[str, ConnectorError], bool]) -> None:
+    def __init__(
+        self, topic: str, properties: Properties, trouble: Trouble, on_failed: Callable[[str, ConnectorError], bool]
+    ) -> None:
         self._topic = topic
         self._on_failed = on_failed
         self._lock = threading.Lock()  # guards the two below
         self._failed = 0
         self._first: ConnectorError | None = None
-        self.trouble = ""
+        self._trouble = trouble
         try:
-            self._producer = Producer({**properties, "error_cb": self._on_error}, logger=log)
+            self._producer = Producer({**properties, "error_cb": trouble.note}, logger=log)
         except (KafkaException, TypeError, ValueError) as error:
             raise ConnectorError("kafka settings", str(error)) from error
         self._report: Any = self._on_delivery  # bound once, not once a request
@@ -99,7 +102,8 @@ class Sender:
         """Raise the ConnectorError of a queue that stayed full."""
         waiting = len(self._producer)
         raise ConnectorError(
-            f"topic {self._topic}", f"{waiting} requests wait, and the broker took none for {timeout_s:g} s{self.why()}"
+            f"topic {self._topic}",
+            f"{waiting} requests wait, and the broker took none for {timeout_s:g} s{self._trouble}",
         )
 
     def poll(self) -> None:
@@ -112,7 +116,7 @@ class Sender:
         self.check()
         if waiting:
             raise ConnectorError(
-                f"topic {self._topic}", f"{waiting} requests are still not taken after {timeout_s:g} s{self.why()}"
+                f"topic {self._topic}", f"{waiting} requests are still not taken after {timeout_s:g} s{self._trouble}"
             )
 
     def check(self) -> None:
@@ -124,10 +128,6 @@ class Sender:
         if first is not None:
             raise ConnectorError(first.what, f"{first.reason} ({failed} earlier requests were not delivered)")
 
-    def why(self) -> str:
-        """Return what Kafka complained about last, as the end of a sentence; empty where it did not."""
-        return f" (kafka: {self.trouble})" if self.trouble else ""
-
     def leave_to_parent(self) -> None:
         """See fork.Owner."""
         fork.keep_for_ever(self._producer)
@@ -136,14 +136,9 @@ class Sender:
         if error is None:
             return
         id_ = id_of(message)
-        failure = ConnectorError(f"request {id_} to {self._topic}", f"{error.str()}{self.why()}")
+        failure = ConnectorError(f"request {id_} to {self._topic}", f"{error.str()}{self._trouble}")
         if self._on_failed(id_, failure):
             return
         with self._lock:
             self._failed += 1
             self._first = self._first or failure
-
-    def _on_error(self, error: KafkaError) -> None:
-        if error.str() != self.trouble:
-            log.warning("kafka for topic %s: %s", self._topic, error.str())
-        self.trouble = error.str()

@@ -66,15 +66,17 @@ def _array(value: object) -> Array:
     if isinstance(value, Mapping):
         value = _from_base64(value)
     if not isinstance(value, list | tuple):
-        value = [value]  # one row
+        value = [bytes(value) if isinstance(value, bytearray | memoryview) else value]  # one row
     leaf: Any = value
     while isinstance(leaf, list | tuple) and leaf:
         leaf = leaf[0]
     if isinstance(leaf, Mapping):
         return np.array([_from_base64(item) for item in value], object)
-    if isinstance(leaf, str | bytes | bytearray | memoryview):
+    if isinstance(leaf, str | bytes):
         return np.array(value, object)  # numpy's own text and bytes types would cut trailing zero bytes
     array = np.asarray(value)
+    if array.dtype.kind in "US" and not isinstance(leaf, np.ndarray):
+        raise TypeError(f"numbers and text in one list, which begins with {leaf!r}")
     is_python_float = isinstance(leaf, float) and not isinstance(leaf, np.generic)
     if array.dtype == np.float64 and (is_python_float or not isinstance(leaf, np.ndarray | np.generic)):
         return array.astype(np.float32)
@@ -93,5 +95,5 @@ def _from_base64(value: object) -> bytes:
 def _check_objects(array: Array) -> None:
     """Text and bytes only: anything else in an object array would be sent as something it is not."""
     for element in array.ravel():
-        if not isinstance(element, str | bytes | bytearray | memoryview):
+        if not isinstance(element, str | bytes):
             raise TypeError(f"element {element!r} of an object array is neither text nor bytes")

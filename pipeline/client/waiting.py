@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 
 from pipeline.client.connection import Connection
 from pipeline.client.reply_table import Outcome, ReplyTable
+from pipeline.errors import ConnectorError
 
 
 def deliver_to(future: asyncio.Future[Outcome]) -> Callable[[Outcome], None]:
@@ -50,9 +52,20 @@ class Opening:
     """Opens a connection off the loop, by one thread however many tasks want it."""
 
     def __init__(self) -> None:
-        self._lock = asyncio.Lock()
+        self._turn = asyncio.Lock()
 
     async def open(self, connection: Connection, timeout_s: float, *, to_send: bool) -> None:
-        """The twin of Connection.open; waits for its turn, ``timeout_s`` is for the opening itself."""
-        async with self._lock:
-            await asyncio.to_thread(connection.open, timeout_s, to_send=to_send)
+        """The twin of Connection.open; ``timeout_s`` includes the wait for other tasks that open it."""
+        deadline_s = time.monotonic() + timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._turn.acquire()
+        except TimeoutError:
+            what = f"kafka at {connection.address.bootstrap}"
+            raise ConnectorError(what, f"no connection within {timeout_s:g} s{connection.trouble}") from None
+        try:
+            if not connection.is_open(to_send=to_send):
+                left_s = max(0.0, deadline_s - time.monotonic())
+                await asyncio.to_thread(connection.open, left_s, to_send=to_send)
+        finally:
+            self._turn.release()

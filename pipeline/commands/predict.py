@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.client import RequestOptions
+    from pipeline.client.queue import QueueOptions
     from pipeline.records import PredictResult
     from pipeline.settings import Settings
     from pipeline.tensors import Tensor
@@ -97,17 +98,17 @@ def _read(text: str, datatypes: tuple[str, ...]) -> Any:
 def _ask(settings: Settings, route: str, data: Any, request: RequestOptions, timeout_s: float) -> PredictResult:
     from pipeline.client import InputQueue, OutputQueue  # noqa: PLC0415  # loads Kafka's client
 
-    topics: dict[str, str] = {}
-    if settings.routes:
-        if route not in settings.routes:
-            raise InvalidSettings("ROUTE", f"{route!r} is not among the routes: {', '.join(settings.routes)}")
-        chosen = settings.routes[route]
-        topics = {"request_topic": chosen.request_topic, "result_topic": chosen.result_topic}
-    kafka = {"kafka": settings.kafka, "connect_timeout_s": timeout_s}
+    if settings.routes and route not in settings.routes:
+        raise InvalidSettings("ROUTE", f"{route!r} is not among the routes: {', '.join(settings.routes)}")
+    place: QueueOptions = {"kafka": settings.kafka, "connect_timeout_s": timeout_s}
+    if route in settings.routes:
+        place["request_topic"] = settings.routes[route].request_topic
+        place["result_topic"] = settings.routes[route].result_topic
     deadline = time.monotonic() + timeout_s
-    with OutputQueue(route, **kafka, **topics) as results, InputQueue(route, **kafka, **topics) as requests:
+    with OutputQueue(route, **place) as results, InputQueue(route, **place) as requests:
         left_s = max(0.0, deadline - time.monotonic())
-        id_ = requests.send(data, **{**request, "deadline_ms": int((time.time() + left_s) * 1000)})
+        request["deadline_ms"] = int((time.time() + left_s) * 1000)
+        id_ = requests.send(data, **request)
         try:
             return results.result(id_, timeout=left_s)
         except TimedOut as error:

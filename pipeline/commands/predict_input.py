@@ -83,7 +83,7 @@ def _from_numpy(content: bytes) -> Mapping[str, Any] | Array:
         raise click.BadParameter(f"not a NumPy file that can be read: {error}", param_hint="INPUT") from error
 
 
-def _array(name: str, value: Any, datatypes: Mapping[str, str]) -> Any:
+def _array(name: str, value: Any, datatypes: Mapping[str, str]) -> Array:
     """Return one tensor; a number, text or truth value alone is one row."""
     if not isinstance(value, list):
         value = [value]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +17,6 @@ from pipeline.errors import ConnectorError, InvalidSettings
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
-    from pathlib import Path
 
     from pipeline.control.aspired import AspiredPublisher
     from pipeline.records import AspiredVersions
@@ -78,6 +78,9 @@ def _publish_until(stopped: threading.Event, settings: Settings, publisher: Aspi
 
 
 def _publish_once(settings: Settings, publisher: AspiredPublisher) -> None:
+    for name, stream in settings.servables.items():
+        if not Path(stream.base_path).is_dir():
+            raise InvalidSettings(f"servables.{name}.base_path", f"{stream.base_path} is not a directory")
     failures: list[ConnectorError] = []
 
     def publish(aspired: AspiredVersions) -> None:

@@ -203,6 +203,7 @@ def test_publishing_to_a_missing_topic_says_what_to_do_and_creates_nothing(
     assert describe(properties, [topic_name]) == {}
 
 
+@pytest.mark.slow
 def test_publishing_to_nobody_fails_in_time_and_works_when_somebody_is_there() -> None:
     with LocalKafka() as kafka:
         properties = {"bootstrap.servers": kafka.bootstrap}

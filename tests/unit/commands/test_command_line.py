@@ -71,6 +71,10 @@ def test_watching_nothing_is_refused(here: Path) -> None:
     assert "none to watch" in one_line(run("watch"))
 
 
+def test_watching_once_what_is_not_there_is_an_error(here: Path) -> None:
+    assert f"{here / 'models'} is not a directory" in one_line(run("watch", "--once"))
+
+
 def test_check_names_every_problem_and_its_next_step(here: Path, no_broker: None, monkeypatch: Any) -> None:
     monkeypatch.setattr("pipeline.plugins.names", lambda _group: [])
     monkeypatch.setattr("pipeline.plugins.find", lambda _group, _name: object)

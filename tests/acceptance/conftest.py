@@ -1,0 +1,50 @@
+"""A deployment for each test: topics of its own on the shared Kafka, and a servable that adds a number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.workers import Deployment
+
+# A version's file `factor` holds a number; a row with 13 makes the model raise.
+MODEL = '''
+import time
+import numpy as np
+
+class Factor:
+    inputs = {"x": ("FP32", [-1, 1])}
+    outputs = {"y": ("FP32", [-1, 1])}
+
+    def load(self, path):
+        self.factor = float((path / "factor").read_text())
+
+    def predict(self, inputs):
+        if (inputs["x"] == 13).any():
+            raise RuntimeError("thirteen is not served")
+        time.sleep(0.001)
+        return {"y": inputs["x"] * np.float32(self.factor)}
+'''
+
+Deploy = Callable[..., Deployment]
+
+
+@pytest.fixture
+def deploy(tmp_path: Path, kafka: Any) -> Iterator[Deploy]:
+    """Make a deployment with the stream and route ``factor``, its sections replaced by the arguments."""
+    made: list[Deployment] = []
+
+    def make(**sections: Any) -> Deployment:
+        (tmp_path / "factor_model.py").write_text(MODEL)
+        stream = {"base_path": "models/factor", "kind": "python", "options": {"class": "factor_model:Factor"}}
+        (tmp_path / "models" / "factor").mkdir(parents=True, exist_ok=True)
+        tree = {"servables": {"factor": stream}, "routes": {"factor": {}}, **sections}
+        made.append(Deployment(tmp_path, kafka.bootstrap, tree))
+        return made[-1]
+
+    yield make
+    for deployment in made:
+        deployment.close()

@@ -1,0 +1,31 @@
+"""kill -9 under load: nothing is lost, and what is doubled is counted."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.acceptance.conftest import Deploy
+from tests.acceptance.traffic import Traffic
+from tests.acceptance.workers import wait_for
+
+KILLS = 10
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_every_request_is_answered_though_workers_are_killed_ten_times_in_a_row(deploy: Deploy) -> None:
+    """One of two workers at a time; a new one takes its place. Duplicates are printed."""
+    it = deploy()
+    it.drop("factor", 1, {"factor": b"1"})
+    it.watcher()
+    workers = [it.worker(f"w{n}").wait_until_ready() for n in range(2)]
+    with Traffic(it.bootstrap, it.settings.routes["factor"], per_s=500) as traffic:
+        for kill in range(KILLS):
+            seen = len(traffic.results)
+            wait_for("answers between the kills", lambda seen=seen: len(traffic.results) > seen + 300)
+            workers[kill % 2].kill()
+            workers[kill % 2] = it.worker(f"w{kill + 2}").wait_until_ready()
+        traffic.finish(60)
+        print(f"\n{len(traffic.sent)} requests, {KILLS} kills: {len(traffic.unanswered())} lost, {traffic.doubled()} doubled")  # noqa: T201  # the figure that the test is asked for
+        assert traffic.unanswered() == set()
+        assert traffic.errors() == []

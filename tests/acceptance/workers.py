@@ -1,0 +1,204 @@
+"""Real worker processes, started by their ordinary command, on topics and a model directory of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.control.states import read_states
+from pipeline.control.topics import wanted
+from pipeline.local.ports import free_ports
+from pipeline.records import ServableState, State
+from pipeline.settings import Settings, load
+
+DEADLINE_S = 40.0
+
+
+def wait_for(what: str, condition: Any, timeout_s: float = DEADLINE_S, every_s: float = 0.05) -> Any:
+    """Return the first true value of ``condition()``; fail after the deadline with what it was last."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {timeout_s:g} s, last {value!r}")
+        time.sleep(every_s)
+
+
+class Deployment:
+    """One penstock.yaml with topics, a watcher and workers; everything is stopped at its end."""
+
+    def __init__(self, folder: Path, bootstrap: str, sections: Mapping[str, Any]) -> None:
+        self.folder, self.bootstrap = folder, bootstrap
+        self.models = folder / "models"
+        self.models.mkdir(exist_ok=True)
+        unique = uuid.uuid4().hex[:8]
+        self.topics = {
+            "control": {"aspired_topic": f"aspired-{unique}", "states_topic": f"states-{unique}"},
+        }
+        routes = {
+            name: {
+                "request_topic": f"{name}-{unique}.q",
+                "result_topic": f"{name}-{unique}.r",
+                "dead_letter_topic": f"{name}-{unique}.d",
+                "group": f"{name}-{unique}",
+                **route,
+            }
+            for name, route in sections["routes"].items()
+        }
+        tree = {
+            "kafka": {"bootstrap.servers": bootstrap, "session.timeout.ms": 6000},
+            **self.topics,
+            **sections,
+            "routes": routes,
+        }
+        self.config = folder / "penstock.yaml"
+        self.config.write_text(yaml.safe_dump(tree))
+        self.settings: Settings = load(self.config)
+        self._processes: list[Process] = []
+        self.run("topics", "--create", "--partitions", "4")
+
+    def run(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end; fail when it fails."""
+        done = subprocess.run(
+            [sys.executable, "-m", "pipeline.commands", *arguments, "--config", str(self.config)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=self.folder,
+            check=False,
+            **options,
+        )
+        assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def worker(self, name: str, *arguments: str) -> Worker:
+        """Start a worker."""
+        worker = Worker(self, name, arguments)
+        self._processes.append(worker)
+        return worker
+
+    def watcher(self) -> Process:
+        """Start `penstock watch`."""
+        process = Process("watch", self, ["-m", "pipeline.commands", "watch", "--config", str(self.config)])
+        self._processes.append(process)
+        return process
+
+    def states(self) -> dict[tuple[str, str, int], ServableState]:
+        """Return the last state of every version on every worker."""
+        topic = self.settings.control.states_topic
+        return {(s.worker, s.stream, s.version): s for s in read_states(self.settings.kafka, topic)}
+
+    def wait_for_state(self, workers: Iterable[str], stream: str, version: int, state: State) -> list[ServableState]:
+        """Wait until a version has a state on all of these workers."""
+        keys = [(worker, stream, version) for worker in workers]
+
+        def reached() -> list[ServableState] | None:
+            states = self.states()
+            found = [states[key] for key in keys if key in states and states[key].state == state]
+            return found if len(found) == len(keys) else None
+
+        found: list[ServableState] = wait_for(f"{stream}/{version} {state}", reached, every_s=0.2)
+        return found
+
+    def drop(self, stream: str, version: int, files: Mapping[str, bytes]) -> None:
+        """Put a version into the model directory as a user should: under another name, then renamed."""
+        target = self.models / stream / str(version)
+        partial = target.with_name(f".{version}.partial")
+        partial.mkdir(parents=True)
+        for name, data in files.items():
+            (partial / name).write_bytes(data)
+        partial.rename(target)
+
+    def close(self) -> None:
+        """Stop every process."""
+        for process in self._processes:
+            process.kill()
+        shutil.rmtree(self.models, ignore_errors=True)
+
+
+class Process:
+    """One process with its log."""
+
+    def __init__(self, name: str, deployment: Deployment, arguments: list[str]) -> None:
+        self.name = name
+        self._log_path = deployment.folder / f"{name}-{uuid.uuid4().hex[:4]}.log"
+        # As a package of the user's own would be found: from the working directory.
+        environ = {**os.environ, "PYTHONPATH": str(deployment.folder), "PYTHONUNBUFFERED": "1"}
+        with self._log_path.open("wb") as log:
+            self.popen = subprocess.Popen(
+                [sys.executable, *arguments],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=deployment.folder,
+                env=environ,
+            )
+
+    @property
+    def log(self) -> str:
+        """Return what it has printed."""
+        return self._log_path.read_text(errors="replace")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self.popen.send_signal(number)
+
+    def wait(self, timeout_s: float = DEADLINE_S) -> int:
+        """Return its exit status; fail with its log when it does not end."""
+        try:
+            return self.popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} did not end within {timeout_s:g} s:\n{self.log}") from None
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.popen.kill()
+        self.popen.wait(10)
+
+
+class Worker(Process):
+    """One worker; ready when its page says so."""
+
+    def __init__(self, deployment: Deployment, name: str, arguments: Iterable[str]) -> None:
+        [self.port] = free_ports(1)
+        command = ["-m", "pipeline.commands", "worker", "--config", str(deployment.config)]
+        super().__init__(name, deployment, [*command, "--id", name, "--web-port", str(self.port), *arguments])
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Return status and body of one of its pages; 0 while it does not listen."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def wait_until_ready(self) -> Worker:
+        """Wait until it takes requests on every route."""
+
+        def ready() -> bool:
+            assert self.popen.poll() is None, f"{self.name} ended with {self.popen.returncode}:\n{self.log}"
+            return self.get("/ready")[0] == 200
+
+        wait_for(f"{self.name} ready", ready)
+        return self
+
+    def versions(self) -> dict[str, list[int]]:
+        """Return what it serves."""
+        found: dict[str, list[int]] = json.loads(self.get("/versions")[1] or "{}")
+        return found

@@ -1,0 +1,211 @@
+"""The commands on a real Kafka."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeline.clock import SystemClock
+from pipeline.commands import main
+from pipeline.control.encoding import decode_aspired
+from pipeline.control.log_reader import read_all
+from pipeline.control.states import StatePublisher
+from pipeline.control.topic_admin import create_missing, describe
+from pipeline.control.topics import TopicSpec
+from pipeline.records import ServableState, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).parents[2]
+DEADLINE_S = 20.0
+
+
+class Place:
+    """A working directory with a servable, a route and topics of its own."""
+
+    def __init__(self, folder: Path, bootstrap: str, name: str) -> None:
+        self.folder, self.bootstrap, self.name = folder, bootstrap, name
+        self.kafka = {"bootstrap.servers": bootstrap}
+        self.aspired, self.states = f"{name}.aspired", f"{name}.states"
+        self.versions = folder / "models"
+        self.versions.mkdir()
+        (folder / "penstock.yaml").write_text(
+            f"kafka: {{bootstrap.servers: '{bootstrap}'}}\n"
+            f"control: {{aspired_topic: {self.aspired}, states_topic: {self.states}}}\n"
+            "watch: {poll_interval_s: 0.05, quiet_period_s: 0.1}\n"
+            f"servables: {{{name}: {{base_path: models, kind: lookup}}}}\n"
+            f"routes: {{{name}: {{}}}}\n"
+        )
+
+    def run(self, *arguments: str) -> Result:
+        return CliRunner().invoke(main, [*arguments, "-c", str(self.folder / "penstock.yaml")])
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+        return subprocess.Popen(
+            [sys.executable, "-m", "pipeline.commands", *arguments],
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def drop(self, version: int, table: str) -> None:
+        folder = self.versions / str(version)
+        folder.mkdir()
+        (folder / "table.csv").write_text(table)
+
+
+@pytest.fixture
+def place(tmp_path: Path, kafka: Any, topic_name: str, monkeypatch: Any) -> Place:
+    for variable in ("PENSTOCK_CONFIG", "PENSTOCK_BOOTSTRAP"):
+        monkeypatch.delenv(variable, raising=False)
+    return Place(tmp_path, kafka.bootstrap, topic_name)
+
+
+def until(claim: Callable[[], Any], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not claim():
+        assert time.monotonic() < deadline, f"not within {DEADLINE_S:g} s: {what}"
+        time.sleep(0.05)
+
+
+def ended(process: subprocess.Popen[str], number: int) -> tuple[int, str, str]:
+    process.send_signal(number)
+    out, errors = process.communicate(timeout=DEADLINE_S)
+    return process.returncode, out, errors
+
+
+def test_topics_are_missing_then_created_then_right(place: Place) -> None:
+    before = place.run("topics", "--json")
+    assert before.exit_code == 1
+    assert [item["exists"] for item in json.loads(before.stdout)] == [False] * 5
+    created = place.run("topics", "--create", "--partitions", "3", "--json")
+    assert created.exit_code == 0, created.output
+    assert {(item["created"], item["partitions"], item["cleanup"]) for item in json.loads(created.stdout)} == {
+        (True, 3, "delete"),
+        (True, 1, "compact"),
+    }
+    again = place.run("topics", "--create")
+    assert again.exit_code == 0
+    assert "created" not in again.stdout
+
+
+def test_a_topic_that_is_wrong_stays_as_it_is_and_is_shown_with_its_remedy(place: Place) -> None:
+    create_missing(place.kafka, [TopicSpec(place.aspired, 1, {"cleanup.policy": "delete"}, "wrong")])
+    result = place.run("topics", "--create")
+    assert result.exit_code == 1
+    assert f"--entity-name {place.aspired} --add-config cleanup.policy=compact" in result.stdout
+    assert describe(place.kafka, [place.aspired])[place.aspired].config["cleanup.policy"] == "delete"
+
+
+def test_check_finds_the_topics_missing_and_then_nothing(place: Place) -> None:
+    place.drop(1, "a,1\n")
+    before = place.run("check", "--json")
+    assert before.exit_code == 1
+    assert {item["next_step"] for item in json.loads(before.stdout) if item["status"] == "problem"} == {
+        "penstock topics --create"
+    }
+    place.run("topics", "--create")
+    after = place.run("check")
+    assert after.exit_code == 0, after.output
+
+
+def test_versions_of_a_topic_that_is_missing_says_what_to_do(place: Place, monkeypatch: Any) -> None:
+    monkeypatch.setattr("pipeline.control.states.read_states.__defaults__", ("penstock", 1.0))
+    result = place.run("versions")
+    assert result.exit_code == 1
+    assert "penstock topics --create" in result.stderr
+
+
+def test_versions_shows_what_workers_published(place: Place) -> None:
+    place.run("topics", "--create")
+    publisher = StatePublisher(place.kafka, place.states, "w-1", SystemClock())
+    publisher(ServableState("", "digits", 2, State.AVAILABLE, load_ms=31))
+    assert publisher.flush(DEADLINE_S)
+    result = place.run("versions", "digits")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[1].split()[:4] == ["digits", "2", "w-1", "AVAILABLE"]
+    assert json.loads(place.run("versions", "--json").stdout)[0]["load_ms"] == 31
+
+
+def test_watch_once_publishes_what_is_there_and_ends(place: Place) -> None:
+    place.run("topics", "--create")
+    place.drop(1, "a,1\n")
+    place.drop(2, "a,2\n")
+    result = place.run("watch", "--once")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{place.name}: aspired to 2 (generation 0)\n"
+    ((key, value),) = read_all(place.kafka, place.aspired).items()
+    assert [version.version for version in decode_aspired(key, value).versions] == [2]
+
+
+def test_watch_once_without_topics_is_one_line(place: Place) -> None:
+    place.drop(1, "a,1\n")
+    result = place.run("watch", "--once")
+    assert result.exit_code == 1
+    assert "penstock topics --create" in result.stderr
+
+
+def test_a_request_is_answered_by_a_worker_and_a_new_version_rolls_out(place: Place) -> None:
+    place.run("topics", "--create")
+    place.drop(1, "a,1\n")
+    worker = place.start("worker", "--without-web", "--watch", "--id", "w-1")
+    try:
+        until(lambda: '"AVAILABLE"' in place.run("versions", "--json").stdout, "version 1 is available")
+        first = place.run("predict", place.name, '["a"]', "--json", "--timeout", "10")
+        assert first.exit_code == 0, first.output
+        assert (json.loads(first.stdout)["version"], json.loads(first.stdout)["outputs"]) == (1, {"value": ["1"]})
+        place.drop(2, "a,2\n")
+
+        def version_2_answers() -> bool:
+            result = place.run("predict", place.name, '["a"]', "--json")
+            return result.exit_code == 0 and json.loads(result.stdout)["version"] == 2
+
+        until(version_2_answers, "version 2 answers")
+        refused = place.run("predict", place.name, "[1]", "--json")
+        assert refused.exit_code == 1
+        assert "wrong_datatype" in refused.stderr
+    finally:
+        status, _, log = ended(worker, signal.SIGTERM)
+    assert status == 0, log
+    assert place.run("versions", "--json").stdout.strip() == "[]"  # all ended as wished
+
+
+def test_watch_waits_for_topics_prints_each_set_and_ends_on_a_signal(place: Place) -> None:
+    place.drop(1, "a,1\n")
+    watcher = place.start("watch")
+    try:
+        assert watcher.stderr is not None
+        assert "penstock topics --create; waiting" in watcher.stderr.readline()
+        place.run("topics", "--create")
+        assert watcher.stdout is not None
+        assert watcher.stdout.readline() == f"{place.name}: aspired to 1 (generation 0)\n"
+    finally:
+        status, _, log = ended(watcher, signal.SIGINT)
+    assert (status, log) == (0, "")
+
+
+def test_kafka_prints_its_address_and_ends_on_a_signal(place: Place) -> None:
+    process = place.start("kafka", "--port", "0")
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        assert describe({"bootstrap.servers": address}, ["none"]) == {}
+        taken = place.start("kafka", "--port", address.rpartition(":")[2])
+        _, errors = taken.communicate(timeout=DEADLINE_S)
+        assert (taken.returncode, "is in use; --port 0" in errors) == (1, True)
+    finally:
+        status, _, log = ended(process, signal.SIGTERM)
+    assert status == 0, log
