@@ -7,7 +7,7 @@ ARGS ?=
 # What each set-up installs: the names after .venv/. and before -ready.
 extras_demo = demo
 extras_kafka = broker
-extras_bench = openvino,broker
+extras_bench = bench
 extras_test = test,dev
 
 say = @printf '\033[2m%s\033[0m\n'

@@ -49,6 +49,10 @@ class RequestChannel(faust.Channel[Batch]):
         """Return the request topic; ``faust agents`` prints it."""
         return self.topic_name
 
+    async def feed(self, batch: Batch) -> None:
+        """Put one batch on the channel."""
+        await self.put(batch)  # type: ignore[arg-type]  # typed for events, and passes plain values on as they are
+
 
 class Route:
     """One route at run time: its feeder thread, and the agent's body. ``start`` it when its servable is ready."""

@@ -154,7 +154,7 @@ class WorkerService(mode.Service):
         while waiting and not self.should_stop and not self._is_draining:
             for name, (route, channel) in list(waiting.items()):
                 if self._can_answer(route.settings.servable):
-                    route.start(channel.put, asyncio.get_running_loop(), self.crash_worker)
+                    route.start(channel.feed, asyncio.get_running_loop(), self.crash_worker)
                     log.info("route %s answers %s", name, route.settings.request_topic)
                     del waiting[name]
             await self.sleep(_CHECK_S)

@@ -69,7 +69,7 @@ def _measure(harness: Harness, rival: Rival, count: int) -> Measured:
     with harness.place(rival.NAME) as place:
         topics = (place.bootstrap, place.requests, place.results)
         with harness.running(rival, place):  # the client's first question waits until it is up
-            took_ms = helper("benchmarks.client", _CLIENT[rival.NAME], *topics, _WARM_UP, count)
+            took_ms = helper("benchmarks.client", _CLIENT[rival.NAME], *topics, _WARM_UP, count, timeout_s=60 + count)
         account = _account(place)
     return Measured(figures.percentile(took_ms, 50), figures.percentile(took_ms, 99), account)
 

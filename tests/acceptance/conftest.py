@@ -11,7 +11,7 @@ import pytest
 from tests.acceptance.workers import Deployment
 
 # A version's file `factor` holds a number; a row with 13 makes the model raise.
-MODEL = '''
+MODEL = """
 import time
 import numpy as np
 
@@ -27,7 +27,7 @@ class Factor:
             raise RuntimeError("thirteen is not served")
         time.sleep(0.001)
         return {"y": inputs["x"] * np.float32(self.factor)}
-'''
+"""
 
 Deploy = Callable[..., Deployment]
 

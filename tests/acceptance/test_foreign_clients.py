@@ -1,4 +1,4 @@
-"""Programs that know nothing of Penstock but its protocol: JSON over Kafka, and our Avro with the schema files alone."""
+"""Programs that know nothing of Penstock but its protocol: JSON over Kafka, and Avro with the schema files alone."""
 
 from __future__ import annotations
 
@@ -68,7 +68,12 @@ def run(program: str, folder: Path, *arguments: str) -> dict[str, object]:
     path = folder / "client.py"
     path.write_text(program)
     done = subprocess.run(
-        [sys.executable, "-I", str(path), *arguments], capture_output=True, text=True, timeout=60, cwd=folder, check=False
+        [sys.executable, "-I", str(path), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=folder,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)

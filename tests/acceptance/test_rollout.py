@@ -1,4 +1,4 @@
-"""Two workers under a steady load: a good version goes live on both within seconds, a bad one changes only the states."""
+"""Two workers under a steady load: a good version goes live on both in seconds, a bad one changes only the states."""
 
 from __future__ import annotations
 

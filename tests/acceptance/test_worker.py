@@ -82,5 +82,3 @@ def test_wrong_settings_are_one_readable_line(deploy: Deploy, text: str) -> None
     assert worker.wait() != 0
     assert "penstock.yaml" in worker.log
     assert "Traceback" not in worker.log
-
-

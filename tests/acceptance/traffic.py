@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from typing import Self
 
 import numpy as np
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -20,7 +21,9 @@ CODEC = AvroCodec()
 class Traffic:
     """Sends requests to a route on one thread and collects its results on another, until it is closed."""
 
-    def __init__(self, bootstrap: str, route: RouteSettings, *, per_s: float = 500, tensor: Tensor | None = None) -> None:
+    def __init__(
+        self, bootstrap: str, route: RouteSettings, *, per_s: float = 500, tensor: Tensor | None = None
+    ) -> None:
         self._bootstrap, self._route, self._per_s = bootstrap, route, per_s
         self._tensor = tensor or from_array("x", np.array([[1.0]], np.float32))
         self.sent: dict[str, float] = {}
@@ -32,7 +35,7 @@ class Traffic:
         self._sender = threading.Thread(target=self._send)
         self._reading = threading.Event()
 
-    def __enter__(self) -> Traffic:
+    def __enter__(self) -> Self:
         self._collector.start()
         assert self._reading.wait(20)
         self._sender.start()

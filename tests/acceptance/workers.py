@@ -19,7 +19,6 @@ from typing import Any
 import yaml
 
 from pipeline.control.states import read_states
-from pipeline.control.topics import wanted
 from pipeline.local.ports import free_ports
 from pipeline.records import ServableState, State
 from pipeline.settings import Settings, load

@@ -108,13 +108,13 @@ def test_a_follower_of_an_empty_topic_is_caught_up(followed: Followed) -> None:
     assert not followed.aspired
 
 
-def test_a_change_arrives_within_a_second(publisher: AspiredPublisher, followed: Followed) -> None:
+def test_a_change_arrives_within_two_seconds_of_being_accepted(publisher: AspiredPublisher, followed: Followed) -> None:
     followed.follower.start()
     assert followed.follower.caught_up.wait(DEADLINE_S)
-    began = time.monotonic()
     publisher.publish(aspired("digits", 1))
+    accepted = time.monotonic()
     until(lambda: followed.aspired, "the aspiration")
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - accepted < 2.0
 
 
 def test_a_record_that_can_not_be_decoded_is_skipped_and_named_with_its_place(

@@ -87,7 +87,9 @@ def test_data_that_does_not_fit_is_refused_with_the_reason(tensor: dict[str, Any
         decode(inputs=[tensor])
 
 
-@pytest.mark.parametrize("value", [b"", b"{", b"[]", b"{}", b'{"inputs": 3}', b"\xff", b'{"inputs":[],"model_version":"x"}'])
+@pytest.mark.parametrize(
+    "value", [b"", b"{", b"[]", b"{}", b'{"inputs": 3}', b"\xff", b'{"inputs":[],"model_version":"x"}']
+)
 def test_what_is_no_request_is_undecodable(value: bytes) -> None:
     with pytest.raises(Undecodable):
         CODEC.decode_request(value, LIMITS)

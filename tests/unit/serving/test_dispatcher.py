@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -86,7 +86,11 @@ BAD = {
 @pytest.mark.parametrize("code", BAD)
 def test_a_bad_request_gets_its_code_and_its_neighbours_their_answers(code: str) -> None:
     it = dispatcher(max_record_bytes=10_000)
-    records = [record(request("a")), record(BAD[code], offset=1), record(request("c", np.full((1, 2), 5, np.float32)), offset=2)]
+    records = [
+        record(request("a")),
+        record(BAD[code], offset=1),
+        record(request("c", np.full((1, 2), 5, np.float32)), offset=2),
+    ]
     answers = it.answer(it.decode(records))
     first, bad, last = [AVRO.decode_result(answer.value) for answer in answers]
     assert bad.error is not None
@@ -140,9 +144,11 @@ def test_a_result_over_the_limit_is_an_error_that_says_so() -> None:
 class Pair:
     """Not batched: x [2], y [-1]."""
 
-    signatures = {
+    signatures: ClassVar = {
         "serving_default": Signature(
-            (TensorSpec("x", "FP32", (2,)), TensorSpec("y", "FP32", (-1,))), (TensorSpec("z", "FP32", ()),), batched=False
+            (TensorSpec("x", "FP32", (2,)), TensorSpec("y", "FP32", (-1,))),
+            (TensorSpec("z", "FP32", ()),),
+            batched=False,
         )
     }
 
@@ -164,10 +170,21 @@ def test_an_unbatched_signature_is_called_once_per_request() -> None:
 def test_a_json_request_gets_a_json_result_and_its_headers_back() -> None:
     body = b'{"id":"j","inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[1,2]}]}'
     it = dispatcher()
-    headers = [("content-type", b"application/json"), ("mine", b"\xff"), ("mine", b"2"), ("none", None), ("model", b"adder")]
+    headers = [
+        ("content-type", b"application/json"),
+        ("mine", b"\xff"),
+        ("mine", b"2"),
+        ("none", None),
+        ("model", b"adder"),
+    ]
     (answer,) = it.answer(it.decode([record(body, headers)]))
     assert JSON.decode_result(answer.value).outputs[0].array().tolist() == [3.0]
-    assert list(answer.headers) == [("content-type", b"application/json"), ("mine", b"\xff"), ("mine", b"2"), ("model", b"adder")]
+    assert list(answer.headers) == [
+        ("content-type", b"application/json"),
+        ("mine", b"\xff"),
+        ("mine", b"2"),
+        ("model", b"adder"),
+    ]
 
 
 @pytest.mark.parametrize(
