@@ -94,7 +94,6 @@ class WorkerSettings(Section, frozen=True):
     compute_threads: int = 2
     load_threads: int = 2
     drain_timeout_s: float = 20.0
-    ready_timeout_s: float = 120.0
     storage_roots: tuple[str, ...] = ()
 
 

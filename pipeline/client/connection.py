@@ -138,7 +138,8 @@ class _Link:
         self._codecs: tuple[Codec, ...] = (AvroCodec(), V2JsonCodec())
         self.flush_s = _LAST_FLUSH_S
         kafka, client_id = dict(address.kafka), address.client_id
-        # Only failures are reported: nobody looks at the others. No linger: measured, see docs/decisions.
+        # Only failures are reported: nobody looks at the others. No linger: 5 ms of it cost a predict 6 ms (0.9 to 6.5)
+        # and won an enqueue nothing, measured on a real Kafka: under load librdkafka batches anyway.
         produces = kafka_properties.producer(kafka, client_id, linger_ms=0, delivery_report_only_error=True)
         self.sender = Sender(address.request_topic, produces, trouble, self._on_failed)
         self.receiver = Receiver(

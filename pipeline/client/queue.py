@@ -50,7 +50,7 @@ class Queue:
         self._address = Address.of(route, client_id or "", kafka or {}, bootstrap, request_topic, result_topic)
         self._connect_timeout_s = connect_timeout_s
         self._max_results = max_results
-        self._connection: Connection | None = None
+        self._connection: Connection | None = shared.acquire(self._address, max_results)
         self._is_closed = False
 
     @property

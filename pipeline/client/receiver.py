@@ -92,15 +92,20 @@ class Receiver:
         fork.keep_for_ever(self._consumer)
 
     def _run(self) -> None:
-        consumer = self._consumer
         while not self._is_stopping:
-            first = consumer.poll(_POLL_S)
-            self._on_idle()
-            if first is not None:
-                # ``consume`` waits until it has all it was asked for, so it is asked without a wait.
-                self._take([first, *consumer.consume(_MORE, 0)])
+            try:
+                self._step()
+            except Exception:  # a thread that dies would leave every caller waiting
+                log.exception("reading partition %d of %s", self.partition, self._topic)
         self._on_stop()
-        consumer.close()
+        self._consumer.close()
+
+    def _step(self) -> None:
+        first = self._consumer.poll(_POLL_S)
+        self._on_idle()
+        if first is not None:
+            # ``consume`` waits until it has all it was asked for, so it is asked without a wait.
+            self._take([first, *self._consumer.consume(_MORE, 0)])
 
     def _take(self, messages: list[Message]) -> None:
         good: list[Message] = []

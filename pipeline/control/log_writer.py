@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -14,6 +15,8 @@ from pipeline.errors import ConnectorError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_METADATA_TIMEOUT_S: Final = 2.0
 
 
 class LogWriter:
@@ -32,6 +35,7 @@ class LogWriter:
         the broker went may have arrived.)
         """
         with self._lock:
+            deadline = time.monotonic() + timeout_s
             outcome: list[int | KafkaError] = []
 
             def delivered(error: KafkaError | None, message: Message) -> None:
@@ -39,9 +43,8 @@ class LogWriter:
 
             try:
                 if self._producer is None:
-                    self._producer = self._connect()
+                    self._producer = self._connect(timeout_s)
                 self._producer.produce(self._topic, value, key, on_delivery=delivered)
-                deadline = time.monotonic() + timeout_s
                 while not outcome and (left_s := deadline - time.monotonic()) > 0:
                     self._producer.poll(min(left_s, 0.1))
             except (KafkaException, BufferError) as error:
@@ -59,7 +62,7 @@ class LogWriter:
                 self._producer.flush(timeout_s)
                 self._producer = None
 
-    def _connect(self) -> Producer:
+    def _connect(self, timeout_s: float) -> Producer:
         properties = kafka_properties.producer(
             self._kafka,
             self._client_id,
@@ -67,7 +70,11 @@ class LogWriter:
             allow_auto_create_topics=False,  # the broker would make a topic that is not compacted
             topic_metadata_propagation_max_ms=3000,
         )
-        return Producer({"log_level": 2, **properties})  # what goes wrong is raised
+        producer = Producer({"log_level": 2, **properties})  # what goes wrong is raised
+        # An idempotent producer that is given a record first takes up to a second to find its broker.
+        with contextlib.suppress(KafkaException):  # tried again with the record, which then fails with the reason
+            producer.list_topics(self._topic, timeout=min(timeout_s, _METADATA_TIMEOUT_S))
+        return producer
 
     def _give_up(self) -> None:
         if self._producer is not None:

@@ -1,0 +1,92 @@
+"""The documentation names what is there, and its code runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from pipeline import settings
+from pipeline.errors import PenstockError, RemoteError
+from pipeline.metrics import Metrics
+from pipeline.serving import headers
+from tests.unit.test_errors import OURS
+
+DOCS = Path(__file__).parents[2] / "docs"
+ROOT = DOCS.parent
+SECTIONS = [
+    settings.ControlSettings,
+    settings.WatchSettings,
+    settings.WorkerSettings,
+    settings.StreamSettings,
+    settings.RouteSettings,
+    settings.VersionPolicy,
+]
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_setting_is_described(section: type[msgspec.Struct]) -> None:
+    text = (DOCS / "settings.md").read_text()
+    missing = [
+        field.name for field in msgspec.structs.fields(section) if not re.search(rf"[`{{]{field.name}[`:]", text)
+    ]
+    assert not missing
+
+
+@pytest.mark.parametrize("kind", [kind for kind in OURS if kind not in (PenstockError, RemoteError)])
+def test_every_error_code_is_described(kind: type[PenstockError]) -> None:
+    assert f"`{kind.code}`" in (DOCS / "protocol.md").read_text()
+
+
+def test_every_header_is_described() -> None:
+    text = (DOCS / "protocol.md").read_text()
+    assert not [name for name in headers._KNOWN if f"`{name}`" not in text]
+
+
+def test_every_metric_is_described() -> None:
+    text = (DOCS / "settings.md").read_text()
+    for metric in Metrics().registry.collect():
+        assert f"`{metric.name}" in text
+
+
+@pytest.mark.parametrize("page", [*DOCS.rglob("*.md"), *ROOT.glob("*.md")], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_files_that_the_architecture_names_exist() -> None:
+    text = (DOCS / "architecture.md").read_text()
+    for path in re.findall(r"`(tests/[\w/.]+)`", text):
+        assert (ROOT / path).exists(), path
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+
+
+def test_the_servables_of_the_guide_work(tmp_path: Path) -> None:
+    (tmp_path / "factor").write_text("3")
+    (tmp_path / "sums.txt").write_text("10")
+    names: dict[str, Any] = {}
+    for block in blocks("extend/servable.md", "python"):
+        exec(block, names)  # the guide's own code
+    model = names["Scale"]()
+    model.load(tmp_path)
+    assert model.predict({"x": np.ones((2, 1), np.float32)})["y"].tolist() == [[3.0], [3.0]]
+    adapter = names["SumsAdapter"]()
+    assert adapter.detect(tmp_path)
+    servable = adapter.loader(None, tmp_path, {}).load()
+    assert servable.predict("serving_default", {"x": np.ones((2, 3), np.float32)})["sum"].tolist() == [13.0, 13.0]
+
+
+def test_the_settings_of_the_documentation_are_settings(tmp_path: Path) -> None:
+    [readme] = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    for text in (readme, (ROOT / "examples/compose/penstock.yaml").read_text()):
+        path = tmp_path / "penstock.yaml"
+        path.write_text(text)
+        assert settings.load(path).routes
