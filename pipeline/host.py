@@ -14,8 +14,9 @@ import mode
 from pipeline.agents import RequestChannel, Route
 from pipeline.clock import Clock
 from pipeline.control.aspired import AspiredFollower, AspiredPublisher
-from pipeline.control.states import StatePublisher
-from pipeline.records import AspiredVersions, Error, ServableState
+from pipeline.control.states import StatePublisher, read_states
+from pipeline.errors import ConnectorError
+from pipeline.records import AspiredVersions, Error, ServableState, State
 from pipeline.registry import policy
 from pipeline.registry.manager import Manager
 from pipeline.registry.states import EventBus, VersionState
@@ -51,6 +52,17 @@ class Registry:
             self._settings.kafka, self._settings.control.states_topic, self.worker_id, self._clock
         )
         self.bus.subscribe(self._publish)
+
+    def clear_rows_of_an_earlier_life(self) -> None:
+        """Remove what a killed worker of this name left in the states topic. Blocks; never raises for a broker."""
+        try:
+            rows = read_states(self._settings.kafka, self._settings.control.states_topic, self.worker_id)
+        except ConnectorError as error:
+            log.warning("rows of an earlier life may be left: %s", error)
+            return
+        for row in rows:
+            if row.worker == self.worker_id and row.state is not State.END and self._states is not None:
+                self._states.forget(row.stream, row.version)
 
     def versions(self) -> Mapping[str, list[int]]:
         """Return the versions that are available now, by stream."""
@@ -130,6 +142,7 @@ class WorkerService(mode.Service):
         self._app.flow_control.resume()
         settings, registry = self._settings, self._registry
         registry.start()
+        await asyncio.to_thread(registry.clear_rows_of_an_earlier_life)
         self._follower = AspiredFollower(
             settings.kafka,
             settings.control.aspired_topic,

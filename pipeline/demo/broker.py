@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _DELETE_TIMEOUT_S: Final = 10.0
+_MOCK_FETCH_WAIT_MS: Final = 5
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,9 @@ def embedded() -> Iterator[Broker]:
                 mock.create_topic(spec.name, spec.partitions or topics.DEFAULT_PARTITIONS)
 
         text = "embedded test broker (librdkafka's mock cluster, in memory)"
-        yield Broker({"bootstrap.servers": mock.bootstrap}, text, "digits", {}, create)
+        # The mock answers a fetch that found nothing when its time is over, and not when a record has come meanwhile.
+        kafka: dict[str, Scalar] = {"bootstrap.servers": mock.bootstrap, "fetch.wait.max.ms": _MOCK_FETCH_WAIT_MS}
+        yield Broker(kafka, text, "digits", {}, create)
 
 
 @contextmanager

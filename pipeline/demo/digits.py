@@ -63,15 +63,14 @@ def train_linear(part: Part) -> Any:
     """Return version 1: logistic regression, strongly regularised, as a first model is before anybody tunes it."""
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
 
-    return LogisticRegression(C=0.1, max_iter=1000).fit(part.images, part.labels)
+    return _fit(LogisticRegression(C=0.1, max_iter=1000), part)
 
 
 def train_net(part: Part) -> Any:
     """Return version 2: 64 pixels, 128 hidden units, 10 digits. Takes a second; the same on every machine."""
     from sklearn.neural_network import MLPClassifier  # noqa: PLC0415
 
-    net = MLPClassifier((128,), alpha=1e-3, max_iter=500, random_state=_SEED)
-    return net.fit(part.images.astype(np.float64), part.labels)
+    return _fit(MLPClassifier((128,), alpha=1e-3, max_iter=500, random_state=_SEED), part)
 
 
 def layers_of(model: Any) -> list[Layer]:
@@ -111,6 +110,15 @@ def export_corrupt(directory: Path) -> None:
     noise = np.random.default_rng(_SEED).integers(0, 256, 4096, np.uint8).tobytes()
     (directory / "model.xml").write_bytes(noise)
     (directory / "model.bin").write_bytes(noise)
+
+
+def _fit(model: Any, part: Part) -> Any:
+    # Comes with scikit-learn.
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # noqa: PLC0415 - it has no types
+
+    # So little work: on a busy machine, several threads would mostly wait for each other.
+    with threadpool_limits(1):
+        return model.fit(part.images.astype(np.float64), part.labels)
 
 
 def save_image(part: Part, path: Path) -> None:

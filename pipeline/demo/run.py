@@ -75,7 +75,7 @@ def run(plan: Plan, venue: AbstractContextManager[Broker], show: Show) -> Outcom
             stage.start()
             show.step("started `penstock worker` and `penstock watch`; version 1 is AVAILABLE")
             found = _stream(plan, broker, stage, test, show)
-            states = {version: state.state.value for version in (1, 2, 3) if (state := stage.state(version))}
+            states = {version: stage.describe(version) for version in (1, 2, 3)}
             wrong = report.shortcomings(found)
             return Outcome(found, states, wrong, str(stage.failure("this run is not as it should be")) if wrong else "")
 

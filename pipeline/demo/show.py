@@ -40,9 +40,7 @@ class Show:
 
     def step(self, text: str) -> None:
         """Say what has been done."""
-        self._console.print(
-            f"[green]✓[/] {escape(text)} [dim]{time.monotonic() - self._start_s:.1f} s[/]", highlight=False
-        )
+        self._say(f"[green]✓[/] {escape(text)} [dim]{time.monotonic() - self._start_s:.1f} s[/]")
 
     def dropped(self, version: int) -> None:
         """Say that a version was put into its directory."""
@@ -72,40 +70,42 @@ class Show:
     def result(self, report: Report, states_at_end: Mapping[int, str]) -> None:
         """Print the numbers of a run that is over."""
         self._console.print(result_table(report, states_at_end))
-        ok = "green" if not (report.lost or report.duplicated or report.errors) else "red"
-        self._console.print(
-            f"[{ok}]{report.requests:,} requests, {report.answered:,} answered, {report.lost} lost, "
-            f"{report.duplicated} duplicated, {report.errors} errors[/]",
+        colour = "red" if report.lost or report.duplicated or report.errors else "green"
+        self._say(
+            f"[{colour}]{report.requests:,} requests, {report.answered:,} answered, {report.lost} lost, "
+            f"{report.duplicated} duplicated, {report.errors} errors[/]"
+        )
+        self._say(
             f"p50 {report.p50_ms:.1f} ms, p99 {report.p99_ms:.1f} ms at {report.records_per_s:,.0f} requests/s; "
-            f"longest silence around the swap {report.swap_gap_ms:.1f} ms",
-            sep="\n",
-            highlight=False,
+            f"longest silence around the swap {report.swap_gap_ms:.1f} ms"
         )
-        broken = report.version_3
-        self._console.print(
-            f"Version 3 never went live: [bold]{escape(broken.state)}[/], {escape(broken.reason or 'no reason given')}",
-            highlight=False,
-        )
+        broken, fate = report.version_3, "went live" if 3 in report.versions else "never went live"
+        self._say(f"Version 3 {fate}: [bold]{escape(broken.state)}[/], {escape(broken.reason or 'no reason given')}")
 
     def next_steps(self, steps: Sequence[tuple[str, str]], *, is_forgotten: bool) -> None:
         """Print what commands are for, and the commands; where the broker forgot everything, say so first."""
         if is_forgotten:
-            self._console.print(f"\n{_EMBEDDED_NOTE}", highlight=False)
-        self._console.print("\n[bold]Try next[/]")
+            self._say(f"\n{_EMBEDDED_NOTE}")
+        self._say("\n[bold]Try next[/]")
         for purpose, command in steps:
-            self._console.print(f"  [dim]# {escape(purpose)}[/]", f"  [bold cyan]{escape(command)}[/]", sep="\n",
-                                highlight=False, soft_wrap=True)  # fmt: skip
+            self._say(f"  [dim]# {escape(purpose)}[/]")
+            # Never broken: a command is there to be copied.
+            self._console.print(f"  [bold cyan]{escape(command)}[/]", highlight=False, soft_wrap=True)
+
+    def _say(self, text: str) -> None:
+        # Only a terminal has a width to break lines at.
+        self._console.print(text, highlight=False, soft_wrap=not self._console.is_terminal)
 
 
 def live_table(live: Live, stage: Stage) -> Table:
     """Return the table of a stream that runs; latencies are those of the last thousand answers of each version."""
     table = _table()
     for version, name in _MODELS.items():
-        state, answered = stage.state(version), live.answered[version]
+        answered = live.answered[version]
         recent = list(live.recent_ms.get(version, ()))
         accuracy = live.right[version] / max(1, answered)
         figures = _figures(answered, accuracy, percentile(recent, 50), percentile(recent, 99))
-        table.add_row(name, state.state if state else "-", *figures)
+        table.add_row(name, stage.describe(version), *figures)
     return table
 
 

@@ -104,6 +104,15 @@ class Stage:
         of_version = [found for found in self._states.states() if found.stream == STREAM and found.version == version]
         return of_version[-1] if of_version else None
 
+    def describe(self, version: int) -> str:
+        """Return the state of a version for people: END says whether it was replaced or refused."""
+        found = self.state(version)
+        if found is None:
+            return "-"
+        if found.state == State.END:
+            return "END (refused)" if found.error else "END (replaced)"
+        return found.state.value
+
     def is_in(self, version: int, state: State) -> bool:
         """Return whether a version is in that state."""
         found = self.state(version)

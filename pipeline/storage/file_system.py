@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipeline.clock import Clock, SystemClock
-from pipeline.errors import PathRefused
+from pipeline.errors import ConnectorError, PathRefused
 from pipeline.records import AspiredVersion, AspiredVersions
 from pipeline.registry.servable import ServableId
 from pipeline.registry.source import Aspired, Target
@@ -47,6 +47,12 @@ class _Watched:
         if message not in self.warned:
             self.warned.add(message)
             logger.warning("servable stream %s ignores %s", self.base.stream, message)
+
+    def fail(self, reason: str) -> None:
+        """Log why this look changed nothing, unless the one before failed in the same way."""
+        if self.failed != reason:
+            logger.warning("servable stream %s: %s", self.base.stream, reason)
+        self.failed = reason
 
 
 class FileSystemSource:
@@ -111,9 +117,9 @@ class FileSystemSource:
                 self._poll(watched)
                 watched.failed = None
             except OSError as error:
-                if watched.failed != str(error):
-                    logger.warning("servable stream %s: its base path can not be read: %s", watched.base.stream, error)
-                watched.failed = str(error)
+                watched.fail(f"its base path can not be read: {error}")
+            except ConnectorError as error:
+                watched.fail(f"its versions are not published yet: {error}")
             except Exception:
                 logger.exception("servable stream %s was not polled", watched.base.stream)
 

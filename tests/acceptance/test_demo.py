@@ -111,6 +111,25 @@ def test_a_demo_that_is_interrupted_leaves_no_process(end, tmp_path):
     wait(lambda: not processes_of(kept), 20)
 
 
+@pytest.mark.slow
+def test_a_worker_that_dies_ends_the_demo_with_its_log(tmp_path):
+    kept = tmp_path / "kept"
+    with subprocess.Popen(
+        [PENSTOCK, "demo", "--json", "--keep", kept],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        wait(lambda: "AVAILABLE" in read(kept / "worker.log"), 60)
+        (worker,) = (pid for pid in processes_of(kept) if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        os.kill(worker, signal.SIGKILL)
+        stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (1, "")
+    assert "`penstock worker` ended with exit code -9" in stderr
+    assert "digits/1 AVAILABLE" in stderr
+
+
 def processes_of(folder: Path) -> list[int]:
     """Processes that were started with a path of this folder: the demo's own, and no other run's."""
     own = []

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from pipeline.records import State
 from tests.acceptance.conftest import Deploy
 from tests.acceptance.traffic import Traffic
 from tests.acceptance.workers import wait_for
@@ -35,3 +36,17 @@ def test_every_request_is_answered_though_workers_are_killed_ten_times_in_a_row(
             sys.stdout.write(f"{len(traffic.unanswered())} lost, {traffic.doubled()} doubled\n")
         assert traffic.unanswered() == set()
         assert traffic.errors() == []
+
+
+def test_a_worker_that_comes_back_clears_the_rows_of_its_earlier_life(deploy: Deploy) -> None:
+    """A killed worker can not say END; its successor of the same name does not let it seem to serve."""
+    it = deploy()
+    it.drop("factor", 1, {"factor": b"1"})
+    watcher = it.watcher()
+    it.worker("one").wait_until_ready().kill()
+    assert ("one", "factor", 1) in it.states()
+    (it.models / "factor" / "1").rename(it.models / "factor" / "2")
+    wait_for("the aspiration to 2", lambda: "aspired to 2" in watcher.log)
+    it.worker("one")
+    it.wait_for_state(["one"], "factor", 2, State.AVAILABLE)
+    assert ("one", "factor", 1) not in it.states()
