@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without saying so
 
 if TYPE_CHECKING:
@@ -53,10 +54,16 @@ class Place:
         ]
 
     def create_topics(self) -> None:
-        """Create them; raises KafkaException."""
-        admin = self._admin()
+        """Create them and return when every partition can be used; raises KafkaException."""
+        admin = self._admin()  # named: its futures fail when it goes
         for future in admin.create_topics(self.topics, operation_timeout=_TIMEOUT_S).values():
             future.result(_TIMEOUT_S)
+        for topic in (self.requests, self.results):
+            watch = Watch(self, topic)
+            try:
+                watch.wait_for_leaders()
+            finally:
+                watch.close()
 
     def delete_topics(self) -> None:
         """Delete them, so that the disk holds one measurement at a time."""
@@ -73,8 +80,21 @@ class Watch:
     """Looks at a topic, and at how far a group has committed it, without joining the group. Close it."""
 
     def __init__(self, place: Place, topic: str) -> None:
-        self._consumer = Consumer({"bootstrap.servers": place.bootstrap, "group.id": place.group})
+        self._consumer = Consumer({"bootstrap.servers": place.bootstrap, "group.id": place.group, "log_level": 0})
         self._partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+
+    def wait_for_leaders(self) -> None:
+        """Return when the broker answers for every partition: a moment after a topic was created."""
+        deadline_s = time.monotonic() + _TIMEOUT_S
+        while True:
+            try:
+                self.end()
+            except KafkaException:
+                if time.monotonic() > deadline_s:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
 
     def end(self) -> int:
         """Return how many records the topic has."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from pipeline.demo.broker import Broker
+    from pipeline.demo.run import Outcome, Plan
+    from pipeline.demo.show import Show
 
 _BROKERS = ("embedded", "kafka")
 
@@ -60,9 +62,9 @@ def demo(
     """Serve handwritten digits, roll out version 2 in mid-stream, and see a broken version 3 refused.
 
     Trains two models, starts a broker, a worker and a watcher, streams images as requests, drops new versions into the
-    model directory meanwhile, and counts every answer. Takes half a minute. Needs the extra "demo". With --bootstrap it
-    runs on your own Kafka, with topics of its own that are deleted at the end. Exit status 0 only if nothing was lost,
-    doubled or failed, and the versions did what they should.
+    model directory meanwhile, and counts every answer. Takes half a minute. Needs the extra "demo". With --bootstrap or
+    --config it runs on your own Kafka, with topics of its own that are deleted at the end. Exit status 0 only if
+    nothing was lost, doubled or failed, and the versions did what they should.
 
     \b
     Examples:
@@ -77,23 +79,28 @@ def demo(
     from rich.console import Console  # noqa: PLC0415  # `penstock --help` waits for none of these
 
     from pipeline.demo.report import to_object  # noqa: PLC0415
-    from pipeline.demo.run import Plan, run  # noqa: PLC0415
+    from pipeline.demo.run import Plan  # noqa: PLC0415
     from pipeline.demo.show import Show  # noqa: PLC0415
-    from pipeline.demo.stage import StageFailed  # noqa: PLC0415
 
     show = Show(Console(quiet=as_json))
-    try:
-        with _terminable():
-            outcome = run(Plan(requests, per_s, keep), _venue(kind, config, bootstrap), show)
-    except StageFailed as error:
-        raise click.ClickException(str(error)) from error
+    outcome = _run(Plan(requests, per_s, keep), _venue(kind, config, bootstrap), show)
+    show.result(outcome.report, outcome.states)
     if as_json:
         output.print_json(to_object(outcome.report))
-    else:
-        show.result(outcome.report, outcome.states)
-        show.next_steps(_next_steps(keep), is_forgotten=kind == "embedded" and bootstrap is None)
     if outcome.shortcomings:
         raise click.ClickException("\n".join([*outcome.shortcomings, outcome.evidence]))
+    show.next_steps(_next_steps(keep), is_forgotten=kind == "embedded" and bootstrap is None and config is None)
+
+
+def _run(plan: Plan, venue: AbstractContextManager[Broker], show: Show) -> Outcome:
+    from pipeline.demo.run import run  # noqa: PLC0415
+    from pipeline.demo.stage import StageFailed  # noqa: PLC0415
+
+    try:
+        with _terminable():
+            return run(plan, venue, show)
+    except StageFailed as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _venue(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -61,7 +62,7 @@ class AspiredPublisher:
 
 
 class AspiredFollower:
-    """Calls back for every aspiration in the topic, from its beginning, on one thread of its own.
+    """Calls back for the last aspiration of every stream in the topic, and then for each new one, on its own thread.
 
     Callbacks must be idempotent; ``generation`` is the record's offset, the same on every worker. A record that can not
     be decoded is logged with its place and changes nothing. ``on_fatal`` as in CompactedLog; it is also called with
@@ -79,7 +80,16 @@ class AspiredFollower:
         on_fatal: OnFatal,
     ) -> None:
         self._topic, self._on_aspired, self._on_forgotten = topic, on_aspired, on_forgotten
-        self._reader = CompactedLog(kafka, topic, client_id, on_record=self._on_record, on_fatal=on_fatal)
+        # The last record per stream, until the end of the topic is reached: what it superseded was never wished of us.
+        self._replayed: dict[bytes | None, Callable[[], None]] = {}
+        self._reader = CompactedLog(
+            kafka,
+            topic,
+            client_id,
+            on_record=self._on_record,
+            on_fatal=on_fatal,
+            on_caught_up=self._on_caught_up,
+        )
 
     @property
     def caught_up(self) -> threading.Event:
@@ -102,9 +112,19 @@ class AspiredFollower:
     def _on_record(self, key: bytes | None, value: bytes | None, partition: int, offset: int) -> None:
         try:
             if value is None:
-                self._on_forgotten(encoding.decode_key(key), offset)
+                tell = partial(self._on_forgotten, encoding.decode_key(key), offset)
             else:
-                self._on_aspired(encoding.decode_aspired(key, value), offset)
+                tell = partial(self._on_aspired, encoding.decode_aspired(key, value), offset)
         except Undecodable as error:
             place = f"{self._topic}[{partition}]@{offset}"
-            log.error("%s: an aspiration is skipped, nothing changes: %s", place, error)  # noqa: TRY400  # the reason is enough  # the reason is enough
+            log.error("%s: an aspiration is skipped, nothing changes: %s", place, error)  # noqa: TRY400  # the reason is enough
+            return
+        if self.caught_up.is_set():
+            tell()
+        else:
+            self._replayed[key] = tell
+
+    def _on_caught_up(self) -> None:
+        replayed, self._replayed = self._replayed, {}
+        for tell in replayed.values():
+            tell()

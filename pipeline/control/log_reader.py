@@ -39,7 +39,8 @@ class CompactedLog:
 
     ``start`` runs it on a thread of its own, and the callbacks with it; a test, or a reader that wants an end, calls
     ``step`` instead. A record may be seen again (after the topic was made anew, or its log was lost), so ``on_record``
-    must be idempotent. A broker that is away and a topic that does not exist yet are waited for, and logged once.
+    must be idempotent. ``on_caught_up`` is called once, before ``caught_up`` is set. A broker that is away and a topic
+    that does not exist yet are waited for, and logged once.
 
     ``on_fatal`` is called once, with a ConnectorError for what does not heal by itself (a missing permission), or with
     whatever ``on_record`` raised; after it nothing more is read.
@@ -53,6 +54,7 @@ class CompactedLog:
         *,
         on_record: OnRecord,
         on_fatal: OnFatal,
+        on_caught_up: Callable[[], None] = lambda: None,
         make_consumer: MakeConsumer = Consumer,
         log_level: int = logging.WARNING,
     ) -> None:
@@ -62,6 +64,7 @@ class CompactedLog:
         self._properties = {**_DEFAULTS, **kafka_properties.reader(kafka, client_id), "enable.partition.eof": True}
         self.availability = Availability(topic, str(self._properties["bootstrap.servers"]), log_level)
         self._topic, self._on_record, self._on_fatal = topic, on_record, on_fatal
+        self._on_caught_up = on_caught_up
         self._make_consumer = make_consumer
         self._consumer: Any = None
         self._partitions: set[int] = set()
@@ -156,6 +159,7 @@ class CompactedLog:
     def _settle(self) -> None:
         if self._partitions and not self._ends and not self.caught_up.is_set():
             log.debug("%s: caught up with %d partitions", self._topic, len(self._partitions))
+            self._on_caught_up()
             self.caught_up.set()
 
     def _on_client_error(self, error: KafkaError) -> None:

@@ -122,7 +122,7 @@ def test_a_worker_that_dies_ends_the_demo_with_its_log(tmp_path):
         text=True,
     ) as process:
         wait(lambda: "AVAILABLE" in read(kept / "worker.log"), 60)
-        (worker,) = (pid for pid in processes_of(kept) if b"worker" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        (worker,) = (pid for pid in processes_of(kept) if "worker" in arguments_of(pid))
         os.kill(worker, signal.SIGKILL)
         stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (1, "")
@@ -131,16 +131,16 @@ def test_a_worker_that_dies_ends_the_demo_with_its_log(tmp_path):
 
 
 def processes_of(folder: Path) -> list[int]:
-    """Processes that were started with a path of this folder: the demo's own, and no other run's."""
-    own = []
-    for command in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            arguments = command.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if any(argument.startswith(os.fsencode(folder / "penstock.yaml")) for argument in arguments):
-            own.append(int(command.parent.name))
-    return own
+    """Processes that were started with the settings in this folder: the demo's own, and no other run's."""
+    pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
+    return [pid for pid in pids if str(folder / "penstock.yaml") in arguments_of(pid)]
+
+
+def arguments_of(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text("utf-8", "replace").split("\0")
+    except OSError:  # it has ended
+        return []
 
 
 def read(path: Path) -> str:
