@@ -56,8 +56,12 @@ class MockKafka:
             return self
         library = self._library = _library()
         reason = ctypes.create_string_buffer(512)
-        self._client = library.rd_kafka_new(_PRODUCER, None, reason, len(reason))
+        # The client only carries the cluster; critical lines aside it would complain at each start that it has no broker.
+        settings = library.rd_kafka_conf_new()
+        library.rd_kafka_conf_set(settings, b"log_level", b"2", reason, len(reason))
+        self._client = library.rd_kafka_new(_PRODUCER, settings, reason, len(reason))
         if not self._client:
+            library.rd_kafka_conf_destroy(settings)
             raise LocalBrokerError(f"librdkafka makes no client for a mock cluster: {reason.value.decode()}")
         self._cluster = library.rd_kafka_mock_cluster_new(self._client, self._brokers)
         if not self._cluster:
@@ -118,6 +122,9 @@ def _library() -> ctypes.CDLL:
     pointer, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
     for name, result, arguments in (
         ("rd_kafka_new", pointer, [number, pointer, text, ctypes.c_size_t]),
+        ("rd_kafka_conf_new", pointer, []),
+        ("rd_kafka_conf_set", number, [pointer, text, text, text, ctypes.c_size_t]),
+        ("rd_kafka_conf_destroy", None, [pointer]),
         ("rd_kafka_destroy", None, [pointer]),
         ("rd_kafka_err2str", text, [number]),
         ("rd_kafka_mock_cluster_new", pointer, [pointer, number]),
