@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
@@ -14,20 +15,29 @@ STORAGE: Final = "penstock.storage"
 GROUPS: Final = (CONNECTORS, CODECS, SERVABLES, STORAGE)
 
 
-def names(group: str) -> list[str]:
-    """Return the names that are installed in a group, sorted; imports none of them."""
-    return sorted({entry.name for entry in entry_points(group=group)})
+def names(group: str, plugins: Iterable[EntryPoint] | None = None) -> list[str]:
+    """Return the names in a group, sorted, of what is installed unless others are given; imports none of them."""
+    return sorted({plugin.name for plugin in _of(group, plugins)})
 
 
-def find(group: str, name: str) -> Any:  # a plugin is whatever its group's contract says
-    """Import and return one plugin; raises PluginError when it is unknown, claimed twice or can not be imported."""
-    found: set[EntryPoint] = {entry for entry in entry_points(group=group) if entry.name == name}
-    targets = {entry.value for entry in found}
-    if not targets:
-        raise PluginError(group, name, f"is not installed; installed: {', '.join(names(group)) or 'none'}")
-    if len(targets) > 1:
-        raise PluginError(group, name, f"is claimed by {' and '.join(sorted(targets))}; uninstall one of them")
+def find(group: str, name: str, plugins: Iterable[EntryPoint] | None = None) -> Any:
+    """Import and return one plugin, whatever its group's contract says it is.
+
+    Raises PluginError: no plugin has that name (the known are listed), two have it, or it can not be imported.
+    """
+    plugins = _of(group, plugins)
+    # By what they point to: a package that is found twice makes one claim.
+    found = {plugin.value: plugin for plugin in plugins if plugin.name == name}
+    if not found:
+        raise PluginError(group, name, f"unknown; known: {', '.join(names(group, plugins)) or 'none'}")
+    if len(found) > 1:
+        raise PluginError(group, name, f"claimed by {' and '.join(sorted(found))}; uninstall one of them")
+    [(value, plugin)] = found.items()
     try:
-        return found.pop().load()
+        return plugin.load()
     except Exception as error:
-        raise PluginError(group, name, f"can not be imported: {type(error).__name__}: {error}") from error
+        raise PluginError(group, name, f"{value} can not be loaded: {type(error).__name__}: {error}") from error
+
+
+def _of(group: str, plugins: Iterable[EntryPoint] | None) -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=group) if plugins is None else plugins)

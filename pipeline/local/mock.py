@@ -56,7 +56,7 @@ class MockKafka:
             return self
         library = self._library = _library()
         reason = ctypes.create_string_buffer(512)
-        # The client only carries the cluster; critical lines aside it would complain at each start that it has no broker.
+        # The client only carries the cluster, and would complain at each start that it has no broker.
         settings = library.rd_kafka_conf_new()
         library.rd_kafka_conf_set(settings, b"log_level", b"2", reason, len(reason))
         self._client = library.rd_kafka_new(_PRODUCER, settings, reason, len(reason))

@@ -7,14 +7,15 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from pipeline.errors import AmbiguousKind, PluginError, UnknownKind
-from pipeline.servables.kinds import GROUP, detect, load_adapter, load_adapters
+from pipeline.plugins import SERVABLES
+from pipeline.servables.kinds import detect, load_adapter, load_adapters
 from pipeline.servables.lookup import LookupAdapter
 from pipeline.servables.openvino import OpenVinoAdapter
 from pipeline.servables.python import PythonAdapter
 
 
 def plugin(name, value):
-    return EntryPoint(name, value, GROUP)
+    return EntryPoint(name, value, SERVABLES)
 
 
 LOOKUP = plugin("lookup", "pipeline.servables.lookup:LookupAdapter")
