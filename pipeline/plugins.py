@@ -29,7 +29,7 @@ def find(group: str, name: str, plugins: Iterable[EntryPoint] | None = None) -> 
     # By what they point to: a package that is found twice makes one claim.
     found = {plugin.value: plugin for plugin in plugins if plugin.name == name}
     if not found:
-        raise PluginError(group, name, f"unknown; known: {', '.join(names(group, plugins)) or 'none'}")
+        raise PluginError(group, name, f"is not installed; known: {', '.join(names(group, plugins)) or 'none'}")
     if len(found) > 1:
         raise PluginError(group, name, f"claimed by {' and '.join(sorted(found))}; uninstall one of them")
     [(value, plugin)] = found.items()
