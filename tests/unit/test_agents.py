@@ -1,0 +1,156 @@
+"""A route at run time: bounded, in order, and never half alive."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Self
+
+import numpy as np
+import pytest
+
+from connectors.memory import MemoryBroker, MemoryConnector
+from pipeline.agents import Batch, Route
+from pipeline.codecs.avro_codec import AvroCodec
+from pipeline.connector import Answer, Record, Refuse
+from pipeline.errors import ConnectorError
+from pipeline.metrics import Metrics
+from pipeline.records import PredictRequest
+from pipeline.registry.servable import ServableId
+from pipeline.serving.dispatcher import Dispatcher
+from pipeline.settings import RouteSettings
+from pipeline.tensors import from_array
+from pipeline.testing.fakes import AddingServable, FakeClock, manager_with
+
+CODEC = AvroCodec()
+SETTINGS = RouteSettings(
+    servable="adder", request_topic="q", result_topic="r", max_batch_size=2, max_batches_in_flight=3
+)
+REQUEST = CODEC.encode_request(PredictRequest("a", inputs=(from_array("x", np.ones((1, 2), np.float32)),)))
+
+
+class Stage:
+    """A route between a memory broker and an agent that runs on an event loop of its own thread."""
+
+    def __init__(self, connector: MemoryConnector) -> None:
+        self.crashes: list[BaseException] = []
+        self.crashed = threading.Event()
+        dispatcher = Dispatcher(
+            SETTINGS, manager_with({ServableId("adder", 1): AddingServable()}), [CODEC], FakeClock()
+        )
+        self.pool = ThreadPoolExecutor(1)
+        self.route = Route("adder", SETTINGS, connector, dispatcher, self.pool, Metrics())
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._started.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join()
+        self.pool.shutdown()
+
+    def crash(self, error: BaseException) -> None:
+        self.crashes.append(error)
+        self.crashed.set()
+
+    async def _main(self) -> None:
+        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
+        queue: asyncio.Queue[Batch] = asyncio.Queue()
+
+        async def stream() -> AsyncIterator[Batch]:
+            while True:
+                yield await queue.get()
+
+        self.route.start(queue.put, self._loop, self.crash)
+        agent = asyncio.create_task(self.route.answer(stream()))
+        self._started.set()
+        await self._over.wait()
+        agent.cancel()
+
+
+def test_requests_are_answered_in_order_and_a_stop_leaves_nothing_behind() -> None:
+    broker = MemoryBroker()
+    with Stage(MemoryConnector(broker)) as stage:
+        for _ in range(20):
+            broker.produce(REQUEST)
+        results = broker.wait_for_results(20)
+        assert [record.offset for record, _ in results] == list(range(20))
+        assert stage.route.stop(10)
+        assert broker.committed == 20
+        assert not stage.crashes
+
+
+class Stuck(MemoryConnector):
+    """A broker that accepts nothing until it is told to."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        super().__init__(broker)
+        self.polled = 0
+        self.is_full = threading.Event()
+        self.waiting: list[Callable[[], Any]] = []
+
+    def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+        if max_records == 0:
+            self.is_full.set()
+        records = super().poll(max_records, timeout_s)
+        self.polled += len(records)
+        return records
+
+    def answer(self, records: Sequence[Record], answers: Sequence[Answer], refuse: Refuse) -> Future[None]:
+        done: Future[None] = Future()
+
+        def accept() -> None:
+            MemoryConnector.answer(self, records, answers, refuse)
+            done.set_result(None)
+
+        self.waiting.append(accept)
+        return done
+
+
+def test_a_route_takes_no_more_than_its_bound_while_the_broker_accepts_nothing() -> None:
+    """Three batches of two are in flight, the rest waits at the broker, and the membership is kept by empty polls."""
+    broker = MemoryBroker()
+    connector = Stuck(broker)
+    for _ in range(20):
+        broker.produce(REQUEST)
+    with Stage(connector) as stage:
+        assert connector.is_full.wait(20)
+        assert connector.polled == 6
+        while len(broker.results) < 20:
+            while connector.waiting:
+                connector.waiting.pop(0)()
+        assert stage.route.stop(10)
+        assert [record.offset for record, _ in broker.results] == list(range(20))
+
+
+class Refusing(MemoryConnector):
+    def answer(self, records: Sequence[Record], answers: Sequence[Answer], refuse: Refuse) -> Future[None]:
+        failed: Future[None] = Future()
+        failed.set_exception(ConnectorError("r", "no such topic"))
+        return failed
+
+
+class Broken(MemoryConnector):
+    def answer(self, records: Sequence[Record], answers: Sequence[Answer], refuse: Refuse) -> Future[None]:
+        raise RuntimeError("a bug")
+
+
+class Deaf(MemoryConnector):
+    def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+        raise ConnectorError("q", "not authorised")
+
+
+@pytest.mark.parametrize("kind", [Refusing, Broken, Deaf])
+def test_what_is_nobodys_requests_fault_stops_the_worker_and_acknowledges_nothing(kind: type[MemoryConnector]) -> None:
+    broker = MemoryBroker()
+    broker.produce(REQUEST)
+    with Stage(kind(broker)) as stage:
+        assert stage.crashed.wait(20)
+        stage.route.stop(0.1)
+    assert broker.committed == 0
