@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 
 import pytest
@@ -19,7 +20,7 @@ def test_sigterm_finishes_what_was_begun_and_publishes_the_end(deploy: Deploy) -
     worker = it.worker("one", "--watch").wait_until_ready()
     with Traffic(it.bootstrap, it.settings.routes["factor"], per_s=500) as traffic:
         wait_for("answers", lambda: len(traffic.results) > 300)
-        assert worker.get("/v2/health/ready") == (200, '{"ready": true}')
+        assert json.loads(worker.get("/v2/health/ready")[1]) == {"ready": True}
         assert worker.get("/live")[0] == 200
         assert 'penstock_requests_total{outcome="ok",route="factor"}' in worker.get("/metrics")[1]
         worker.signal(signal.SIGTERM)
