@@ -18,7 +18,7 @@ say = @printf '\033[2m%s\033[0m\n'
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: .venv/.demo-ready  ## serve handwritten digits, roll out version 2 in mid-stream, refuse a broken version 3
+demo: .venv/.demo-ready $(if $(findstring kafka,$(ARGS)),.venv/.kafka-ready)  ## serve handwritten digits, roll out version 2 in mid-stream, refuse a broken version 3
 	@.venv/bin/penstock demo $(ARGS)
 
 test: lint  ## lint, then all tests, on a real Kafka that the run starts itself
