@@ -67,7 +67,7 @@ class RouteSettings(Section, frozen=True):
     max_result_bytes: int = 1_000_000
     max_tensors: int = 64
     max_batches_in_flight: int = 4
-    commit_interval_ms: int = 200
+    commit_interval_ms: int = 50
 
 
 class ControlSettings(Section, frozen=True):
