@@ -13,6 +13,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from connectors.kafka import dead_letters
 from pipeline.connector import Answer, Headers, Record, Refuse
 from pipeline.errors import ConnectorError, PenstockError, ReplyRefused, ResultTooLarge
+from pipeline.records import Error
 from pipeline.settings import RouteSettings
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,8 @@ _NO_SUCH_PLACE = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
 )
 _METADATA_TIMEOUT_S = 10.0
+
+Report = Callable[[KafkaError | None, Message], None]
 
 
 class _Delivery:
@@ -97,22 +100,31 @@ class Outbox:
         ``on_done`` runs, and then the future completes, when the broker has accepted every one.
         """
         delivery = _Delivery(self, records, answers, refuse, on_done)
+        produce, report, topic = self._producer.produce, delivery.report, self._route.result_topic
+        partitions = self._partition_count(topic)
         for position, (record, answer) in enumerate(zip(records, answers, strict=True)):
             try:
-                self.send(record, answer, delivery.report)
+                # The ordinary case, without a call of our own for each record.
+                if answer.topic is None and answer.partition is None and not (answer.headers or answer.dead_letter):
+                    partition = record.partition if record.partition < partitions else -1
+                    try:
+                        produce(topic, answer.value, answer.key, partition, on_delivery=report)
+                        continue
+                    except BufferError:
+                        pass
+                self.send(record, answer, report)
                 if answer.dead_letter is not None:
-                    reason = dead_letters.headers(record, answer.dead_letter, self._route.group)
-                    self._produce(self._route.dead_letter_topic, record.value, record, reason, None, delivery.report)
+                    self._send_dead_letter(record, answer.dead_letter, report)
             except KafkaException as error:
                 if not delivery.refuse(position, error.args[0]):
                     delivery.fail(ConnectorError("result", str(error)))
                     break
         return delivery.future
 
-    def send(self, record: Record, answer: Answer, report: Callable[[KafkaError | None, Message], None]) -> None:
+    def send(self, record: Record, answer: Answer, report: Report) -> None:
         """Produce one answer; raises KafkaException for what librdkafka refuses at once."""
         topic = answer.topic or self._route.result_topic
-        self._produce(topic, answer.value, record, answer.headers, answer.partition, report, answer.key)
+        self._produce(topic, answer.value, answer.key, record, answer.headers, answer.partition, report)
 
     def reason(self, error: KafkaError, answer: Answer) -> PenstockError | None:
         """Return what to tell the caller whose answer was refused, or None where the fault is not the request's."""
@@ -123,20 +135,25 @@ class Outbox:
             return ReplyRefused(place, self._route.reply_topics)
         return None
 
-    def _produce(self, topic: str, value: bytes, record: Record, headers: Headers, partition: int | None,
-                 report: Callable[[KafkaError | None, Message], None], key: bytes | None = None) -> None:  # fmt: skip
+    def _send_dead_letter(self, record: Record, error: Error, report: Report) -> None:
+        headers = dead_letters.headers(record, error, self._route.group)
+        self._produce(self._route.dead_letter_topic, record.value, record.key, record, headers, None, report)
+
+    def _produce(
+        self,
+        topic: str,
+        value: bytes,
+        key: bytes | None,
+        record: Record,
+        headers: Headers,
+        partition: int | None,
+        report: Report,
+    ) -> None:
         if partition is None:
             partition = record.partition if record.partition < self._partition_count(topic) else -1
         while True:
             try:
-                self._producer.produce(
-                    topic,
-                    value,
-                    record.key if key is None else key,
-                    partition,
-                    on_delivery=report,
-                    headers=list(headers),
-                )
+                self._producer.produce(topic, value, key, partition, on_delivery=report, headers=list(headers))
             except BufferError:  # the queue is full: the polling thread empties it as the broker accepts
                 if self._is_stopping.is_set():
                     raise KafkaException(KafkaError(KafkaError._QUEUE_FULL)) from None

@@ -113,3 +113,32 @@ def test_a_record_of_an_older_writer_schema_is_resolved() -> None:
     assert AvroCodec((writer,)).decode_request(value, LIMITS).id == "old"
     with pytest.raises(Undecodable, match="no writer schema"):
         CODEC.decode_request(value, LIMITS)
+
+
+def outcome(codec: AvroCodec, value: bytes) -> PredictRequest | str:
+    try:
+        return codec.decode_request(value, LIMITS)
+    except BadRequest as error:
+        return error.code
+
+
+@given(st.lists(REQUESTS, min_size=1, max_size=4), st.lists(st.integers(0, 20), max_size=6))
+def test_what_was_read_before_changes_nothing(requests: list[PredictRequest], order: list[int]) -> None:
+    """A codec reads rows of requests by comparing each with the one before; a fresh one has nothing to compare with."""
+    warm = AvroCodec()
+    for request in [*requests, *(requests[n % len(requests)] for n in order)]:
+        value = CODEC.encode_request(request)
+        assert warm.decode_request(value, LIMITS) == AvroCodec().decode_request(value, LIMITS) == request
+
+
+@given(st.text(max_size=40), st.text(max_size=40), st.integers(0, 400), st.integers(0, 255), st.integers(0, 3))
+def test_a_changed_byte_in_a_row_of_requests_is_read_as_if_it_stood_alone(
+    first: str, second: str, place: int, byte: int, cut: int
+) -> None:
+    tensor = from_array("x", np.arange(8, dtype=np.float32).reshape(2, 4))
+    warm = AvroCodec()
+    warm.decode_request(CODEC.encode_request(PredictRequest(first, "m", inputs=(tensor,))), LIMITS)
+    value = bytearray(CODEC.encode_request(PredictRequest(second, "m", inputs=(tensor,))))
+    value[place % len(value)] = byte
+    changed = bytes(value[: len(value) - cut])
+    assert outcome(warm, changed) == outcome(AvroCodec(), changed)
