@@ -104,7 +104,7 @@ class Registry:
 class WorkerService(mode.Service):
     """Starts before the agents, and outlives them.
 
-    A route takes requests when the worker has caught up with the aspirations and the route's servable is settled.
+    A route takes requests when the worker has caught up with the aspirations and can answer them.
     ``drain`` stops in the order in which nothing is lost.
     """
 
@@ -175,13 +175,12 @@ class WorkerService(mode.Service):
             log.info("ready: all routes take requests")
 
     def _can_answer(self, servable: str) -> bool:
-        follower, registry = self._follower, self._registry
+        """Whether this worker should share in the requests: one that can not answer leaves them to others."""
+        follower, manager = self._follower, self._registry.manager
         if follower is None or not follower.caught_up.is_set():
             return False
-        snapshot = registry.manager.snapshot(servable)
-        if snapshot is not None and snapshot.ready:
-            return True
-        return bool(registry.rollout.aspired.get(servable)) and registry.manager.is_settled(servable)
+        snapshot = manager.snapshot(servable)
+        return snapshot is not None and bool(snapshot.ready) and manager.is_settled(servable)
 
     def crash_worker(self, error: BaseException) -> None:
         """Take the worker down with a non-zero exit; from any thread. What is unacknowledged is delivered again."""

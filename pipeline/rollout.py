@@ -86,7 +86,6 @@ class RollOut:
         self._roots = settings.storage_roots
         self._target = target
         self._adapters = Adapters()
-        self.aspired: dict[str, int] = {}
 
     def aspire(self, record: AspiredVersions, generation: int) -> None:
         """Aspire to the versions of one record; streams that are not in the settings are other workers' business."""
@@ -101,11 +100,9 @@ class RollOut:
             error = LoadFailed(str(id_), "a version is a number from 0 up") if version.version < 0 else None
             data = None if error else loader
             items.append(Aspired(id_, data, error, generation, kind, version.path, version.digest))
-        self.aspired[record.stream] = len(items)
         self._target.set_aspired(record.stream, items, record.labels, generation)
 
     def forget(self, stream: str, generation: int) -> None:
         """Forget a stream after its tombstone."""
         if stream in self._streams:
-            self.aspired.pop(stream, None)
             self._target.forget(stream, generation)
