@@ -86,3 +86,25 @@ def test_wrong_settings_are_one_readable_line(deploy: Deploy, text: str) -> None
     assert worker.wait() != 0
     assert "penstock.yaml" in worker.log
     assert "Traceback" not in worker.log
+
+
+def test_workers_come_and_go_under_load_and_no_request_is_lost_or_answered_twice(deploy: Deploy) -> None:
+    """What is in flight on a partition that moves is answered and committed before its next owner starts."""
+    it = deploy()
+    it.drop("factor", 1, {"factor": b"1"})
+    it.watcher()
+    first = it.worker("one").wait_until_ready()
+    with Traffic(it.bootstrap, it.settings.routes["factor"], per_s=1000) as traffic:
+        for name in ("two", "three"):
+            joined = it.worker(name).wait_until_ready()
+            wait_for(f"{name} has partitions", lambda joined=joined: "assigned factor" in joined.log)
+            seen = len(traffic.results)
+            wait_for("answers by all", lambda seen=seen: len(traffic.results) > seen + 1000)
+        first.signal(signal.SIGTERM)
+        assert first.wait() == 0
+        seen = len(traffic.results)
+        wait_for("answers by the others", lambda: len(traffic.results) > seen + 1000)
+        traffic.finish()
+        assert traffic.unanswered() == set()
+        assert traffic.doubled() == 0
+        assert traffic.errors() == []
