@@ -22,7 +22,7 @@ from pipeline.registry.manager import Manager
 from pipeline.registry.states import EventBus, VersionState
 from pipeline.rollout import RollOut
 from pipeline.settings import Settings
-from pipeline.storage.file_system import FileSystemSource
+from pipeline.storage.sources import Sources
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ class WorkerService(mode.Service):
         self._routes = routes
         self._is_watching = is_watching
         self._follower: AspiredFollower | None = None
-        self._source: FileSystemSource | None = None
+        self._source: Sources | None = None
         self._publisher: AspiredPublisher | None = None
         self._event_loop: asyncio.AbstractEventLoop | None = None
         self._is_draining = False
@@ -154,7 +154,7 @@ class WorkerService(mode.Service):
         self._follower.start()
         if self._is_watching:
             self._publisher = AspiredPublisher(settings.kafka, settings.control.aspired_topic, registry.worker_id)
-            self._source = FileSystemSource.from_settings(settings, self._publish)
+            self._source = Sources(settings, self._publish)
             self._source.start()
 
     def _publish(self, record: AspiredVersions) -> None:

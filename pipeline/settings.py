@@ -40,6 +40,7 @@ class StreamSettings(Section, frozen=True):
     """One servable stream: where its versions lie, and how they are loaded."""
 
     base_path: str
+    storage: str = "file"
     kind: str | None = None
     options: dict[str, Any] = {}
     versions: VersionPolicy = VersionPolicy()

@@ -102,10 +102,9 @@ def _publish_once(settings: Settings, publisher: AspiredPublisher) -> None:
 
 
 def _stepper(settings: Settings, publish: Callable[[AspiredVersions], None]) -> Callable[[], None]:
-    from pipeline.storage.file_system import FileSystemSource  # noqa: PLC0415  # reads files
+    from pipeline.storage.sources import Sources  # noqa: PLC0415  # imports plugins
 
-    step: Callable[[], None] = FileSystemSource.from_settings(settings, publish).step
-    return step
+    return Sources(settings, publish).step
 
 
 def _publish(publisher: AspiredPublisher, aspired: AspiredVersions) -> None:

@@ -13,7 +13,7 @@ from pipeline.errors import ConnectorError, PathRefused
 from pipeline.records import AspiredVersion, AspiredVersions
 from pipeline.registry.servable import ServableId
 from pipeline.registry.source import Aspired, Target
-from pipeline.settings import Settings
+from pipeline.settings import StreamSettings, WatchSettings
 from pipeline.storage.completeness import Sighting, digest_of, has_content, sight, take_fingerprint
 from pipeline.storage.versions import Latest, Specific, VersionPolicy, choose, policy_of, sort_children
 
@@ -89,13 +89,14 @@ class FileSystemSource:
         self._thread: threading.Thread | None = None
 
     @classmethod
-    def from_settings(cls, settings: Settings, publish: Callable[[AspiredVersions], None]) -> FileSystemSource:
-        """Return the source of every stream in the settings."""
+    def from_settings(
+        cls, streams: Mapping[str, StreamSettings], watch: WatchSettings, publish: Callable[[AspiredVersions], None]
+    ) -> FileSystemSource:
+        """Return the source of these streams."""
         base_paths = [
             BasePath(name, Path(stream.base_path), policy_of(stream.versions), stream.kind)
-            for name, stream in settings.servables.items()
+            for name, stream in streams.items()
         ]
-        watch = settings.watch
         return cls(
             base_paths,
             SystemClock(),

@@ -13,6 +13,7 @@ import pytest
 from pipeline import settings
 from pipeline.errors import PenstockError, RemoteError
 from pipeline.metrics import Metrics
+from pipeline.records import AspiredVersions
 from pipeline.serving import headers
 from tests.unit.test_errors import OURS
 
@@ -82,6 +83,19 @@ def test_the_servables_of_the_guide_work(tmp_path: Path) -> None:
     assert adapter.detect(tmp_path)
     servable = adapter.loader(None, tmp_path, {}).load()
     assert servable.predict("serving_default", {"x": np.ones((2, 3), np.float32)})["sum"].tolist() == [13.0, 13.0]
+
+
+def test_the_source_of_the_guide_works(tmp_path: Path) -> None:
+    (tmp_path / "LIVE").write_text("3\n5\n")
+    names: dict[str, Any] = {}
+    for block in blocks("extend/storage.md", "python"):
+        exec(block, names)  # the guide's own code
+    told: list[AspiredVersions] = []
+    streams = {"digits": settings.StreamSettings(base_path=str(tmp_path))}
+    source = names["ListingSource"].from_settings(streams, settings.WatchSettings(), told.append)
+    source.step()
+    source.step()
+    assert [[version.version for version in record.versions] for record in told] == [[3, 5]]
 
 
 def test_the_settings_of_the_documentation_are_settings(tmp_path: Path) -> None:
