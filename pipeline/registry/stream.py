@@ -97,11 +97,13 @@ class Stream:
         if harness is None or harness.phase is Phase.UNLOADING:
             return False
         is_same = item.is_same_content(harness.item)
+        # The same bytes elsewhere: of no interest to what is loaded, a new chance for what is not.
+        is_moved = item.path != harness.item.path
         if harness.phase is Phase.FAILED:
-            if not is_same or _text(harness.item.error) != _text(item.error):
+            if not is_same or is_moved or _text(harness.item.error) != _text(item.error):
                 harness.is_aspired = False
                 return False
-        elif not is_same and item.error is None and harness.phase is not Phase.READY:
+        elif (not is_same or is_moved) and item.error is None and harness.phase is not Phase.READY:
             harness.is_aspired = False
             return False
         elif not is_same or item.error is not None:

@@ -160,6 +160,19 @@ def test_an_errored_item_does_not_take_down_the_version_that_is_available(rig):
     assert rig.latest("m") == 1
 
 
+def test_a_failed_version_is_tried_again_when_the_same_bytes_lie_elsewhere(rig):
+    """And one that is available does not care where its bytes lie now."""
+    id_ = ServableId("m", 1)
+    for path, loader in (("/gone/1", FakeLoader(ValueError("gone"))), ("/here/1", FakeLoader(tag="here"))):
+        rig.manager.set_aspired("m", [Aspired(id_, loader, path=path, digest="a")], {}, 1)
+        rig.settle("m")
+    assert rig.latest("m") == 1
+    rig.manager.set_aspired("m", [Aspired(id_, FakeLoader(tag="moved"), path="/moved/1", digest="a")], {}, 2)
+    rig.settle("m")
+    with rig.manager.acquire("m") as handle:
+        assert handle.servable.tag == "here"
+
+
 def test_a_failed_version_is_tried_again_only_when_its_digest_changes(rig):
     rig.aspire("m", {1: FakeLoader(ValueError("bad"))}, digest="a")
     rig.settle("m")
