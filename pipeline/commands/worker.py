@@ -8,6 +8,7 @@ import click
 
 from pipeline.commands import options
 from pipeline.commands.examples import CommandWithExamples
+from pipeline.errors import InvalidSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +52,10 @@ def worker(
     if web_port is not None:
         overrides["web_port"] = web_port
     settings = options.load(config, bootstrap, {"worker": overrides})
+    if not settings.routes:
+        raise InvalidSettings(
+            "routes", "there are none to answer; add one to penstock.yaml, or name a file with --config"
+        )
     from pipeline.app import run_worker  # noqa: PLC0415  # imports Faust
 
     status = run_worker(

@@ -78,7 +78,7 @@ def test_a_worker_that_can_not_publish_ends_with_a_status_and_a_readable_line(de
     assert "the worker stops" in worker.log
 
 
-@pytest.mark.parametrize("text", ["routes: {m: {}}", "routes: [", "workers: {}"])
+@pytest.mark.parametrize("text", ["routes: {m: {}}", "routes: [", "workers: {}", "routes: {}"])
 def test_wrong_settings_are_one_readable_line(deploy: Deploy, text: str) -> None:
     it = deploy()
     it.config.write_text(text)
