@@ -92,11 +92,11 @@ class Registry:
                     event.state,
                     error,
                     event.generation,
-                    event.kind,
-                    event.path,
-                    event.digest,
-                    event.load_ms,
-                    event.at_ms,
+                    kind=event.kind,
+                    path=event.path,
+                    digest=event.digest,
+                    load_ms=event.load_ms,
+                    at_ms=event.at_ms,
                 )
             )
 

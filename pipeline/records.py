@@ -69,6 +69,7 @@ class AspiredVersion(msgspec.Struct, frozen=True):
     version: int
     path: str
     digest: str | None = None
+    revision: int = 0
 
 
 class AspiredVersions(msgspec.Struct, frozen=True):
@@ -78,6 +79,7 @@ class AspiredVersions(msgspec.Struct, frozen=True):
     versions: tuple[AspiredVersion, ...] = ()
     kind: str | None = None
     labels: dict[str, int] = {}
+    pinned: bool = False
     publisher: str = ""
     published_at_ms: int = 0
 
@@ -101,13 +103,42 @@ class ServableState(msgspec.Struct, frozen=True):
     state: State
     error: Error | None = None
     generation: int = -1
+    incarnation: int = 1
     kind: str | None = None
     path: str | None = None
     digest: str | None = None
     load_ms: int | None = None
+    estimate_bytes: int | None = None
+    memory_bytes: int | None = None
     at_ms: int = 0
 
     @property
     def key(self) -> str:
         """Key of this record in its compacted topic."""
-        return f"{self.worker}/{self.stream}/{self.version}"
+        return f"{self.worker}/{self.stream}/{self.version}/{self.incarnation}"
+
+
+class StreamState(msgspec.Struct, frozen=True):
+    """How far one worker has followed the aspirations of one stream."""
+
+    stream: str
+    generation: int = -1
+    is_settled: bool = False
+    available: tuple[int, ...] = ()
+    labels: dict[str, int] = {}
+    notes: tuple[str, ...] = ()
+
+
+class WorkerState(msgspec.Struct, frozen=True):
+    """A sign of life of one worker; see ``schemas/WorkerState.avsc``."""
+
+    worker: str
+    started_at_ms: int
+    at_ms: int
+    interval_ms: int
+    streams: tuple[StreamState, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Key of this record in its compacted topic; no ServableState has it, their keys have slashes."""
+        return self.worker

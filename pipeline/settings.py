@@ -45,6 +45,7 @@ class StreamSettings(Section, frozen=True):
     options: dict[str, Any] = {}
     versions: VersionPolicy = VersionPolicy()
     transition: str = "availability_preserving"
+    on_change: str = "report"
 
 
 class RouteSettings(Section, frozen=True):
@@ -96,6 +97,11 @@ class WorkerSettings(Section, frozen=True):
     load_threads: int = 2
     drain_timeout_s: float = 20.0
     storage_roots: tuple[str, ...] = ()
+    max_load_retries: int = 2
+    load_retry_interval_s: float = 1.0
+    memory_limit_bytes: int = 0
+    when_memory_is_short: str = "wait"
+    heartbeat_interval_s: float = 5.0
 
 
 class Settings(Section, frozen=True):
@@ -236,12 +242,28 @@ def _check(settings: Settings, where: str) -> None:
     for name in names:
         if not _NAME.fullmatch(name):
             raise InvalidSettings(where, f"{name!r} is not a name; use letters, digits, '.', '_' and '-'")
+    _check_worker(settings.worker, where)
     for name, stream in settings.servables.items():
         if stream.transition not in ("availability_preserving", "resource_preserving"):
             reason = f"{stream.transition!r} is not availability_preserving or resource_preserving"
             raise InvalidSettings(f"{where}: servables.{name}.transition", reason)
+        if stream.on_change not in ("report", "reload"):
+            reason = f"{stream.on_change!r} is not report or reload"
+            raise InvalidSettings(f"{where}: servables.{name}.on_change", reason)
         if stream.versions.latest < 1:
             raise InvalidSettings(f"{where}: servables.{name}.versions.latest", "must be at least 1")
+
+
+def _check_worker(worker: WorkerSettings, where: str) -> None:
+    place = f"{where}: worker"
+    if worker.when_memory_is_short not in ("wait", "refuse"):
+        reason = f"{worker.when_memory_is_short!r} is not wait or refuse"
+        raise InvalidSettings(f"{place}.when_memory_is_short", reason)
+    for field in ("max_load_retries", "load_retry_interval_s", "memory_limit_bytes"):
+        if getattr(worker, field) < 0:
+            raise InvalidSettings(f"{place}.{field}", f"must not be negative, got {getattr(worker, field)}")
+    if worker.heartbeat_interval_s <= 0:
+        raise InvalidSettings(f"{place}.heartbeat_interval_s", f"must be above 0, got {worker.heartbeat_interval_s:g}")
 
 
 def _check_route(name: str, route: RouteSettings, settings: Settings, requests: Mapping[str, str], where: str) -> None:

@@ -8,9 +8,9 @@ import msgspec
 
 from pipeline.codecs import schemas
 from pipeline.errors import Undecodable
-from pipeline.records import AspiredVersions, ServableState
+from pipeline.records import AspiredVersions, ServableState, WorkerState
 
-Record = TypeVar("Record", AspiredVersions, ServableState)
+Record = TypeVar("Record", AspiredVersions, ServableState, WorkerState)
 
 # The value that makes a compacted topic forget a key.
 TOMBSTONE: Final = None
@@ -24,6 +24,11 @@ def encode_aspired(aspired: AspiredVersions) -> tuple[bytes, bytes]:
 def encode_state(state: ServableState) -> tuple[bytes, bytes]:
     """Return key and value of one state."""
     return state.key.encode(), schemas.encode("ServableState", _datum(state))
+
+
+def encode_worker(worker: WorkerState) -> tuple[bytes, bytes]:
+    """Return key and value of one sign of life."""
+    return worker.key.encode(), schemas.encode("WorkerState", _datum(worker))
 
 
 def decode_aspired(key: bytes | None, value: bytes) -> AspiredVersions:
@@ -43,8 +48,10 @@ def decode_aspired(key: bytes | None, value: bytes) -> AspiredVersions:
     return aspired
 
 
-def decode_state(value: bytes) -> ServableState:
-    """Return one state; raises Undecodable."""
+def decode_state(value: bytes) -> ServableState | WorkerState:
+    """Return one record of the states topic, whichever of the two it is; raises Undecodable."""
+    if value.startswith(schemas.prefix("WorkerState")):
+        return _record(WorkerState, schemas.decode("WorkerState", value, {}))
     return _record(ServableState, schemas.decode("ServableState", value, {}))
 
 
@@ -58,7 +65,7 @@ def decode_key(key: bytes | None) -> str:
         raise Undecodable(f"its key is not UTF-8: {key!r}") from error
 
 
-def _datum(record: AspiredVersions | ServableState) -> dict[str, Any]:
+def _datum(record: AspiredVersions | ServableState | WorkerState) -> dict[str, Any]:
     datum: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(record))  # lists, where to_builtins keeps tuples
     return datum
 

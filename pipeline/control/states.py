@@ -13,12 +13,12 @@ from pipeline import kafka_properties
 from pipeline.control import encoding
 from pipeline.control.log_reader import CompactedLog, OnFatal, read_all
 from pipeline.errors import ConnectorError, Undecodable
+from pipeline.records import ServableState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pipeline.clock import Clock
-    from pipeline.records import ServableState
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class StatePublisher:
 
     def forget(self, stream: str, version: int) -> None:
         """Remove this worker's row of a version, for instance one of an earlier life. Never raises."""
-        self._produce(f"{self._worker}/{stream}/{version}".encode(), encoding.TOMBSTONE)
+        self._produce(f"{self._worker}/{stream}/{version}/1".encode(), encoding.TOMBSTONE)
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until all is published, ``timeout_s`` at most; False, and a line in the log, where something is not."""
@@ -134,10 +134,11 @@ def read_states(
 
 def _decoded(topic: str, key: bytes | None, value: bytes) -> ServableState | None:
     try:
-        return encoding.decode_state(value)
+        record = encoding.decode_state(value)
     except Undecodable as error:
         log.warning("topic %s: the state of %r is left out: %s", topic, key, error)
         return None
+    return record if isinstance(record, ServableState) else None
 
 
 def _sorted(states: Iterable[ServableState]) -> list[ServableState]:

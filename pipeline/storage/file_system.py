@@ -191,7 +191,9 @@ class FileSystemSource:
         base = watched.base
         if self._publish is not None:
             now_ms = self._clock.unix_ms()
-            record = AspiredVersions(base.stream, versions, base.kind, dict(base.labels), self._publisher, now_ms)
+            record = AspiredVersions(
+                base.stream, versions, base.kind, dict(base.labels), publisher=self._publisher, published_at_ms=now_ms
+            )
             self._publish(record)
         if self._target is not None:
             self._target.set_aspired(base.stream, [_item(base, v) for v in versions], base.labels, -1)

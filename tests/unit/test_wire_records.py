@@ -16,6 +16,8 @@ PAIRS = {
     "PredictResult": records.PredictResult,
     "AspiredVersions": records.AspiredVersions,
     "ServableState": records.ServableState,
+    "WorkerState": records.WorkerState,
+    "StreamState": records.StreamState,
     "Tensor": tensors.Tensor,
     "Error": records.Error,
     "Source": records.Source,
@@ -37,7 +39,8 @@ def named(tree: Any) -> dict[str, Any]:
 
 
 ALL: dict[str, Any] = {}
-for name in ("PredictRequest", "PredictResult", "AspiredVersions", "ServableState"):
+RECORDS = ("PredictRequest", "PredictResult", "AspiredVersions", "ServableState", "WorkerState")
+for name in RECORDS:
     ALL.update(named(json.loads(schemas.text(name))))
 
 
@@ -51,7 +54,7 @@ def test_enums_have_the_same_symbols() -> None:
     assert ALL["State"]["symbols"] == [state.value for state in records.State]
 
 
-@pytest.mark.parametrize("name", ["PredictRequest", "PredictResult", "AspiredVersions", "ServableState"])
+@pytest.mark.parametrize("name", RECORDS)
 def test_every_field_that_is_not_plain_is_documented(name: str) -> None:
     schema = json.loads(schemas.text(name))
     assert schema["doc"]
