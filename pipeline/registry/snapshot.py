@@ -18,6 +18,7 @@ class StreamSnapshot:
 
     ``labels`` is where each label answers now, which may be an older version than it was last set to: a label moves
     when its new version is available. ``coming`` are the aspired versions that may still become available.
+    ``generation`` is that of the last aspiration that was taken up, ``notes`` what a person should know about it.
     """
 
     name: str
@@ -27,6 +28,8 @@ class StreamSnapshot:
     coming: frozenset[int] = frozenset()
     states: tuple[str, ...] = ()
     is_forgotten: bool = False
+    generation: int = -1
+    notes: tuple[str, ...] = ()
 
     @property
     def available(self) -> tuple[int, ...]:
@@ -61,6 +64,8 @@ def take_snapshot(
     labels: Mapping[str, int],
     *,
     is_forgotten: bool,
+    generation: int,
+    notes: tuple[str, ...],
 ) -> StreamSnapshot:
     """Return the snapshot of a stream; ``waiting`` are aspired versions whose old incarnation has not ended yet.
 
@@ -78,6 +83,8 @@ def take_snapshot(
         coming=frozenset(coming.union(waiting)),
         states=tuple(h.describe() for h in harnesses),
         is_forgotten=is_forgotten,
+        generation=generation,
+        notes=notes,
     )
 
 

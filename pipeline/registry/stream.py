@@ -55,6 +55,8 @@ class Stream:
         self._waiting: dict[int, Aspired[Loader]] = {}
         self._labels: Mapping[str, int] = {}
         self._is_forgotten = False
+        self._generation = -1
+        self._notes: tuple[str, ...] = ()
 
     def is_settled(self) -> bool:
         """Whether nothing will change without a new aspiration. Never blocks."""
@@ -83,7 +85,7 @@ class Stream:
             if version not in aspired and harness.is_aspired:
                 harness.is_aspired = False
                 harness.item = replace(harness.item, generation=generation)
-        self._labels, self._is_forgotten = dict(labels), is_forgotten
+        self._labels, self._is_forgotten, self._generation = dict(labels), is_forgotten, generation
         self._waiting = {version: item for version, item in aspired.items() if not self._keep(item)}
 
     def abandon(self) -> None:
@@ -244,7 +246,13 @@ class Stream:
         aspired = {h.id.version for h in self._harnesses.values() if h.is_aspired}
         labels = move_labels(self._labels, self.snapshot.labels, ready, aspired | self._waiting.keys())
         self.snapshot = take_snapshot(
-            self.name, self._harnesses.values(), self._waiting, labels, is_forgotten=self._is_forgotten
+            self.name,
+            self._harnesses.values(),
+            self._waiting,
+            labels,
+            is_forgotten=self._is_forgotten,
+            generation=self._generation,
+            notes=self._notes,
         )
 
     def _publish(self, harness: Harness, state: State, error: PenstockError | None = None) -> None:
