@@ -117,11 +117,18 @@ class Jobs:
         harness.estimate_bytes = loader.estimate_bytes()
         if harness.estimate_bytes is None:
             return True
-        verdict = self._budget.reserve(harness, harness.estimate_bytes, partial(outcome.load_admitted, harness))
+        verdict = self._budget.reserve(harness, harness.estimate_bytes, partial(self._tell_admitted, harness, outcome))
         if verdict is Verdict.REFUSED:
             reserved = self._budget.reserved_bytes
             raise InsufficientMemory(str(harness.id), harness.estimate_bytes, reserved, self._budget.limit_bytes)
         return verdict is Verdict.ADMITTED
+
+    def _tell_admitted(self, harness: Harness, outcome: Outcome) -> None:
+        """Say it on the load pool: whoever gave the memory back is busy with a stream of its own."""
+        try:
+            self._load_pool.submit(outcome.load_admitted, harness)
+        except RuntimeError:
+            outcome.load_admitted(harness)  # the pool is shut down; submitting the load will say so
 
     def _account(self, harness: Harness, loader: Loader, before_bytes: int | None) -> None:
         after_bytes = self._measure()

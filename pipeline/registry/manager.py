@@ -128,12 +128,18 @@ class Manager:
     def wait_settled(self, streams: Iterable[str], timeout_s: float) -> dict[str, tuple[str, ...]]:
         """Wait until all these streams are settled; return those that are not after ``timeout_s``, with their versions.
 
-        Not for an event loop. Leaves nothing behind when it times out.
+        Not for an event loop. Leaves nothing behind when it times out. Does not wait for a stream that a closed manager
+        never got to know.
         """
-        names = tuple(streams)
+        names, unsettled = tuple(streams), set[str]()
+
+        def is_over() -> bool:
+            unsettled.clear()
+            unsettled.update(name for name in names if not self.is_settled(name))
+            return not unsettled or (self._is_closed and unsettled.isdisjoint(self._streams))
+
         with self._changed:
-            self._changed.wait_for(lambda: all(self.is_settled(name) for name in names), timeout_s)
-        unsettled = [name for name in names if not self.is_settled(name)]
+            self._changed.wait_for(is_over, timeout_s)
         return {name: self._streams[name].snapshot.states if name in self._streams else () for name in unsettled}
 
     def close(self, timeout_s: float) -> tuple[str, ...]:
@@ -147,6 +153,7 @@ class Manager:
             if self._is_closed:
                 return ()
             self._is_closed = True
+            self._changed.notify_all()
             streams = tuple(self._streams.values())
             for stream in streams:
                 stream.mailbox.put(partial(stream.aspire, (), {}, -1))

@@ -63,7 +63,8 @@ class Stream:
 
     def is_settled(self) -> bool:
         """Whether nothing will change without a new aspiration. Never blocks."""
-        return self._is_still and self.mailbox.is_idle()
+        # In this order: a step that another thread ends in between has to be seen by its outcome.
+        return self.mailbox.is_idle() and self._is_still
 
     def is_gone(self) -> bool:
         """Whether no version is left in any state, and nothing is on its way. Never blocks."""
@@ -168,6 +169,8 @@ class Stream:
             self._publish(harness, State.LOADING)
 
     def _load_deferred(self, harness: Harness) -> None:
+        if harness.state is State.END:
+            return  # withdrawn between the end of its job and this step
         if harness.phase is Phase.CANCELLING:
             self._remove(harness, LoadCancelled(str(harness.id), "no longer aspired while it waited for memory"))
         elif harness.is_admitted:

@@ -58,12 +58,8 @@ class ThreadTimer:
 
     def _run(self) -> None:
         while (slot := self._next()) is not None:
-            try:
-                for call in tuple(slot):
-                    call()
-            except Exception:
-                logger.exception("a timer's call failed")
-            del slot, call
+            _make(slot)
+            del slot  # what is done must not be kept alive until the next is due
 
     def _next(self) -> list[Callable[[], None]] | None:
         with self._changed:
@@ -76,3 +72,12 @@ class ThreadTimer:
                     continue
                 self._changed.wait(wait_s)
         return None
+
+
+def _make(slot: list[Callable[[], None]]) -> None:
+    """Make the call of a slot, which may have been cancelled at the last moment and is empty then."""
+    try:
+        for call in tuple(slot):
+            call()
+    except Exception:
+        logger.exception("a timer's call failed")

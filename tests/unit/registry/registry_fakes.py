@@ -105,7 +105,7 @@ class ManualTimer:
     def call_later(self, delay_s: float, call: Callable[[], None]) -> Callable[[], None]:
         entry = (delay_s, call)
         self.due.append(entry)
-        return lambda: self.due.remove(entry)
+        return lambda: self.due.remove(entry) if entry in self.due else None
 
     def stop(self) -> None:
         self.is_stopped = True

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from hypothesis import given, strategies as st
-from registry_fakes import FakeLoader, ManualExecutor, Rig
+from registry_fakes import DEADLINE_S, FakeLoader, InlineExecutor, ManualExecutor, Rig
 
 from pipeline.registry.budget import Budget, Verdict, WhenShort, fitting
 from pipeline.registry.policy import resource_preserving
@@ -202,3 +204,28 @@ def test_what_is_admitted_fits_and_what_is_left_does_not(limit, reserved, waitin
     total = reserved + sum(waiting[who] for who in admitted)
     assert not admitted or total <= limit
     assert all(total + needed > limit for who, needed in waiting.items() if who not in admitted)
+
+
+def test_closing_ends_hundreds_that_wait_for_memory(caplog):
+    """The first that leaves makes room for the next, which is on its way out too, and so on: not one inside the other."""
+    with ThreadPoolExecutor(2) as pool:
+        rig = Rig(pool, InlineExecutor(), budget=Budget(10))
+        rig.aspire("first", {1: Sized(10)})
+        rig.settle("first")
+        names = [f"s{number}" for number in range(300)]
+        for name in names:
+            rig.aspire(name, {1: Sized(10)})
+        rig.settle(*names)
+        assert rig.manager.close(DEADLINE_S) == ()
+    assert [rig.states(name, 1) for name in names] == [["START", "END"]] * 300
+    assert "step" not in caplog.text
+
+
+def test_a_load_that_is_withdrawn_before_its_deferral_is_told_says_nothing_more(manual, caplog):
+    manual.aspire("m", [1])
+    stream = manual.manager._streams["m"]
+    [harness] = stream._harnesses.values()
+    manual.aspire("m", [])
+    stream.load_deferred(harness)
+    assert "waits for memory" not in caplog.text
+    assert manual.manager.snapshot("m").notes == ()

@@ -150,3 +150,12 @@ def test_more_streams_than_there_is_room_for_are_all_answered(threaded, factory)
         answers = list(users.map(lambda number: ask(manager, "abcd"[number % 4], timeout_s=DEADLINE_S), range(40)))
     assert set(answers) <= {1, 2}  # the latest that is available; not all of a stream need be loaded
     assert len(manager.streams()) == 1
+
+
+def test_a_closed_manager_is_not_waited_for(rig, factory):
+    manager = caching(rig, factory)
+    rig.manager.close(DEADLINE_S)
+    with ThreadPoolExecutor(1) as user:
+        asking = user.submit(ask, manager, "a", timeout_s=2 * DEADLINE_S)
+        with pytest.raises(NotReady, match="closing"):
+            asking.result(DEADLINE_S)

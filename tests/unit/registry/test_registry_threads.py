@@ -17,6 +17,8 @@ from registry_fakes import DEADLINE_S, FakeLoader, InlineExecutor, ManualExecuto
 
 from pipeline.clock import SystemClock
 from pipeline.errors import NotReady, UnknownServable
+from pipeline.registry.servable import ServableId
+from pipeline.registry.source import Aspired
 from pipeline.registry.timer import ThreadTimer
 
 
@@ -251,3 +253,38 @@ def check_the_lives(states):
     for life in " ".join(states).split("END"):
         places = [order.index(name) for name in life.split()]
         assert places == sorted(set(places))
+
+
+def test_a_call_that_is_cancelled_at_the_last_moment_does_not_stop_the_timer():
+    """Between the moment when the timer's thread takes it up and the call itself."""
+    timer, made = ThreadTimer(SystemClock()), threading.Event()
+    take_up = timer._next
+
+    def take_up_and_cancel():
+        timer._next = take_up
+        slot = take_up()
+        slot.clear()
+        return slot
+
+    timer._next = take_up_and_cancel
+    timer.call_later(0, lambda: None)
+    timer.call_later(0, made.set)
+    assert made.wait(DEADLINE_S)
+    timer.stop()
+
+
+def test_a_stream_that_another_thread_is_still_moving_is_not_settled(manual):
+    """The other thread takes the step up, and ends it, while somebody asks."""
+    manual.aspire("m", [1])
+    manual.run_until_quiet()
+    stream = manual.manager._streams["m"]
+    item = Aspired(ServableId("m", 2), FakeLoader())
+    stream.mailbox.put(lambda: stream.aspire([item], {}, 2))
+    is_idle = stream.mailbox.is_idle
+
+    def is_idle_meanwhile():
+        stream.mailbox.run()
+        return is_idle()
+
+    stream.mailbox.is_idle = is_idle_meanwhile
+    assert not manual.manager.is_settled("m")
