@@ -96,12 +96,20 @@ class StateMonitor:
     def wait(self, wanted: Iterable[Wanted], goal: State, timeout_s: float) -> dict[Wanted, bool]:
         """Wait until each wish is fulfilled (True) or can not be any more (False); after the timeout, without the rest.
 
-        Not for an event loop, nor for a subscriber of the bus. Leaves nothing registered.
+        What was so when all were decided counts, though the versions may have gone on since. Not for an event loop, nor
+        for a subscriber of the bus. Leaves nothing registered.
         """
         wishes = tuple(wanted)
         done = threading.Event()
-        cancel = self.notify(wishes, goal, lambda _: done.set())
-        done.wait(timeout_s)
+        decided: dict[Wanted, bool] = {}
+
+        def on_reached(reached: Mapping[Wanted, bool]) -> None:
+            decided.update(reached)
+            done.set()
+
+        cancel = self.notify(wishes, goal, on_reached)
+        if done.wait(timeout_s):
+            return decided
         cancel()
         with self._lock:
             outcomes = self._outcomes(wishes, goal)

@@ -22,13 +22,13 @@ class SourceRouter(Generic[T]):
 
     The route may be replaced while it runs; a stream that is then aspired for another target is forgotten at the one
     that had it. What is routed nowhere, or to a name that is no target, is discarded; the latter is logged. Calls of
-    one router are passed on one at a time, in their order.
+    one router are passed on one at a time, in their order; a target may call back from inside.
     """
 
     def __init__(self, route: Route, targets: Mapping[str, Target[T]]) -> None:
         self._route = route
         self._targets = dict(targets)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a subscriber that aspires from inside comes back here
         self._places: dict[str, str] = {}
 
     def update(self, route: Route) -> None:

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from pipeline.errors import PenstockError
 from pipeline.records import State
@@ -59,9 +60,10 @@ class EventBus:
 
         Removing does not wait: a transition that is being published at this moment may still arrive.
         """
+        one = partial(subscriber)  # equal to no other, even where one function subscribes twice
         with self._lock:
-            self._subscribers = (*self._subscribers, subscriber)
-        return lambda: self._remove(subscriber)
+            self._subscribers = (*self._subscribers, one)
+        return lambda: self._remove(one)
 
     def publish(self, event: VersionState) -> None:
         """Call every subscriber; never raises. Called by the manager, one thread at a time per stream."""
@@ -73,7 +75,4 @@ class EventBus:
 
     def _remove(self, subscriber: Subscriber) -> None:
         with self._lock:
-            rest = list(self._subscribers)
-            if subscriber in rest:
-                rest.remove(subscriber)
-            self._subscribers = tuple(rest)
+            self._subscribers = tuple(it for it in self._subscribers if it is not subscriber)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 
 import pytest
 from registry_fakes import DEADLINE_S, FakeLoader
@@ -157,3 +159,25 @@ def test_a_closed_monitor_hears_no_more(bus):
     monitor.close()
     say(bus, State.AVAILABLE)
     assert monitor.state(ONE) is None
+
+
+def test_a_wait_that_was_fulfilled_says_so_though_the_version_has_gone_on_since(bus, switch_seldom):
+    monitor, waited = StateMonitor(bus), {}
+    waiter = threading.Thread(target=lambda: waited.update(monitor.wait([ONE], State.AVAILABLE, DEADLINE_S)))
+    waiter.start()
+    deadline = time.monotonic() + DEADLINE_S
+    while not monitor._waiters and time.monotonic() < deadline:
+        time.sleep(0.001)
+    for state in (State.AVAILABLE, State.UNLOADING, State.END):
+        say(bus, state)
+    waiter.join(DEADLINE_S)
+    assert waited == {ONE: True}
+
+
+@pytest.fixture
+def switch_seldom():
+    """So that a thread that is woken up comes after what its waker does next."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1.0)
+    yield
+    sys.setswitchinterval(before)

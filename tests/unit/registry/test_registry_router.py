@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 from pipeline.registry.router import SourceRouter, by_kind, by_name, by_substring
 from pipeline.registry.servable import ServableId
 from pipeline.registry.source import Aspired
@@ -71,3 +73,19 @@ def test_a_stream_that_moves_is_forgotten_where_it_was():
     it.set_aspired("x", items("x", 1), {}, 2)
     assert sinks["a"].calls == [("x", [1], {}, 1), ("x", "forgotten", 2)]
     assert sinks["b"].calls == [("x", [1], {}, 2)]
+
+
+def test_a_target_may_aspire_through_the_router_from_inside():
+    it, sinks = router(by_name({}, default="a"))
+
+    class Follower(Sink):
+        def set_aspired(self, stream, items_, labels, generation):
+            super().set_aspired(stream, items_, labels, generation)
+            it.set_aspired("after-" + stream, items("after-" + stream, 1), {}, generation)
+
+    it._targets["b"] = follower = Follower()
+    it.update(by_name({"x": "b"}, default="a"))
+    with ThreadPoolExecutor(1) as caller:
+        caller.submit(it.set_aspired, "x", items("x", 1), {}, 1).result(10)
+    assert follower.calls == [("x", [1], {}, 1)]
+    assert sinks["a"].calls == [("after-x", [1], {}, 1)]

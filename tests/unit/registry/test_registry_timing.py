@@ -190,6 +190,16 @@ def test_an_unsubscribed_subscriber_hears_nothing(manual):
     assert heard == []
 
 
+def test_unsubscribing_twice_leaves_another_subscription_of_the_same_function_alone(manual):
+    heard = []
+    unsubscribe = manual.bus.subscribe(heard.append)
+    manual.bus.subscribe(heard.append)
+    unsubscribe()
+    unsubscribe()
+    up(manual, "m", [1])
+    assert [str(event.state) for event in heard] == LIFE[:3]
+
+
 def test_retriable_errors_and_os_errors_are_tried_again_with_growing_waits(manual):
     loader = FakeLoader(OSError("busy"), ConnectorError("store", "away"))
     manual.aspire("m", {1: loader})
