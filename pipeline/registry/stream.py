@@ -268,9 +268,12 @@ class Stream:
             self._publish(harness, State.START)
 
     def _seen(self) -> tuple[VersionSnapshot, ...]:
-        behind = {now for label, now in self.snapshot.labels.items() if self._labels.get(label) != now}
+        # By the incarnation that answers: one that was loaded anew leaves its old content to nobody.
+        behind = [
+            self.snapshot.ready.get(v) for label, v in self.snapshot.labels.items() if self._labels.get(label) != v
+        ]
         return (
-            *(VersionSnapshot(v, h.phase, h.is_aspired, v in behind, n) for (v, n), h in self._harnesses.items()),
+            *(VersionSnapshot(v, h.phase, h.is_aspired, h in behind, n) for (v, n), h in self._harnesses.items()),
             *(VersionSnapshot(v, Phase.WAITING, is_aspired=True) for v in self._waiting),
         )
 

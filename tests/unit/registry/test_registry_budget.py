@@ -207,7 +207,7 @@ def test_what_is_admitted_fits_and_what_is_left_does_not(limit, reserved, waitin
 
 
 def test_closing_ends_hundreds_that_wait_for_memory(caplog):
-    """The first that leaves makes room for the next, which is on its way out too, and so on: not one inside the other."""
+    """The first that leaves makes room for the next, on its way out too, and so on: not one inside the other."""
     with ThreadPoolExecutor(2) as pool:
         rig = Rig(pool, InlineExecutor(), budget=Budget(10))
         rig.aspire("first", {1: Sized(10)})

@@ -107,6 +107,19 @@ def test_content_that_changes_again_while_it_is_loaded_is_loaded_once_more(reloa
     assert len(reloading.manager.snapshot("m").states) == 1
 
 
+def test_a_label_that_stays_behind_keeps_the_new_content_of_its_version_and_not_the_old_one(reloading):
+    """Its own new version is broken; the version that it answers with is loaded anew meanwhile."""
+    id_, broken = ServableId("m", 1), Aspired(ServableId("m", 2), None, LoadFailed("m/2", "no"))
+    old, new = FakeLoader(tag="old"), FakeLoader(tag="new")
+    reloading.manager.set_aspired("m", [Aspired(id_, old, digest="a")], {"stable": 1}, 1)
+    reloading.run_until_quiet()
+    reloading.manager.set_aspired("m", [Aspired(id_, new, digest="b"), broken], {"stable": 2}, 2)
+    reloading.run_until_quiet()
+    with reloading.manager.acquire("m", label="stable") as handle:
+        assert handle.servable.tag == "new"
+    assert (old.unloads, new.unloads) == (1, 0)
+
+
 def test_with_resource_preserving_the_old_content_goes_first():
     rig = Rig(ManualExecutor(), ManualExecutor(), reloading=["m"], policies={"m": resource_preserving})
     old = FakeLoader(tag="old")
