@@ -21,6 +21,13 @@ _LASTING_THREADS: tuple[str, ...] = ("pytest_timeout",)
 _THREAD_GRACE_S = 5.0
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what the tests can be told on the command line."""
+    parser.addoption(
+        "--schedule-seed", type=int, metavar="N", help="let the threads of the registry's tests pause as this seed says"
+    )
+
+
 @dataclass(frozen=True)
 class RunningKafka:
     """A Kafka to test against; whose it is, is nobody's business."""

@@ -131,15 +131,19 @@ class Manager:
         Not for an event loop. Leaves nothing behind when it times out. Does not wait for a stream that a closed manager
         never got to know.
         """
-        names, unsettled = tuple(streams), set[str]()
+        names = tuple(streams)
+        waiting = list(names)
 
         def is_over() -> bool:
-            unsettled.clear()
-            unsettled.update(name for name in names if not self.is_settled(name))
-            return not unsettled or (self._is_closed and unsettled.isdisjoint(self._streams))
+            while waiting and self._is_decided(waiting[-1]):
+                waiting.pop()
+            if not waiting:  # each has been settled at some moment; all have to be at one
+                waiting.extend(name for name in names if not self._is_decided(name))
+            return not waiting
 
         with self._changed:
-            self._changed.wait_for(is_over, timeout_s)
+            is_all = self._changed.wait_for(is_over, timeout_s)
+        unsettled = [name for name in names if name not in self._streams or not (is_all or self.is_settled(name))]
         return {name: self._streams[name].snapshot.states if name in self._streams else () for name in unsettled}
 
     def close(self, timeout_s: float) -> tuple[str, ...]:
@@ -156,11 +160,18 @@ class Manager:
             self._changed.notify_all()
             streams = tuple(self._streams.values())
             for stream in streams:
-                stream.mailbox.put(partial(stream.aspire, (), {}, -1))
+                stream.mailbox.put(stream.withdraw)
         for stream in streams:
             stream.mailbox.run()
+        waiting = list(streams)
+
+        def is_over() -> bool:
+            while waiting and waiting[-1].is_gone():
+                waiting.pop()  # for good: nothing is aspired any more
+            return not waiting
+
         with self._changed:
-            self._changed.wait_for(lambda: all(stream.is_gone() for stream in streams), timeout_s)
+            self._changed.wait_for(is_over, timeout_s)
         self._timer.stop()
         left = [stream for stream in streams if not stream.is_gone()]
         names = tuple(f"{stream.name}/{state}" for stream in left for state in stream.snapshot.states)
@@ -180,6 +191,9 @@ class Manager:
                 stream = self._streams[name] = Stream(name, self._rules, self._shared)
             stream.mailbox.put(step_of(stream))
         stream.mailbox.run()
+
+    def _is_decided(self, name: str) -> bool:
+        return self.is_settled(name) or (self._is_closed and name not in self._streams)
 
     def _on_idle(self, stream: Stream) -> None:
         with self._changed:

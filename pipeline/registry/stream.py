@@ -94,6 +94,10 @@ class Stream:
         self._reported = {}
         self._waiting = {version: item for version, item in aspired.items() if not self._keep(item)}
 
+    def withdraw(self) -> None:
+        """Step: aspire to nothing, because the manager is closed; a forgotten stream stays so."""
+        self.aspire((), {}, -1, is_forgotten=self._is_forgotten)
+
     def abandon(self) -> None:
         """Step: publish END for all that has not ended, because nobody will wait for it any longer."""
         for harness in self._harnesses.values():

@@ -2,9 +2,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import pytest
 from registry_fakes import InlineExecutor, ManualExecutor, Rig
+from schedule_fuzzer import schedule_of
+
+
+@pytest.fixture(autouse=True)
+def _schedule(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keep every test to the schedule of --schedule-seed, where that is given."""
+    seed = request.config.getoption("--schedule-seed")
+    with nullcontext() if seed is None else schedule_of(seed):
+        yield
 
 
 @pytest.fixture(params=["inline", "1+1", "2+inline", "inline+2", "4+4"])
@@ -30,10 +40,14 @@ def manual() -> Iterator[Rig]:
     rig.manager.close(0)
 
 
-@pytest.fixture
-def threaded() -> Iterator[Rig]:
-    """A manager on real pools."""
-    with ThreadPoolExecutor(2, "load") as load_pool, ThreadPoolExecutor(2, "unload") as unload_pool:
+@pytest.fixture(params=[None, 1], ids=["as it comes", "seed 1"])
+def threaded(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    """A manager on real pools, as the threads come and with pauses where they meet."""
+    with (
+        nullcontext() if request.param is None else schedule_of(request.param),
+        ThreadPoolExecutor(2, "load") as load_pool,
+        ThreadPoolExecutor(2, "unload") as unload_pool,
+    ):
         rig = Rig(load_pool, unload_pool)
         yield rig
         rig.manager.close(5)

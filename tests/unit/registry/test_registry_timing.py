@@ -371,3 +371,13 @@ def test_a_policy_that_asks_for_nonsense_is_logged_and_hurts_only_its_stream(cap
     up(rig, "m", [1])
     assert "a step of servable stream bad failed" in caplog.text
     assert rig.latest("m") == 1
+
+
+def test_a_stream_that_is_still_being_forgotten_when_the_manager_closes_stays_unknown(manual):
+    up(manual, "m", [1])
+    handle = manual.manager.acquire("m")
+    manual.manager.forget("m", 9)
+    manual.manager.close(0)
+    assert manual.manager.streams() == ()
+    handle.release()
+    manual.run_until_quiet()
