@@ -1,6 +1,8 @@
 # Every target sets up what it needs in .venv, and nothing more. `make` alone lists them.
 
 PYTHON ?= python3
+# How often make conformance repeats.
+RUNS ?= 50
 # More arguments for the command of a target, e.g. make test ARGS='-k kafka -x'
 ARGS ?=
 
@@ -13,10 +15,10 @@ extras_test = test,dev
 say = @printf '\033[2m%s\033[0m\n'
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format bench kafka clean
+.PHONY: help demo test conformance lint format bench kafka clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/.demo-ready $(if $(findstring kafka,$(ARGS)),.venv/.kafka-ready)  ## serve handwritten digits, roll out version 2 in mid-stream, refuse a broken version 3
 	@.venv/bin/penstock demo $(ARGS)
@@ -35,6 +37,12 @@ lint: .venv/.test-ready  ## ruff, mypy --strict, import contracts
 format: .venv/.test-ready  ## let ruff put the style right
 	@.venv/bin/ruff check --quiet --fix-only .
 	@.venv/bin/ruff format .
+
+conformance: .venv/.test-ready  ## the registry's tests RUNS times: in a random order, then with threads that pause by a seed
+	@for run in $$(seq 1 $(RUNS)); do \
+	    .venv/bin/python -m pytest -q tests/unit/registry --randomly-seed=$$run $(ARGS) && \
+	    .venv/bin/python -m pytest -q tests/unit/registry --randomly-seed=$$run --schedule-seed=$$run $(ARGS) || exit 1; \
+	done
 
 bench: .venv/.bench-ready  ## our worker against a loop written by hand, on a real Kafka
 	@.venv/bin/python -m benchmarks $(ARGS)

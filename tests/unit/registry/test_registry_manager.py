@@ -284,12 +284,12 @@ def test_closing_ends_every_version_and_refuses_handles_and_aspirations(rig):
     assert rig.states("m", 3) == []
 
 
-def test_a_thousand_streams_settle(rig):
-    names = [f"s{number}" for number in range(1000)]
+def test_hundreds_of_streams_settle(rig):
+    names = [f"s{number}" for number in range(300)]
     for name in names:
         rig.aspire(name, [1])
     rig.settle(*names)
-    assert len(rig.manager.available()) == 1000
+    assert len(rig.manager.available()) == 300
 
 
 def test_waiting_for_a_stream_that_was_never_aspired_times_out_and_names_it(rig):
