@@ -17,8 +17,9 @@ from pipeline.registry.servable import Servable, ServableId
 from pipeline.registry.source import Aspired, Target
 from pipeline.registry.source_adapter import SourceAdapter
 from pipeline.servables import kinds
-from pipeline.settings import Settings, StreamSettings
+from pipeline.settings import Settings, StreamSettings, WarmUpSettings
 from pipeline.storage import roots
+from pipeline.warm_up import gate
 
 
 class Adapters:
@@ -56,6 +57,7 @@ class VersionLoader:
     options: Mapping[str, object]
     allowed_roots: tuple[str, ...]
     adapters: Adapters
+    warm_up: WarmUpSettings
     _loader: Loader | None = None
 
     def estimate_bytes(self) -> int | None:
@@ -63,11 +65,11 @@ class VersionLoader:
         return None if self._loader is None else self._loader.estimate_bytes()
 
     def load(self) -> Servable:
-        """See Loader. Raises PathRefused, UnknownKind or AmbiguousKind before anything is opened."""
+        """See Loader, and ``gate.load``. Raises PathRefused, UnknownKind or AmbiguousKind before anything is opened."""
         path = roots.check_inside(self.path, self.allowed_roots)
         adapter = self.adapters.named(self.kind) if self.kind else self.adapters.fitting(path)
         self._loader = adapter.loader(self.id, path, self.options)
-        return self._loader.load()
+        return gate.load(self._loader, self.id, path, self.warm_up)
 
     def unload(self) -> None:
         """See Loader."""
@@ -96,7 +98,7 @@ class RollOut:
         items: list[Aspired[Loader]] = []
         for version in record.versions:
             id_ = ServableId(record.stream, version.version)
-            loader = VersionLoader(id_, version.path, kind, stream.options, self._roots, self._adapters)
+            loader = VersionLoader(id_, version.path, kind, stream.options, self._roots, self._adapters, stream.warm_up)
             error = LoadFailed(str(id_), "a version is a number from 0 up") if version.version < 0 else None
             data = None if error else loader
             items.append(Aspired(id_, data, error, generation, kind, version.path, version.digest))
