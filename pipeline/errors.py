@@ -366,9 +366,10 @@ class GoldenMismatch(LoadFailed):
         if not self.bad_elements:
             return f"{where} {self.reason}: expected {self.expected}, got {self.got}"
         largest = "" if math.isnan(self.max_abs_error) else f", the largest error is {self.max_abs_error:.6g}"
+        within = f" within {self.tolerance:.6g}" if self.tolerance else ""
         return (
-            f"{where} {self.reason}: element {list(self.element)} is {self.got}, expected {self.expected} within "
-            f"{self.tolerance:.6g}; {self.bad_elements} of {self.elements} are off{largest} (at {self.rows} rows)"
+            f"{where} {self.reason}: element {list(self.element)} is {self.got}, expected {self.expected}{within}; "
+            f"{self.bad_elements} of {self.elements} are off{largest} (at {self.rows} rows)"
         )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -16,7 +17,8 @@ FP_ATOL: Final = 1e-5
 _TEXT_CHARACTERS: Final = 60
 
 
-class Difference(NamedTuple):
+@dataclass(frozen=True)
+class Difference:
     """The first output that is not as expected; the fields are those of GoldenMismatch."""
 
     reason: str

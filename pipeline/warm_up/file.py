@@ -138,6 +138,7 @@ def _tensor_datum(tensor: Tensor) -> dict[str, Any]:
 def _decode(path: Path, content: bytes) -> Iterator[WarmUp]:
     try:
         reader = avro.datafile.DataFileReader(io.BytesIO(content), avro.io.DatumReader(None, schemas.schema("WarmUp")))
+        datum: Any
         for datum in reader:
             expected = None if datum["expected"] is None else tensors_of(datum["expected"])
             inputs, sizes = tensors_of(datum["inputs"]), tuple(datum["batch_sizes"])

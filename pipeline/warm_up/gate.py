@@ -46,10 +46,15 @@ def check_required(id_: ServableId, records: Sequence[WarmUp], settings: WarmUpS
         raise WarmUpFailed(str(id_), f"{reason}; write one with `penstock warm-up write`")
 
 
+def is_fatal(verdict: Verdict, settings: WarmUpSettings) -> bool:
+    """Whether a record fails its version: golden ones do when anything goes wrong, the others by the settings."""
+    return verdict.error is not None and (verdict.is_golden or settings.on_error != "ignore")
+
+
 def _judge(id_: ServableId, verdict: Verdict, settings: WarmUpSettings) -> None:
     if verdict.error is None:
         return
-    if verdict.is_golden or settings.on_error != "ignore":
+    if is_fatal(verdict, settings):
         raise verdict.error
     logger.warning("%s goes on, as warm_up.on_error says: %s", id_, verdict.error)
 

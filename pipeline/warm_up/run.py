@@ -9,7 +9,6 @@ from typing import Final
 import numpy as np
 
 from pipeline.errors import (
-    BadRequest,
     GoldenMismatch,
     LoadFailed,
     NoInputs,
@@ -26,9 +25,13 @@ from pipeline.warm_up.comparison import Difference, compare
 MAX_CALL_BYTES: Final = 1 << 30
 
 
+class _CanNotRepeat(Exception):
+    """The rows of a record can not make up a batch of another size."""
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one record: ``calls`` of the servable, ``error`` of the first that went wrong."""
+    """What became of one record: how many ``calls`` went well, and the ``error`` of the first that did not."""
 
     record: int
     description: str
@@ -84,12 +87,13 @@ def _answers(id_: ServableId, servable: Servable, position: int, record: WarmUp)
         raise
     except PenstockError as error:
         raise WarmUpFailed(str(id_), f"{error.code}: {error}", position, record.description) from error
+    except _CanNotRepeat as error:
+        raise WarmUpFailed(str(id_), f"batch_sizes: {error}", position, record.description) from error
 
 
 def _check(id_: ServableId, position: int, record: WarmUp, rows: int, difference: Difference | None) -> None:
     if difference is not None:
-        reason, *evidence = difference
-        raise GoldenMismatch(str(id_), reason, position, record.description, rows, *evidence)
+        raise GoldenMismatch(str(id_), record=position, description=record.description, rows=rows, **vars(difference))
 
 
 def _sizes(servable: Servable, record: WarmUp) -> Iterator[tuple[int, tuple[Tensor, ...], tuple[Tensor, ...] | None]]:
@@ -103,9 +107,9 @@ def _sizes(servable: Servable, record: WarmUp) -> Iterator[tuple[int, tuple[Tens
     name = record.signature or DEFAULT_SIGNATURE
     for rows in record.batch_sizes:
         if not servable.signatures[name].batched:
-            raise BadRequest(f"batch_sizes are given, and signature {name!r} is not batched")
+            raise _CanNotRepeat(f"signature {name!r} is not batched")
         if not own:
-            raise BadRequest("batch_sizes are given, and there is no row to repeat")
+            raise _CanNotRepeat("there is no row to repeat")
         expected = record.expected
         yield rows, _repeated(record.inputs, rows), None if expected is None else _repeated(expected, rows)
 
@@ -113,5 +117,5 @@ def _sizes(servable: Servable, record: WarmUp) -> Iterator[tuple[int, tuple[Tens
 def _repeated(tensors: tuple[Tensor, ...], rows: int) -> tuple[Tensor, ...]:
     size_bytes = sum(len(tensor.data) * -(-rows // tensor.shape[0]) for tensor in tensors)
     if size_bytes > MAX_CALL_BYTES:
-        raise BadRequest(f"{rows} rows have {size_bytes} bytes, the limit is {MAX_CALL_BYTES}")
+        raise _CanNotRepeat(f"{rows} rows have {size_bytes} bytes, the limit is {MAX_CALL_BYTES}")
     return tuple([from_array(it.name, np.resize(it.array(), (rows, *it.shape[1:]))) for it in tensors])
