@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pipeline.commands import options, output
+from pipeline.commands import options, output, warm_up_rows
 from pipeline.commands.examples import CommandWithExamples
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from pipeline.commands.local_version import LocalVersion
     from pipeline.records import WarmUp
-    from pipeline.tensors import Tensor
     from pipeline.warm_up.run import Verdict
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -112,11 +111,11 @@ def show(version_dir: Path, as_json: bool) -> None:  # noqa: FBT001  # click pas
     """Show the requests in VERSION_DIR/warm-up.avro."""
     from pipeline.warm_up import file  # noqa: PLC0415  # imports avro and numpy
 
-    rows = [_row(position, record) for position, record in enumerate(file.read(version_dir))]
+    rows = [warm_up_rows.of_record(position, record) for position, record in enumerate(file.read(version_dir))]
     if as_json:
         output.print_json(rows)
     elif rows:
-        output.print_table(tuple(rows[0]), [tuple(map(_cell, row.values())) for row in rows])
+        output.print_table(tuple(rows[0]), map(warm_up_rows.cells, rows))
     else:
         click.echo(f"{version_dir} has no {file.FILE_NAME}", err=True)
 
@@ -145,10 +144,10 @@ def check(
     gate.check_required(version.id, records, version.warm_up)
     verdicts = _verdicts(version, records)
     if as_json:
-        output.print_json([_verdict_row(verdict, duration_ms) for verdict, duration_ms in verdicts])
+        output.print_json([warm_up_rows.of_verdict(verdict, duration_ms) for verdict, duration_ms in verdicts])
     elif records:
-        rows = [_verdict_row(verdict, duration_ms) for verdict, duration_ms in verdicts]
-        output.print_table(tuple(rows[0]), [tuple(map(_cell, row.values())) for row in rows])
+        rows = [warm_up_rows.of_verdict(verdict, duration_ms) for verdict, duration_ms in verdicts]
+        output.print_table(tuple(rows[0]), map(warm_up_rows.cells, rows))
     else:
         click.echo(f"{version.id} loads; it has no {file.FILE_NAME}", err=True)
     if any(gate.is_fatal(verdict, version.warm_up) for verdict, _ in verdicts):
@@ -193,42 +192,3 @@ def _verdicts(version: LocalVersion, records: Sequence[WarmUp]) -> list[tuple[Ve
             found.append((verdict, (ended_s - began_s) * 1000))
             began_s = ended_s
     return found
-
-
-def _row(position: int, record: WarmUp) -> dict[str, Any]:
-    return {
-        "record": position,
-        "description": record.description,
-        "signature": record.signature,
-        "inputs": _layout(record.inputs),
-        "expected": _layout(record.expected or ()),
-        "rtol": record.rtol,
-        "atol": record.atol,
-        "iterations": record.iterations,
-        "batch_sizes": record.batch_sizes,
-    }
-
-
-def _verdict_row(verdict: Verdict, duration_ms: float) -> dict[str, Any]:
-    error = verdict.error
-    return {
-        "record": verdict.record,
-        "kind": "golden" if verdict.is_golden else "warm-up",
-        "calls": verdict.calls,
-        "ms": round(duration_ms, 1),
-        "verdict": "ok" if error is None else error.code,
-        "description": verdict.description,
-        "reason": "" if error is None else str(error),
-    }
-
-
-def _layout(tensors: Sequence[Tensor]) -> dict[str, str]:
-    return {tensor.name: f"{tensor.datatype} {list(tensor.shape)}" for tensor in tensors}
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name}: {layout}" if name else layout for name, layout in value.items())
-    if isinstance(value, tuple):
-        return ", ".join(map(str, value))
-    return "" if value is None else str(value)

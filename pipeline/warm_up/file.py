@@ -83,7 +83,7 @@ def read(version: str | os.PathLike[str]) -> tuple[WarmUp, ...]:
     """
     path = Path(version, FILE_NAME)
     if not path.is_file():  # a pipe or a device would be waited for
-        if path.exists():
+        if os.path.lexists(path):  # a link that leads nowhere too: its golden requests are not to be missed
             raise WarmUpFailed(str(path), "it is not a regular file")
         return ()
     with path.open("rb") as file:

@@ -154,6 +154,12 @@ def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path) -
         warm_up.read(tmp_path)
 
 
+def test_a_link_that_leads_nowhere_is_refused_and_not_taken_for_no_requests(tmp_path: Path) -> None:
+    (tmp_path / "warm-up.avro").symlink_to(tmp_path / "gone")
+    with pytest.raises(WarmUpFailed, match="not a regular file"):
+        warm_up.read(tmp_path)
+
+
 def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
     with (tmp_path / "warm-up.avro").open("wb") as out:
         out.truncate(file.MAX_BYTES + 1)  # sparse
