@@ -17,8 +17,9 @@ from pipeline.registry.servable import Servable, ServableId
 from pipeline.registry.source import Aspired, Target
 from pipeline.registry.source_adapter import SourceAdapter
 from pipeline.servables import kinds
-from pipeline.settings import Settings, StreamSettings
+from pipeline.settings import Settings, StreamSettings, WarmUpSettings
 from pipeline.storage import roots
+from pipeline.warm_up import gate
 
 
 class Adapters:
@@ -56,27 +57,30 @@ class VersionLoader:
     options: Mapping[str, object]
     allowed_roots: tuple[str, ...]
     adapters: Adapters
-    _loader: Loader | None = None
+    warm_up: WarmUpSettings
+    _made: tuple[Loader, Path] | None = None
 
     def estimate_bytes(self) -> int | None:
         """See Loader. Raises what ``load`` would raise before anything is opened."""
-        return self._found().estimate_bytes()
+        return self._found()[0].estimate_bytes()
 
     def load(self) -> Servable:
-        """See Loader. Raises PathRefused, UnknownKind or AmbiguousKind before anything is opened."""
-        return self._found().load()
+        """See Loader, and ``gate.load``. Raises PathRefused, UnknownKind or AmbiguousKind before anything is opened."""
+        loader, path = self._found()
+        return gate.load(loader, self.id, path, self.warm_up)
 
     def unload(self) -> None:
         """See Loader."""
-        if self._loader is not None:
-            self._loader.unload()
+        if self._made is not None:
+            self._made[0].unload()
 
-    def _found(self) -> Loader:
-        if self._loader is None:
+    def _found(self) -> tuple[Loader, Path]:
+        """Return the loader of the kind that the files are of, and where they lie."""
+        if self._made is None:
             path = roots.check_inside(self.path, self.allowed_roots)
             adapter = self.adapters.named(self.kind) if self.kind else self.adapters.fitting(path)
-            self._loader = adapter.loader(self.id, path, self.options)
-        return self._loader
+            self._made = adapter.loader(self.id, path, self.options), path
+        return self._made
 
 
 class RollOut:
@@ -135,7 +139,7 @@ class RollOut:
         kind = stream.kind or record.kind
         error = LoadFailed(str(id_), "a version is a number from 0 up") if version.version < 0 else None
         roots_ = self._settings.storage_roots
-        loader = VersionLoader(id_, version.path, kind, stream.options, roots_, self._adapters)
+        loader = VersionLoader(id_, version.path, kind, stream.options, roots_, self._adapters, stream.warm_up)
         return Aspired(
             id_, None if error else loader, error, generation, kind, version.path, version.digest, version.revision
         )
