@@ -19,7 +19,7 @@ Checked = TypeVar("Checked", bound=msgspec.Struct)
 
 
 def check_options(id: ServableId, given: Mapping[str, Any], kind_of_options: type[Checked]) -> Checked:  # noqa: A002  # TF Serving's word
-    """Return what ``penstock.yaml`` gives a stream as the options of its kind; raise InvalidSettings that names both."""
+    """Return what ``penstock.yaml`` gives a stream, as the options of its kind; raises InvalidSettings."""
     try:
         return msgspec.convert(dict(given), kind_of_options)
     except msgspec.ValidationError as error:

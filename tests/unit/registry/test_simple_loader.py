@@ -149,8 +149,8 @@ class Width(Options, frozen=True):
 
 
 def made_of(log, **more):
-    def create(id, path, options):
-        log.append((id, path, options))
+    def create(*arguments):
+        log.append(arguments)
         return AddingServable()
 
     return SimpleAdapter("adding", "a file", Path.is_file, create, **more)
