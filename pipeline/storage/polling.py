@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import Self
+from typing import Final, Self
 
 from pipeline.errors import PenstockError
 from pipeline.records import AspiredVersions
@@ -14,6 +14,9 @@ from pipeline.registry.source import Aspired, Target
 from pipeline.settings import StreamSettings, WatchSettings
 
 logger = logging.getLogger(__name__)
+
+_NOT_KNOWN: Final = "nothing is known of its versions"
+_NOT_TOLD: Final = "its versions are not published yet"
 
 
 class PollingSource:
@@ -36,7 +39,7 @@ class PollingSource:
         self._poll_interval_s = poll_interval_s
         self._target: Target[str] | None = None
         self._told: dict[str, dict[str, AspiredVersions]] = {}
-        self._problems: dict[str, str] = {}
+        self._problems: dict[tuple[str, str], str] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -73,9 +76,9 @@ class PollingSource:
                 sets = self.look(name, streams[name]) if name in streams else ()
                 found = {it.stream: it for it in sets}
             except Exception as error:  # noqa: BLE001  # a look of one stream delays no other
-                self._report(name, "nothing is known of its versions", error)
+                self._report(name, _NOT_KNOWN, error)
                 continue
-            self._report(name, "", None)
+            self._problems.pop((name, _NOT_KNOWN), None)
             self._tell(name, found)
 
     def start(self) -> None:
@@ -102,8 +105,9 @@ class PollingSource:
                 if told.get(stream) != record:
                     self._tell_one(record)
             except Exception as error:  # noqa: BLE001  # neither does one that can not be published
-                self._report(stream, "its versions are not published yet", error)
+                self._report(stream, _NOT_TOLD, error)
                 continue
+            self._problems.pop((stream, _NOT_TOLD), None)
             told[stream] = record
             if stream in gone:
                 del told[stream]
@@ -122,10 +126,10 @@ class PollingSource:
         numbers = ", ".join(str(it.version) for it in record.versions) or "nothing"
         logger.info("servable stream %s aspires to %s", record.stream, numbers)
 
-    def _report(self, stream: str, what: str, error: Exception | None) -> None:
+    def _report(self, stream: str, what: str, error: Exception) -> None:
         """Log a problem unless it is the one that the stream has had since the step before."""
-        problem = f"{what}: {type(error).__name__}: {error}" if error is not None else ""
-        if problem and self._problems.get(stream) != problem:
+        problem = f"{type(error).__name__}: {error}"
+        if self._problems.get((stream, what)) != problem:
             is_expected = isinstance(error, (OSError, PenstockError))
-            logger.warning("servable stream %s: %s", stream, problem, exc_info=None if is_expected else error)
-        self._problems[stream] = problem
+            logger.warning("servable stream %s: %s: %s", stream, what, problem, exc_info=None if is_expected else error)
+        self._problems[stream, what] = problem
