@@ -12,6 +12,7 @@
     ├── ModelFailed           the servable raised, or returned what its signature does not allow
     ├── LoadFailed            a version can not be loaded; its state record carries this
     │   ├── InvalidArtefact, PathRefused, UnknownKind, AmbiguousKind, MissingExtra, LoadCancelled
+    ├── InsufficientMemory    a version does not fit into the memory that is allowed
     ├── InvalidSettings       penstock.yaml, a variable or an argument
     ├── PluginError           an entry point is missing, doubled or broken
     ├── ConnectorError        the broker refused or can not be reached
@@ -308,6 +309,24 @@ class LoadCancelled(LoadFailed):
     """A version was un-aspired before its load had finished."""
 
     code = "load_cancelled"
+
+
+@dataclass(eq=False)
+class InsufficientMemory(PenstockError):
+    """A version does not fit into the memory that loaded versions may need together."""
+
+    what: str
+    needed_bytes: int
+    reserved_bytes: int
+    limit_bytes: int
+    code = "insufficient_memory"
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what}: needs {self.needed_bytes} bytes, {self.limit_bytes - self.reserved_bytes} of "
+            f"{self.limit_bytes} are free; unload another version, raise memory_limit_bytes of the worker, or set "
+            "transition: resource_preserving"
+        )
 
 
 @dataclass(eq=False)

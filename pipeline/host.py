@@ -18,7 +18,9 @@ from pipeline.control.states import StatePublisher, read_states
 from pipeline.errors import ConnectorError
 from pipeline.records import AspiredVersions, Error, ServableState, State
 from pipeline.registry import policy
+from pipeline.registry.budget import Budget, WhenShort
 from pipeline.registry.manager import Manager
+from pipeline.registry.rules import OnChange, Rules
 from pipeline.registry.states import EventBus, VersionState
 from pipeline.rollout import RollOut
 from pipeline.settings import Settings
@@ -34,17 +36,29 @@ class Registry:
     """The manager of one worker with its pools, and the way its transitions go to the states topic."""
 
     def __init__(self, settings: Settings, worker_id: str, clock: Clock) -> None:
+        self._settings, self._clock = settings, clock
         self._loads = ThreadPoolExecutor(settings.worker.load_threads, "penstock-load")
         self._unloads = ThreadPoolExecutor(1, "penstock-unload")
         self.bus = EventBus()
-        policies = {name: getattr(policy, stream.transition) for name, stream in settings.servables.items()}
+        worker = settings.worker
         self.manager = Manager(
-            policy.availability_preserving, self._loads, self._unloads, self.bus, clock, policies=policies
+            policy.availability_preserving,
+            self._loads,
+            self._unloads,
+            self.bus,
+            clock,
+            max_load_retries=worker.max_load_retries,
+            retry_interval_s=worker.load_retry_interval_s,
+            rules=self._rules_of,
+            budget=Budget(worker.memory_limit_bytes, WhenShort(worker.when_memory_is_short)),
         )
         self.rollout = RollOut(settings, self.manager)
         self.worker_id = worker_id
-        self._settings, self._clock = settings, clock
         self._states: StatePublisher | None = None
+
+    def _rules_of(self, stream: str) -> Rules:
+        set_ = self._settings.servables[stream]
+        return Rules(getattr(policy, set_.transition), OnChange(set_.on_change))
 
     def start(self) -> None:
         """Begin to publish every transition; before this nothing is connected."""
@@ -92,11 +106,14 @@ class Registry:
                     event.state,
                     error,
                     event.generation,
-                    kind=event.kind,
-                    path=event.path,
-                    digest=event.digest,
-                    load_ms=event.load_ms,
-                    at_ms=event.at_ms,
+                    event.incarnation,
+                    event.kind,
+                    event.path,
+                    event.digest,
+                    event.load_ms,
+                    event.estimate_bytes,
+                    event.memory_bytes,
+                    event.at_ms,
                 )
             )
 
