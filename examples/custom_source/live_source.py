@@ -13,8 +13,11 @@ FILE = "LIVE"
 
 
 def read_live(stream: str, base_path: Path, kind: str | None) -> AspiredVersions:
-    """Return what ``LIVE`` in a base path lists: the full set of the stream, and its labels."""
+    """Return what ``LIVE`` in a base path lists: the full set of the stream, and its labels; a dash lists none."""
     lines = [line.split() for line in (base_path / FILE).read_text().splitlines() if line.strip()]
+    if not lines:
+        raise ValueError(f"{base_path / FILE} is empty; it is being written, or a dash is missing")
+    lines = [line for line in lines if line != ["-"]]
     versions = tuple(AspiredVersion(int(number), str(base_path / number)) for number, *_ in lines)
     labels = {label: int(number) for number, *labels in lines for label in labels}
     return AspiredVersions(stream, versions, kind, labels)

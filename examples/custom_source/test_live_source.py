@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from live_source import FILE, LiveTreeSource, read_live
+from live_source import FILE, LiveSource, LiveTreeSource, read_live
 
 from pipeline.records import AspiredVersions
 from pipeline.settings import StreamSettings
@@ -22,7 +22,7 @@ class TestLive(StoragePathSourceContract):
         base_path.mkdir(exist_ok=True)
         for version in versions:
             (base_path / str(version)).mkdir(exist_ok=True)
-        (base_path / FILE).write_text("".join(f"{version}\n" for version in versions))
+        (base_path / FILE).write_text("".join(f"{version}\n" for version in versions) or "-")
 
 
 def test_labels_stand_beside_the_version_that_they_name(tmp_path: Path) -> None:
@@ -31,6 +31,17 @@ def test_labels_stand_beside_the_version_that_they_name(tmp_path: Path) -> None:
     record = read_live("digits", tmp_path, None)
     assert [version.version for version in record.versions] == [3, 4]
     assert record.labels == {"stable": 3, "canary": 4, "next": 4}
+
+
+def test_a_file_that_is_being_written_unloads_nothing(tmp_path: Path) -> None:
+    """It is empty for a moment; a dash says that no version is live."""
+    told: list[AspiredVersions] = []
+    source = LiveSource({"digits": StreamSettings(base_path=str(tmp_path))}, told.append)
+    for text, sets in (("3\n", 1), ("", 1), ("-\n", 2)):
+        (tmp_path / FILE).write_text(text)
+        source.step()
+        assert len(told) == sets
+    assert told[-1] == AspiredVersions("digits")
 
 
 def test_streams_come_and_go_with_their_directories(tmp_path: Path) -> None:

@@ -64,7 +64,10 @@ class StoragePathSourceContract:
     deadline_s: ClassVar[float] = 20.0
 
     def write_versions(self, base_path: Path, versions: Iterable[int]) -> None:
-        """Make exactly these versions live below ``base_path``, which may exist or not, and no others."""
+        """Make exactly these versions live below ``base_path``, which may exist or not, and no others.
+
+        In one step, as a user should: a source looks while this is running.
+        """
         raise NotImplementedError
 
     # -- the set ------------------------------------------------------------------------------------------------------

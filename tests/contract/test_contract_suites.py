@@ -29,7 +29,8 @@ class Listing(StoragePathSourceContract):
         base_path.mkdir(exist_ok=True)
         for version in versions:
             (base_path / str(version)).mkdir(exist_ok=True)
-        (base_path / "LIVE").write_text(" ".join(map(str, versions)))
+        (base_path / "LIVE.new").write_text(" ".join(map(str, versions)))
+        (base_path / "LIVE.new").rename(base_path / "LIVE")
 
 
 class ImpatientListing(Listing):
