@@ -13,7 +13,7 @@ import pytest
 from pipeline import settings, warm_up
 from pipeline.errors import PenstockError, RemoteError
 from pipeline.metrics import Metrics
-from pipeline.records import AspiredVersions, WarmUp
+from pipeline.records import WarmUp
 from pipeline.registry.servable import ServableId, Signature, TensorSpec
 from pipeline.serving import headers
 from pipeline.warm_up import comparison, file
@@ -72,34 +72,6 @@ def test_the_files_that_the_architecture_names_exist() -> None:
 
 def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
-
-
-def test_the_servables_of_the_guide_work(tmp_path: Path) -> None:
-    (tmp_path / "factor").write_text("3")
-    (tmp_path / "sums.txt").write_text("10")
-    names: dict[str, Any] = {}
-    for block in blocks("extend/servable.md", "python"):
-        exec(block, names)  # the guide's own code
-    model = names["Scale"]()
-    model.load(tmp_path)
-    assert model.predict({"x": np.ones((2, 1), np.float32)})["y"].tolist() == [[3.0], [3.0]]
-    adapter = names["SumsAdapter"]()
-    assert adapter.detect(tmp_path)
-    servable = adapter.loader(None, tmp_path, {}).load()
-    assert servable.predict("serving_default", {"x": np.ones((2, 3), np.float32)})["sum"].tolist() == [13.0, 13.0]
-
-
-def test_the_source_of_the_guide_works(tmp_path: Path) -> None:
-    (tmp_path / "LIVE").write_text("3\n5\n")
-    names: dict[str, Any] = {}
-    for block in blocks("extend/storage.md", "python"):
-        exec(block, names)  # the guide's own code
-    told: list[AspiredVersions] = []
-    streams = {"digits": settings.StreamSettings(base_path=str(tmp_path))}
-    source = names["ListingSource"].from_settings(streams, settings.WatchSettings(), told.append)
-    source.step()
-    source.step()
-    assert [[version.version for version in record.versions] for record in told] == [[3, 5]]
 
 
 def test_the_warm_up_file_of_the_guide_is_written_and_a_model_that_does_as_it_says_passes(
