@@ -159,3 +159,16 @@ def test_a_closed_manager_is_not_waited_for(rig, factory):
         asking = user.submit(ask, manager, "a", timeout_s=2 * DEADLINE_S)
         with pytest.raises(NotReady, match="closing"):
             asking.result(DEADLINE_S)
+
+
+def test_nothing_is_available_before_it_is_asked_for_and_what_is_asked_for_tells_its_states(rig, factory):
+    manager = caching(rig, factory)
+    assert rig.manager.available() == ()
+    ask(manager, "a")
+    assert rig.manager.available() == (("a", 1), ("a", 2))
+    assert rig.states("a", 2) == ["START", "LOADING", "AVAILABLE"]
+    factory.errors["b"] = [ValueError("bad")]
+    with pytest.raises(NotReady, match="bad"):
+        manager.acquire("b")
+    assert rig.states("b", 1) == ["START", "LOADING", "END"]
+    assert rig.manager.available() == (("a", 1), ("a", 2))
