@@ -78,7 +78,10 @@ class Harness:
             return self.loader
 
     def end_load(self) -> None:
-        """Say that the load has returned or raised. On the load thread."""
+        """Say that the load has returned or raised: once its outcome is taken up, and not before, by its stream.
+
+        Until then it counts as running. Otherwise a cancellation in between would drop a servable that nobody unloads.
+        """
         with self._lock:
             self._is_loading = False
 

@@ -96,7 +96,6 @@ class Jobs:
         report: Callable[[int], None]
         try:
             if not self._reserve(harness, loader, outcome):
-                harness.end_load()
                 outcome.load_deferred(harness)
                 return
             outcome.load_began(harness)
@@ -109,7 +108,6 @@ class Jobs:
             is_retriable = isinstance(error, OSError) or (isinstance(error, PenstockError) and error.retriable)
             ours = _as_ours(harness, error)
             report = partial(_fail, outcome, harness, ours, is_retriable)
-        harness.end_load()
         report(round((self._clock.monotonic_s() - start_s) * 1000))
 
     def _reserve(self, harness: Harness, loader: Loader, outcome: Outcome) -> bool:

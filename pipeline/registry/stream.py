@@ -173,8 +173,7 @@ class Stream:
             self._publish(harness, State.LOADING)
 
     def _load_deferred(self, harness: Harness) -> None:
-        if harness.state is State.END:
-            return  # withdrawn between the end of its job and this step
+        harness.end_load()
         if harness.phase is Phase.CANCELLING:
             self._remove(harness, LoadCancelled(str(harness.id), "no longer aspired while it waited for memory"))
         elif harness.is_admitted:
@@ -192,6 +191,7 @@ class Stream:
             harness.is_admitted = True
 
     def _load_ended(self, harness: Harness, servable: Servable, load_ms: int) -> None:
+        harness.end_load()
         harness.servable, harness.load_ms = servable, load_ms
         if harness.phase is Phase.CANCELLING:
             harness.phase = Phase.UNLOADING
@@ -204,6 +204,7 @@ class Stream:
         logger.info("%s is available after %d ms", harness.id, load_ms)
 
     def _load_failed(self, harness: Harness, error: PenstockError, load_ms: int, *, is_retriable: bool) -> None:
+        harness.end_load()
         harness.load_ms = load_ms
         harness.attempts += 1
         if harness.phase is Phase.CANCELLING:

@@ -17,6 +17,14 @@ def _schedule(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, where a schedule is given, what runs step by step on one thread: no schedule changes it."""
+    if config.getoption("--schedule-seed") is not None:
+        alone = [item for item in items if getattr(getattr(item, "obj", None), "is_hypothesis_test", False)]
+        config.hook.pytest_deselected(items=alone)
+        items[:] = [item for item in items if item not in alone]
+
+
 @pytest.fixture(params=["inline", "1+1", "2+inline", "inline+2", "4+4"])
 def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     """A manager on each shape of pools."""

@@ -219,13 +219,3 @@ def test_closing_ends_hundreds_that_wait_for_memory(caplog):
         assert rig.manager.close(DEADLINE_S) == ()
     assert [rig.states(name, 1) for name in names] == [["START", "END"]] * 300
     assert "step" not in caplog.text
-
-
-def test_a_load_that_is_withdrawn_before_its_deferral_is_told_says_nothing_more(manual, caplog):
-    manual.aspire("m", [1])
-    stream = manual.manager._streams["m"]
-    [harness] = stream._harnesses.values()
-    manual.aspire("m", [])
-    stream.load_deferred(harness)
-    assert "waits for memory" not in caplog.text
-    assert manual.manager.snapshot("m").notes == ()

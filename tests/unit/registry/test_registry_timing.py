@@ -58,6 +58,20 @@ def test_an_unaspired_version_whose_load_had_not_begun_ends_cancelled_without_a_
     assert manual.states("m", 1) == ["START", "END"]
 
 
+def test_a_load_that_has_ended_but_was_not_taken_up_yet_is_unloaded_when_it_is_withdrawn(manual):
+    """The stream is busy with something else while its load begins and ends, and is then told to let it go."""
+    loader = FakeLoader()
+    manual.aspire("m", {1: loader})
+    mailbox = manual.manager._streams["m"].mailbox
+    mailbox.put(manual.load_pool.step)
+    mailbox.put(lambda: manual.manager._streams["m"].aspire((), {}, 2))
+    mailbox.run()
+    manual.run_until_quiet()
+    assert (loader.loads, loader.unloads) == (1, 1)
+    assert manual.states("m", 1) == ["START", "LOADING", "END"]
+    assert manual.last("m", 1).error.code == "load_cancelled"
+
+
 def test_reaspiring_a_version_that_was_cancelled_starts_a_new_incarnation(manual):
     manual.aspire("m", [1])
     manual.aspire("m", [])
