@@ -153,6 +153,19 @@ def test_an_estimate_that_fails_for_good_ends_the_version_without_a_load():
     assert loader.loads == 0
 
 
+def test_an_estimate_that_keeps_failing_ends_the_version_with_its_last_error():
+    rig = rig_with(10)
+    loader = Sized([OSError("one"), OSError("two"), OSError("three")])
+    rig.aspire("a", {1: loader})
+    for _ in range(2):
+        rig.run_until_quiet()
+        rig.timer.fire()
+    rig.run_until_quiet()
+    assert rig.states("a", 1) == ["START", "END"]
+    assert "three" in str(rig.last("a", 1).error)
+    assert loader.loads == 0
+
+
 def test_without_a_limit_and_without_an_estimate_everything_is_admitted():
     rig = rig_with(0)
     rig.aspire("a", {1: Sized(10**15)})

@@ -111,6 +111,19 @@ def test_a_version_in_use_is_not_dropped_whatever_is_aspired_or_forgotten(rig):
     handle.release()
 
 
+def test_going_back_to_the_version_that_still_serves_after_its_successor_failed_loads_nothing(rig):
+    old = FakeLoader()
+    rig.aspire("m", {1: old})
+    rig.settle("m")
+    rig.aspire("m", {2: FakeLoader(ValueError("bad"))})
+    rig.settle("m")
+    rig.aspire("m", [1, 3])
+    rig.settle("m")
+    assert rig.manager.available() == (("m", 1), ("m", 3))
+    assert (old.loads, old.unloads) == (1, 0)
+    assert rig.states("m", 1) == LIFE[:3]
+
+
 def test_a_source_reaches_the_manager_through_a_chain_of_adapters(rig):
     class Source:
         def set_target(self, target):
