@@ -80,10 +80,12 @@ class Requests:
         threads.append(threading.Thread(target=lambda: asyncio.run(self._ask_in_tasks()), name="requests loop"))
         for thread in threads:
             thread.start()
-        yield
-        self._is_done.set()
-        for thread in threads:
-            thread.join(DEADLINE_S)
+        try:
+            yield
+        finally:
+            self._is_done.set()
+            for thread in threads:
+                thread.join(DEADLINE_S)
 
     def _ask(self):
         while not self._is_done.is_set():
