@@ -127,12 +127,14 @@ def test_swaps_under_load_lose_no_request_and_show_no_unloaded_servable(threaded
     users = [threading.Thread(target=use) for _ in range(4)]
     for user in users:
         user.start()
-    for version in range(1, 101):
-        threaded.aspire("m", [version])
-        threaded.settle("m")
-    done.set()
-    for user in users:
-        user.join(DEADLINE_S)
+    try:
+        for version in range(1, 101):
+            threaded.aspire("m", [version])
+            threaded.settle("m")
+    finally:
+        done.set()
+        for user in users:
+            user.join(DEADLINE_S)
     assert failures == []
     assert threaded.manager.available() == (("m", 100),)
 

@@ -44,12 +44,14 @@ def is_a_request_hurt():
         users = [threading.Thread(target=use, name=f"user {number}") for number in range(2)]
         for user in users:
             user.start()
-        for version in range(1, 20):
-            rig.aspire("m", [version])
-            rig.settle("m")
-        done.set()
-        for user in users:
-            user.join(DEADLINE_S)
+        try:
+            for version in range(1, 20):
+                rig.aspire("m", [version])
+                rig.settle("m")
+        finally:
+            done.set()
+            for user in users:
+                user.join(DEADLINE_S)
         rig.manager.close(DEADLINE_S)
     return bool(hurt)
 
