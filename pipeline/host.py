@@ -19,6 +19,7 @@ from pipeline.errors import ConnectorError
 from pipeline.records import AspiredVersions, Error, ServableState, State
 from pipeline.registry import policy
 from pipeline.registry.budget import Budget, WhenShort
+from pipeline.registry.load_pool import LoadPool
 from pipeline.registry.manager import Manager
 from pipeline.registry.rules import OnChange, Rules
 from pipeline.registry.states import EventBus, VersionState
@@ -37,7 +38,7 @@ class Registry:
 
     def __init__(self, settings: Settings, worker_id: str, clock: Clock) -> None:
         self._settings, self._clock = settings, clock
-        self._loads = ThreadPoolExecutor(settings.worker.load_threads, "penstock-load")
+        self._loads = LoadPool(settings.worker.load_threads, settings.worker.load_niceness)
         self._unloads = ThreadPoolExecutor(1, "penstock-unload")
         self.bus = EventBus()
         worker = settings.worker
@@ -84,6 +85,10 @@ class Registry:
         for id_ in self.manager.available():
             found.setdefault(id_.name, []).append(id_.version)
         return found
+
+    def let_loads_give_way(self) -> None:
+        """Lower the priority of the loads to come: from now on requests are answered beside them."""
+        self._loads.give_way()
 
     def close(self, timeout_s: float) -> None:
         """Unload everything, publish each END, and wait until the states topic has them."""
@@ -184,6 +189,7 @@ class WorkerService(mode.Service):
         while waiting and not self.should_stop and not self._is_draining:
             for name, (route, channel) in list(waiting.items()):
                 if self._can_answer(route.settings.servable):
+                    self._registry.let_loads_give_way()
                     route.start(channel.feed, asyncio.get_running_loop(), self.crash_worker)
                     log.info("route %s answers %s", name, route.settings.request_topic)
                     del waiting[name]

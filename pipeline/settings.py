@@ -20,6 +20,7 @@ FILE_NAME: Final = "penstock.yaml"
 _PREFIX: Final = "PENSTOCK_"
 # A topic's name as Kafka allows it; also what a route, stream, worker or group may be called.
 _NAME: Final = re.compile(r"[a-zA-Z0-9._-]{1,200}")
+HIGHEST_NICENESS: Final = 19
 
 Scalar = str | int | float | bool
 
@@ -103,6 +104,7 @@ class WorkerSettings(Section, frozen=True):
     web_port: int = 6066
     compute_threads: int = 2
     load_threads: int = 2
+    load_niceness: int = 10
     drain_timeout_s: float = 20.0
     storage_roots: tuple[str, ...] = ()
     max_load_retries: int = 2
@@ -273,6 +275,9 @@ def _check_worker(worker: WorkerSettings, where: str) -> None:
     for field in ("max_load_retries", "load_retry_interval_s", "memory_limit_bytes"):
         if getattr(worker, field) < 0:
             raise InvalidSettings(f"{place}.{field}", f"must not be negative, got {getattr(worker, field)}")
+    if not 0 <= worker.load_niceness <= HIGHEST_NICENESS:
+        reason = f"must be from 0 to {HIGHEST_NICENESS}, got {worker.load_niceness}"
+        raise InvalidSettings(f"{place}.load_niceness", reason)
     if worker.heartbeat_interval_s <= 0:
         raise InvalidSettings(f"{place}.heartbeat_interval_s", f"must be above 0, got {worker.heartbeat_interval_s:g}")
 

@@ -62,6 +62,8 @@ def test_what_to_text_writes_is_read_again(tmp_path: Path) -> None:
         ({"routes": {"m": {"request_topic": "a b"}}}, "not a name"),
         ({"servables": {"m": {"transition": "quick"}}}, "transition"),
         ({"servables": {"m": {"versions": {"latest": 0}}}}, "latest"),
+        ({"worker": {"load_niceness": 20}}, "load_niceness: must be from 0 to 19, got 20"),
+        ({"worker": {"load_niceness": -1}}, "load_niceness"),
     ],
 )
 def test_a_mistake_is_an_error_that_names_it(tmp_path: Path, overrides: dict[str, Any], words: str) -> None:
