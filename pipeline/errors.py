@@ -11,7 +11,8 @@
     ├── NotReady              nothing can answer now; the same request may succeed later
     ├── ModelFailed           the servable raised, or returned what its signature does not allow
     ├── LoadFailed            a version can not be loaded; its state record carries this
-    │   ├── InvalidArtefact, PathRefused, UnknownKind, AmbiguousKind, MissingExtra, LoadCancelled
+    │   ├── InvalidArtefact, PathRefused, UnknownKind, AmbiguousKind, MissingExtra, LoadCancelled,
+    │   │   WorkerLost
     ├── InvalidSettings       penstock.yaml, a variable or an argument
     ├── PluginError           an entry point is missing, doubled or broken
     ├── ConnectorError        the broker refused or can not be reached
@@ -308,6 +309,12 @@ class LoadCancelled(LoadFailed):
     """A version was un-aspired before its load had finished."""
 
     code = "load_cancelled"
+
+
+class WorkerLost(LoadFailed):
+    """A worker ended without saying so; its next life says it in its place."""
+
+    code = "worker_lost"
 
 
 @dataclass(eq=False)

@@ -13,13 +13,13 @@ import mode
 
 from pipeline.agents import RequestChannel, Route
 from pipeline.clock import Clock
-from pipeline.control.aspired import AspiredFollower, AspiredPublisher
-from pipeline.control.states import StatePublisher, read_states
-from pipeline.errors import ConnectorError
-from pipeline.records import AspiredVersions, Error, ServableState, State
+from pipeline.control.aspired import AspiredFollower
+from pipeline.control.source_publisher import SourcePublisher
+from pipeline.records import AspiredVersions
 from pipeline.registry import policy
 from pipeline.registry.manager import Manager
-from pipeline.registry.states import EventBus, VersionState
+from pipeline.registry.states import EventBus
+from pipeline.reporting import Reporter
 from pipeline.rollout import RollOut
 from pipeline.settings import Settings
 from pipeline.storage.sources import Sources
@@ -42,27 +42,21 @@ class Registry:
             policy.availability_preserving, self._loads, self._unloads, self.bus, clock, policies=policies
         )
         self.rollout = RollOut(settings, self.manager)
+        self.reporter = Reporter(settings, worker_id, self.manager, self.bus, clock)
         self.worker_id = worker_id
-        self._settings, self._clock = settings, clock
-        self._states: StatePublisher | None = None
+        self._settings = settings
 
-    def start(self) -> None:
-        """Begin to publish every transition; before this nothing is connected."""
-        self._states = StatePublisher(
-            self._settings.kafka, self._settings.control.states_topic, self.worker_id, self._clock
-        )
-        self.bus.subscribe(self._publish)
+    def aspire(self, record: AspiredVersions, generation: int) -> None:
+        """Take up the aspiration of one record. Called on the follower's thread."""
+        self.rollout.aspire(record, generation)
+        if record.stream in self._settings.servables:
+            self.reporter.taken_up(record.stream, generation)
 
-    def clear_rows_of_an_earlier_life(self) -> None:
-        """Remove what a killed worker of this name left in the states topic. Blocks; never raises for a broker."""
-        try:
-            rows = read_states(self._settings.kafka, self._settings.control.states_topic, self.worker_id)
-        except ConnectorError as error:
-            log.warning("rows of an earlier life may be left: %s", error)
-            return
-        for row in rows:
-            if row.worker == self.worker_id and row.state is not State.END and self._states is not None:
-                self._states.forget(row.stream, row.version)
+    def forget(self, stream: str, generation: int) -> None:
+        """Take up a tombstone. Called on the follower's thread."""
+        self.rollout.forget(stream, generation)
+        if stream in self._settings.servables:
+            self.reporter.taken_up(stream, generation)
 
     def versions(self) -> Mapping[str, list[int]]:
         """Return the versions that are available now, by stream."""
@@ -77,28 +71,7 @@ class Registry:
             log.warning("%s is still in use and was left loaded", left)
         self._loads.shutdown(wait=False, cancel_futures=True)
         self._unloads.shutdown(wait=False)
-        if self._states is not None:
-            self._states.flush(timeout_s)
-
-    def _publish(self, event: VersionState) -> None:
-        error = None if event.error is None else Error.of(event.error)
-        log.info("%s %s%s", event.id, event.state, f": {error.message}" if error else "")
-        if self._states is not None:
-            self._states(
-                ServableState(
-                    self.worker_id,
-                    event.id.name,
-                    event.id.version,
-                    event.state,
-                    error,
-                    event.generation,
-                    kind=event.kind,
-                    path=event.path,
-                    digest=event.digest,
-                    load_ms=event.load_ms,
-                    at_ms=event.at_ms,
-                )
-            )
+        self.reporter.close(timeout_s)
 
 
 class WorkerService(mode.Service):
@@ -125,7 +98,7 @@ class WorkerService(mode.Service):
         self._is_watching = is_watching
         self._follower: AspiredFollower | None = None
         self._source: Sources | None = None
-        self._publisher: AspiredPublisher | None = None
+        self._publisher: SourcePublisher | None = None
         self._event_loop: asyncio.AbstractEventLoop | None = None
         self._is_draining = False
         self._has_crashed = False
@@ -141,25 +114,21 @@ class WorkerService(mode.Service):
         # Nobody else does where Faust's own Kafka is off, and every channel would wait for ever.
         self._app.flow_control.resume()
         settings, registry = self._settings, self._registry
-        registry.start()
-        await asyncio.to_thread(registry.clear_rows_of_an_earlier_life)
+        registry.reporter.start()
         self._follower = AspiredFollower(
             settings.kafka,
             settings.control.aspired_topic,
             registry.worker_id,
-            on_aspired=registry.rollout.aspire,
-            on_forgotten=registry.rollout.forget,
+            on_aspired=registry.aspire,
+            on_forgotten=registry.forget,
             on_fatal=self.crash_worker,
         )
         self._follower.start()
         if self._is_watching:
-            self._publisher = AspiredPublisher(settings.kafka, settings.control.aspired_topic, registry.worker_id)
-            self._source = Sources(settings, self._publish)
+            self._publisher = SourcePublisher(settings, registry.worker_id, on_fatal=self.crash_worker)
+            self._publisher.start()
+            self._source = Sources(settings, self._publisher)
             self._source.start()
-
-    def _publish(self, record: AspiredVersions) -> None:
-        if self._publisher is not None:
-            self._publisher.publish(record)
 
     @mode.Service.task
     async def _start_routes(self) -> None:
@@ -208,7 +177,7 @@ class WorkerService(mode.Service):
         if self._source is not None:
             await asyncio.to_thread(self._source.stop)
         if self._publisher is not None:
-            await asyncio.to_thread(self._publisher.close)
+            await asyncio.to_thread(self._publisher.stop)
         if self._follower is not None:
             await asyncio.to_thread(self._follower.stop)
         await asyncio.to_thread(self._registry.close, budget_s)
