@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Final
 
 from pipeline.clock import Clock
 from pipeline.control.heartbeat import Heartbeat
@@ -16,8 +15,6 @@ from pipeline.registry.states import EventBus, VersionState
 from pipeline.settings import Settings
 
 log = logging.getLogger(__name__)
-
-_LOOKS: Final = 3
 
 
 class Reporter:
@@ -53,16 +50,12 @@ class Reporter:
 
     def look(self, stream: str) -> StreamState:
         """Return how far this worker is with a stream. Never blocks."""
-        for _ in range(_LOOKS):
-            snapshot = self._manager.snapshot(stream)
-            is_settled = self._manager.is_settled(stream)
-            if snapshot is None:  # never aspired, or forgotten
-                generation = self._taken_up.get(stream, -1)
-                return StreamState(stream, generation, is_settled=generation >= 0)
-            if snapshot is self._manager.snapshot(stream):
-                break
-        else:
-            is_settled = False  # it changes too fast to say so
+        snapshot, is_settled = self._manager.snapshot(stream), self._manager.is_settled(stream)
+        if snapshot is None:  # never aspired, or forgotten
+            generation = self._taken_up.get(stream, -1)
+            return StreamState(stream, generation, is_settled=generation >= 0)
+        # Of different moments they may say that a version which is still to be loaded will not be.
+        is_settled = is_settled and snapshot is self._manager.snapshot(stream)
         return StreamState(
             stream, snapshot.generation, is_settled, snapshot.available, dict(snapshot.labels), snapshot.notes
         )

@@ -29,6 +29,8 @@ class _Record:
 @dataclass
 class _Stream:
     found: AspiredVersions | None = None
+    asked: AspiredVersions | None = None
+    """What was found when the record that is being published was made."""
     is_new: bool = False
     """Whether what was found has not been published, or found to stand, yet."""
     standing: _Record = _Record()
@@ -103,46 +105,46 @@ class Arbiter:
         """Say that a record of ours has been accepted."""
         with self._lock:
             stream = self._streams[record.stream]
-            self._unsure.discard(record.stream)
+            self._unsure.add(record.stream)
             replaced = stream.standing
             if replaced.aspired is not None and replaced.generation != stream.own and not stream.is_new:
                 stream.replaced.append(replaced.aspired)
             # The follower may have been faster than the acknowledgement, and have brought what came before and after.
             last = stream.before if stream.standing.generation == generation else stream.standing
             stream.overlooked = last if stream.seen < last.generation < generation else None
-            if last.generation > generation or stream.overlooked is not None:
-                self._unsure.add(record.stream)
             if last.generation <= generation:
                 stream.before, stream.standing = last, _Record(generation, record)
-            stream.own, stream.is_new = generation, False
+            stream.own, stream.is_new = generation, stream.found is not stream.asked
 
     def _decide(self, name: str, stream: _Stream) -> AspiredVersions | None:
-        found, standing = stream.found, stream.standing.aspired
-        stream.seen = stream.standing.generation
-        if found is None:
+        stream.seen, stream.asked = stream.standing.generation, stream.found
+        if stream.found is None:
             return None
         if stream.overlooked is not None:
-            return self._repair(name, stream, found)
-        merged = merge(standing, found, self._halts.get(name, NO_HALT))
-        if merged is None or standing is None:
-            stream.is_new = stream.is_new and merged is not None
-            self._tell_pinned(found, standing)
-            return merged
-        if stream.is_new:
-            return merged
-        if is_same_content(standing, merged):
+            return self._repair(name, stream, stream.overlooked.aspired, stream.found)
+        standing = stream.standing.aspired
+        merged = merge(standing, stream.found, self._halts.get(name, NO_HALT))
+        if merged is None:
+            stream.is_new = False
+            self._tell_pinned(stream.found, standing)
             return None
-        is_foreign = stream.standing.generation != stream.own
-        if is_foreign and any(is_same_content(standing, other) for other in stream.replaced):
-            self._tell(
-                f"{standing.publisher} publishes other versions of {name} again and again; they stand from now on"
-            )
-            return None
-        return merged
+        return merged if standing is None or stream.is_new or self._may_replace(stream, standing, merged) else None
 
-    def _repair(self, name: str, stream: _Stream, found: AspiredVersions) -> AspiredVersions | None:
-        """Publish what would stand if our last record had been made in the knowledge of what it replaced."""
-        other, standing = (stream.overlooked or stream.standing).aspired, stream.standing.aspired
+    def _may_replace(self, stream: _Stream, standing: AspiredVersions, merged: AspiredVersions) -> bool:
+        """Whether to replace what stands although nothing new was found."""
+        if is_same_content(standing, merged):
+            return False
+        if stream.standing.generation == stream.own or not any(is_same_content(standing, it) for it in stream.replaced):
+            return True
+        insists = f"{standing.publisher} publishes other versions of {standing.stream} again and again"
+        self._tell(f"{insists}; they stand until something new is found")
+        return False
+
+    def _repair(
+        self, name: str, stream: _Stream, other: AspiredVersions | None, found: AspiredVersions
+    ) -> AspiredVersions | None:
+        """Return what would stand if our last record had been made in the knowledge of ``other``, which it replaced."""
+        standing = stream.standing.aspired
         wanted = merge(other, found, self._halts.get(name, NO_HALT)) or other
         if wanted is None or (standing is not None and is_equal(standing, wanted)):
             stream.overlooked = None

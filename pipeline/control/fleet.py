@@ -24,7 +24,7 @@ _MISSED_INTERVALS: Final = 3
 
 
 class Fleet(msgspec.Struct, frozen=True):
-    """What is known of all workers at one moment: states by stream, version, worker and incarnation; signs by worker."""
+    """What is known of all workers at one moment: states sorted by stream, version and worker; workers by name."""
 
     states: tuple[ServableState, ...] = ()
     workers: tuple[WorkerState, ...] = ()
@@ -36,7 +36,10 @@ def is_vanished(worker: WorkerState, now_ms: int) -> bool:
 
 
 class FleetFollower:
-    """Keeps the last of every record in the topic, on a thread of its own; any thread may ask. ``on_fatal`` as in CompactedLog."""
+    """Keeps the last of every record in the topic, on a thread of its own; any thread may ask for them.
+
+    ``on_fatal`` as in CompactedLog.
+    """
 
     def __init__(self, kafka: Mapping[str, Scalar], topic: str, client_id: str, on_fatal: OnFatal) -> None:
         self._topic = topic

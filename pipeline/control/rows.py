@@ -1,4 +1,4 @@
-"""The rows that one worker has in the states topic: what a transition writes, and which rows go. No broker, no thread."""
+"""The rows that one worker has in the states topic: what a transition writes, and which rows go. Knows no broker."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ Change = tuple[str, ServableState | None]
 def is_failure(state: ServableState) -> bool:
     """Whether the version ended by its own fault: not as wished, not cancelled, and not with its worker."""
     return state.state is State.END and state.error is not None and state.error.code not in _BLAMELESS
+
+
+def reason_of(state: ServableState) -> str:
+    """Return the error of a state as one line, empty where it has none."""
+    return "" if state.error is None else f"{state.error.code}: {state.error.message}"
 
 
 def was_available(state: ServableState) -> bool:
