@@ -13,6 +13,7 @@
     ├── LoadFailed            a version can not be loaded; its state record carries this
     │   ├── InvalidArtefact, PathRefused, UnknownKind, AmbiguousKind, MissingExtra, LoadCancelled,
     │   │   WorkerLost
+    ├── InsufficientMemory    a version does not fit into the memory that is allowed
     ├── InvalidSettings       penstock.yaml, a variable or an argument
     ├── PluginError           an entry point is missing, doubled or broken
     ├── ConnectorError        the broker refused or can not be reached
@@ -315,6 +316,24 @@ class WorkerLost(LoadFailed):
     """A worker ended without saying so; its next life says it in its place."""
 
     code = "worker_lost"
+
+
+@dataclass(eq=False)
+class InsufficientMemory(PenstockError):
+    """A version does not fit into the memory that loaded versions may need together."""
+
+    what: str
+    needed_bytes: int
+    reserved_bytes: int
+    limit_bytes: int
+    code = "insufficient_memory"
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what}: needs {self.needed_bytes} bytes, {self.limit_bytes - self.reserved_bytes} of "
+            f"{self.limit_bytes} are free; unload another version, raise memory_limit_bytes of the worker, or set "
+            "transition: resource_preserving"
+        )
 
 
 @dataclass(eq=False)

@@ -17,7 +17,9 @@ from pipeline.control.aspired import AspiredFollower
 from pipeline.control.source_publisher import SourcePublisher
 from pipeline.records import AspiredVersions
 from pipeline.registry import policy
+from pipeline.registry.budget import Budget, WhenShort
 from pipeline.registry.manager import Manager
+from pipeline.registry.rules import OnChange, Rules
 from pipeline.registry.states import EventBus
 from pipeline.reporting import Reporter
 from pipeline.rollout import RollOut
@@ -34,17 +36,29 @@ class Registry:
     """The manager of one worker with its pools, and the way its transitions go to the states topic."""
 
     def __init__(self, settings: Settings, worker_id: str, clock: Clock) -> None:
+        self._settings = settings
         self._loads = ThreadPoolExecutor(settings.worker.load_threads, "penstock-load")
         self._unloads = ThreadPoolExecutor(1, "penstock-unload")
         self.bus = EventBus()
-        policies = {name: getattr(policy, stream.transition) for name, stream in settings.servables.items()}
+        worker = settings.worker
         self.manager = Manager(
-            policy.availability_preserving, self._loads, self._unloads, self.bus, clock, policies=policies
+            policy.availability_preserving,
+            self._loads,
+            self._unloads,
+            self.bus,
+            clock,
+            max_load_retries=worker.max_load_retries,
+            retry_interval_s=worker.load_retry_interval_s,
+            rules=self._rules_of,
+            budget=Budget(worker.memory_limit_bytes, WhenShort(worker.when_memory_is_short)),
         )
         self.rollout = RollOut(settings, self.manager)
         self.reporter = Reporter(settings, worker_id, self.manager, self.bus, clock)
         self.worker_id = worker_id
-        self._settings = settings
+
+    def _rules_of(self, stream: str) -> Rules:
+        set_ = self._settings.servables[stream]
+        return Rules(getattr(policy, set_.transition), OnChange(set_.on_change))
 
     def aspire(self, record: AspiredVersions, generation: int) -> None:
         """Take up the aspiration of one record. Called on the follower's thread."""

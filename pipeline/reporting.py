@@ -89,11 +89,14 @@ class Reporter:
                     event.state,
                     error,
                     event.generation,
-                    kind=event.kind,
-                    path=event.path,
-                    digest=event.digest,
-                    load_ms=event.load_ms,
-                    at_ms=event.at_ms,
+                    event.incarnation,
+                    event.kind,
+                    event.path,
+                    event.digest,
+                    event.load_ms,
+                    event.estimate_bytes,
+                    event.memory_bytes,
+                    event.at_ms,
                 )
             )
         self._heartbeat.touch(event.id.name)

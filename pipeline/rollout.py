@@ -59,20 +59,24 @@ class VersionLoader:
     _loader: Loader | None = None
 
     def estimate_bytes(self) -> int | None:
-        """See Loader."""
-        return None if self._loader is None else self._loader.estimate_bytes()
+        """See Loader. Raises what ``load`` would raise before anything is opened."""
+        return self._found().estimate_bytes()
 
     def load(self) -> Servable:
         """See Loader. Raises PathRefused, UnknownKind or AmbiguousKind before anything is opened."""
-        path = roots.check_inside(self.path, self.allowed_roots)
-        adapter = self.adapters.named(self.kind) if self.kind else self.adapters.fitting(path)
-        self._loader = adapter.loader(self.id, path, self.options)
-        return self._loader.load()
+        return self._found().load()
 
     def unload(self) -> None:
         """See Loader."""
         if self._loader is not None:
             self._loader.unload()
+
+    def _found(self) -> Loader:
+        if self._loader is None:
+            path = roots.check_inside(self.path, self.allowed_roots)
+            adapter = self.adapters.named(self.kind) if self.kind else self.adapters.fitting(path)
+            self._loader = adapter.loader(self.id, path, self.options)
+        return self._loader
 
 
 class RollOut:
@@ -99,7 +103,7 @@ class RollOut:
             loader = VersionLoader(id_, version.path, kind, stream.options, self._roots, self._adapters)
             error = LoadFailed(str(id_), "a version is a number from 0 up") if version.version < 0 else None
             data = None if error else loader
-            items.append(Aspired(id_, data, error, generation, kind, version.path, version.digest))
+            items.append(Aspired(id_, data, error, generation, kind, version.path, version.digest, version.revision))
         self._target.set_aspired(record.stream, items, record.labels, generation)
 
     def forget(self, stream: str, generation: int) -> None:

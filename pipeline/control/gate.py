@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pipeline.control.merging import Content, Halt
-from pipeline.control.rows import is_failure, reason_of, was_available
+from pipeline.control.rows import is_failure, was_available
 from pipeline.records import AspiredVersion, ServableState, State
 
 if TYPE_CHECKING:

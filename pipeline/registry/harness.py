@@ -22,8 +22,9 @@ class Harness:
     After END it holds neither loader nor servable, so that whoever still has the harness keeps nothing alive.
     """
 
-    def __init__(self, item: Aspired[Loader]) -> None:
+    def __init__(self, item: Aspired[Loader], incarnation: int = 1) -> None:
         self.id: ServableId = item.id
+        self.incarnation = incarnation
         self.item: Aspired[Loader] = replace(item, data=None)
         self.loader: Loader | None = item.data
         self.servable: Servable | None = None
@@ -32,7 +33,10 @@ class Harness:
         self.is_aspired = True
         self.error: PenstockError | None = None
         self.attempts = 0
+        self.is_admitted = False
         self.load_ms: int | None = None
+        self.estimate_bytes: int | None = None
+        self.memory_bytes: int | None = None
         self.future: Future[None] | None = None
         self.cancel_timer: Callable[[], None] | None = None
         self._lock = threading.Lock()
@@ -97,4 +101,5 @@ class Harness:
     def describe(self) -> str:
         """One line for people: the version, its state, and why."""
         why = f" ({self.error.code}: {self.error})" if self.error is not None else ""
-        return f"{self.id.version}: {self.state}{why}"
+        again = f" (incarnation {self.incarnation})" if self.incarnation > 1 else ""
+        return f"{self.id.version}: {self.state}{again}{why}"

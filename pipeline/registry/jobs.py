@@ -10,8 +10,10 @@ from functools import partial
 from typing import Protocol
 
 from pipeline.clock import Clock
-from pipeline.errors import LoadFailed, PenstockError
+from pipeline.errors import InsufficientMemory, LoadFailed, PenstockError
+from pipeline.registry.budget import Budget, Verdict
 from pipeline.registry.harness import Harness
+from pipeline.registry.loader import Loader
 from pipeline.registry.servable import Servable
 
 logger = logging.getLogger(__name__)
@@ -22,6 +24,12 @@ class Outcome(Protocol):
 
     def load_began(self, harness: Harness) -> None:
         """The load of this incarnation is running."""
+
+    def load_deferred(self, harness: Harness) -> None:
+        """It does not fit into the budget now, and did not begin."""
+
+    def load_admitted(self, harness: Harness) -> None:
+        """A load that was deferred fits now, and is to be submitted again; may overtake ``load_deferred``."""
 
     def load_ended(self, harness: Harness, servable: Servable, load_ms: int) -> None:
         """It returned a servable."""
@@ -34,12 +42,25 @@ class Outcome(Protocol):
 
 
 class Jobs:
-    """Submits loads and unloads to their pools."""
+    """Submits loads and unloads to their pools.
 
-    def __init__(self, load_pool: Executor, unload_pool: Executor, clock: Clock) -> None:
+    Unloads have a pool of their own, so none waits behind a load. A load begins when its estimate fits into the budget;
+    one that has to wait for that occupies no thread. ``measure`` returns the bytes that the process has resident.
+    """
+
+    def __init__(
+        self,
+        load_pool: Executor,
+        unload_pool: Executor,
+        clock: Clock,
+        budget: Budget,
+        measure: Callable[[], int | None],
+    ) -> None:
         self._load_pool = load_pool
         self._unload_pool = unload_pool
         self._clock = clock
+        self._budget = budget
+        self._measure = measure
 
     def submit_load(self, harness: Harness, outcome: Outcome) -> None:
         """Load on the load pool; a pool that is shut down fails the load."""
@@ -47,7 +68,12 @@ class Jobs:
             harness.future = self._load_pool.submit(self._load, harness, outcome)
         except RuntimeError as error:
             refused = LoadFailed(str(harness.id), f"the load pool takes no work: {error}")
+            self._budget.release(harness)
             outcome.load_failed(harness, refused, 0, is_retriable=False)
+
+    def forget(self, harness: Harness) -> None:
+        """Give back what a load that will never begin has reserved, or its place among those that wait."""
+        self._budget.release(harness)
 
     def unload_when_drained(self, harness: Harness, outcome: Outcome, error: PenstockError | None) -> None:
         """Refuse handles from now on, and unload on the unload pool as soon as none is held."""
@@ -66,18 +92,49 @@ class Jobs:
         loader = harness.begin_load()
         if loader is None:
             return
-        outcome.load_began(harness)
         start_s = self._clock.monotonic_s()
         report: Callable[[int], None]
         try:
-            report = partial(outcome.load_ended, harness, _checked(loader.load()))
+            if not self._reserve(harness, loader, outcome):
+                harness.end_load()
+                outcome.load_deferred(harness)
+                return
+            outcome.load_began(harness)
+            before_bytes = self._measure()
+            servable = _checked(loader.load())
+            self._account(harness, loader, before_bytes)
+            report = partial(outcome.load_ended, harness, servable)
         except BaseException as error:  # noqa: BLE001  # whatever a model's code raises is this version's problem alone
+            self._budget.release(harness)
             is_retriable = isinstance(error, OSError) or (isinstance(error, PenstockError) and error.retriable)
             ours = _as_ours(harness, error)
             report = partial(_fail, outcome, harness, ours, is_retriable)
-        finally:
-            harness.end_load()
+        harness.end_load()
         report(round((self._clock.monotonic_s() - start_s) * 1000))
+
+    def _reserve(self, harness: Harness, loader: Loader, outcome: Outcome) -> bool:
+        """Return whether the load may begin; False: it waits. Raises InsufficientMemory when it is refused."""
+        harness.estimate_bytes = loader.estimate_bytes()
+        if harness.estimate_bytes is None:
+            return True
+        verdict = self._budget.reserve(harness, harness.estimate_bytes, partial(outcome.load_admitted, harness))
+        if verdict is Verdict.REFUSED:
+            reserved = self._budget.reserved_bytes
+            raise InsufficientMemory(str(harness.id), harness.estimate_bytes, reserved, self._budget.limit_bytes)
+        return verdict is Verdict.ADMITTED
+
+    def _account(self, harness: Harness, loader: Loader, before_bytes: int | None) -> None:
+        after_bytes = self._measure()
+        if before_bytes is not None and after_bytes is not None:
+            harness.memory_bytes = max(0, after_bytes - before_bytes)
+        try:
+            estimate_bytes = loader.estimate_bytes()
+        except Exception:
+            logger.exception("%s: its loader raised after the load, when asked for its estimate", harness.id)
+            return
+        if estimate_bytes is not None:
+            harness.estimate_bytes = estimate_bytes
+            self._budget.reduce(harness, estimate_bytes)
 
     def _unload(self, harness: Harness, outcome: Outcome, error: PenstockError | None) -> None:
         harness.servable = None
@@ -88,6 +145,7 @@ class Jobs:
         except BaseException as failure:  # noqa: BLE001  # as above
             error = _as_ours(harness, failure)
         del loader
+        self._budget.release(harness)
         outcome.unload_ended(harness, error)
 
 

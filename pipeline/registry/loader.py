@@ -15,7 +15,11 @@ class Loader(Protocol):
     """
 
     def estimate_bytes(self) -> int | None:
-        """Return an upper bound of the memory that the version needs, or None where that is not known. Cheap."""
+        """Return an upper bound of the memory that the version needs, or None where that is not known.
+
+        Called on a thread of the load pool before every ``load`` and once after it; may look at the files and should
+        not read them. It may only become smaller. What it raises fails the version as if ``load`` had raised it.
+        """
         ...
 
     def load(self) -> Servable:

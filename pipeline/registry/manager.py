@@ -10,10 +10,13 @@ from functools import partial
 
 from pipeline.clock import Clock
 from pipeline.errors import NotReady, UnknownServable
+from pipeline.registry.budget import Budget
 from pipeline.registry.handle import Handle
 from pipeline.registry.jobs import Jobs
 from pipeline.registry.loader import Loader
+from pipeline.registry.memory import resident_bytes
 from pipeline.registry.policy import Policy
+from pipeline.registry.rules import Rules
 from pipeline.registry.servable import ServableId
 from pipeline.registry.snapshot import StreamSnapshot
 from pipeline.registry.source import Aspired
@@ -31,7 +34,8 @@ class Manager:
     stream. Loads run on ``load_pool`` and unloads on ``unload_pool``, never on a thread that uses a servable; the pools
     belong to the caller and outlive ``close``. A load that fails with a ``retriable`` error or an OSError is tried
     again ``max_load_retries`` times, after ``retry_interval_s`` and then twice as long each time, waiting on no pool's
-    thread. ``policies`` names the streams that have another policy than ``policy``.
+    thread; then it has ended with its error, and while it is aspired gets a new life every ``retry_failed_after_s``
+    seconds (0: never). ``rules`` gives each stream its own instead of ``policy``; ``budget`` bounds the memory.
     """
 
     def __init__(
@@ -44,14 +48,17 @@ class Manager:
         *,
         max_load_retries: int = 2,
         retry_interval_s: float = 1.0,
-        policies: Mapping[str, Policy] | None = None,
+        retry_failed_after_s: float = 60.0,
+        rules: Callable[[str], Rules] | None = None,
+        budget: Budget | None = None,
         timer: Timer | None = None,
     ) -> None:
-        self._policy = policy
-        self._policies = dict(policies or {})
+        self._rules = rules or (lambda _: Rules(policy))
         self._timer = timer or ThreadTimer(clock)
-        jobs = Jobs(load_pool, unload_pool, clock)
-        self._shared = Machinery(jobs, bus, clock, self._timer, max_load_retries, retry_interval_s, self._on_idle)
+        jobs = Jobs(load_pool, unload_pool, clock, budget or Budget(), resident_bytes)
+        self._shared = Machinery(
+            jobs, bus, clock, self._timer, max_load_retries, retry_interval_s, retry_failed_after_s, self._on_idle
+        )
         self._changed = threading.Condition()
         self._streams: dict[str, Stream] = {}
         self._is_closed = False
@@ -163,7 +170,7 @@ class Manager:
                 return
             stream = self._streams.get(name)
             if stream is None:
-                stream = self._streams[name] = Stream(name, self._policies.get(name, self._policy), self._shared)
+                stream = self._streams[name] = Stream(name, self._rules, self._shared)
             stream.mailbox.put(step_of(stream))
         stream.mailbox.run()
 

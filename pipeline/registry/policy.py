@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -13,6 +13,7 @@ class Phase(enum.Enum):
     WAITING = "waiting for its old incarnation to end"
     NEW = "accepted, nothing done"
     QUEUED = "load requested"
+    DEFERRED = "waiting for memory"
     LOADING = "loading"
     RETRYING = "waiting for the next try to load"
     CANCELLING = "no longer aspired, its load is still running"
@@ -23,12 +24,17 @@ class Phase(enum.Enum):
 
 @dataclass(frozen=True)
 class VersionSnapshot:
-    """One version as a policy sees it. ``is_labelled``: a label answers with it until the version it moves to is up."""
+    """One incarnation of one version as a policy sees it.
+
+    Two of one version are there while new content is loaded beside the old. ``is_labelled``: a label answers with this
+    version until the one that it moves to is up.
+    """
 
     version: int
     phase: Phase
     is_aspired: bool
     is_labelled: bool = False
+    incarnation: int = 1
 
 
 class Verb(enum.Enum):
@@ -44,6 +50,7 @@ class Action:
 
     verb: Verb
     version: int
+    incarnation: int = 1
 
 
 # Called again after each action until it returns None; may see the versions in any order.
@@ -54,20 +61,17 @@ def availability_preserving(stream: Sequence[VersionSnapshot]) -> Action | None:
     """Choose the next action such that some version keeps answering; None when nothing is to be done.
 
     Old versions go when an aspired one is available, or when nothing is aspired; of several old ones all but the
-    highest go at once. One that a label still answers with stays until the label has moved. For a while old and new
-    are resident together.
+    highest go at once. One that a label still answers with stays until the label has moved, and one whose own number is
+    loaded anew until that has succeeded. For a while old and new are resident together.
     """
     stale = [v for v in stream if v.phase is Phase.READY and not v.is_aspired]
-    if not any(v.is_aspired for v in stream):
-        leaving = stale
-    elif any(v.is_aspired and v.phase is Phase.READY for v in stream):
-        leaving = [v for v in stale if not v.is_labelled]
-    else:
-        highest = max((v.version for v in stale), default=-1)
-        leaving = [v for v in stale if not v.is_labelled and v.version != highest]
-    if leaving:
-        return Action(Verb.UNLOAD, min(v.version for v in leaving))
-    return _load_highest(stream)
+    if any(v.is_aspired for v in stream):
+        replaced = {v.version for v in stream if v.is_aspired and v.phase is not Phase.READY}
+        stale = [v for v in stale if not v.is_labelled and v.version not in replaced]
+        if not any(v.is_aspired and v.phase is Phase.READY for v in stream):
+            highest = max((v.version for v in stream if v.phase is Phase.READY), default=-1)
+            stale = [v for v in stale if v.version != highest]
+    return _unload_lowest(stale) or _load_highest(stream)
 
 
 def resource_preserving(stream: Sequence[VersionSnapshot]) -> Action | None:
@@ -76,14 +80,20 @@ def resource_preserving(stream: Sequence[VersionSnapshot]) -> Action | None:
     All that is not aspired goes first, the aspired are loaded when it has gone; nothing answers in between.
     """
     stale = [v for v in stream if not v.is_aspired]
-    leaving = [v.version for v in stale if v.phase is Phase.READY]
-    if leaving:
-        return Action(Verb.UNLOAD, min(leaving))
+    leaving = _unload_lowest(v for v in stale if v.phase is Phase.READY)
+    if leaving is not None:
+        return leaving
     if any(v.phase is not Phase.FAILED for v in stale):
         return None
     return _load_highest(stream)
 
 
+def _unload_lowest(leaving: Iterable[VersionSnapshot]) -> Action | None:
+    lowest = min(leaving, key=lambda v: (v.version, v.incarnation), default=None)
+    return None if lowest is None else Action(Verb.UNLOAD, lowest.version, lowest.incarnation)
+
+
 def _load_highest(stream: Sequence[VersionSnapshot]) -> Action | None:
-    new = [v.version for v in stream if v.is_aspired and v.phase is Phase.NEW]
-    return Action(Verb.LOAD, max(new)) if new else None
+    new = (v for v in stream if v.is_aspired and v.phase is Phase.NEW)
+    highest = max(new, key=lambda v: (v.version, v.incarnation), default=None)
+    return None if highest is None else Action(Verb.LOAD, highest.version, highest.incarnation)

@@ -9,7 +9,7 @@ from pipeline.errors import NotReady, UnknownLabel, UnknownVersion
 from pipeline.registry.harness import Harness
 from pipeline.registry.policy import Phase
 
-_ON_THE_WAY = (Phase.WAITING, Phase.NEW, Phase.QUEUED, Phase.LOADING, Phase.RETRYING)
+_ON_THE_WAY = (Phase.WAITING, Phase.NEW, Phase.QUEUED, Phase.DEFERRED, Phase.LOADING, Phase.RETRYING)
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ def take_snapshot(
     """Return the snapshot of a stream; ``waiting`` are aspired versions whose old incarnation has not ended yet.
 
     The latest is the highest available version that is aspired, and where none of the aspired is available, the
-    highest that still is.
+    highest that still is. Of two incarnations that are available the newer one answers.
     """
-    harnesses = sorted(harnesses, key=lambda harness: harness.id)
+    harnesses = sorted(harnesses, key=lambda harness: (harness.id, harness.incarnation))
     ready = {h.id.version: h for h in harnesses if h.phase is Phase.READY}
     coming = {h.id.version for h in harnesses if h.is_aspired and h.phase in _ON_THE_WAY}
     return StreamSnapshot(

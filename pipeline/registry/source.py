@@ -20,7 +20,8 @@ class Aspired(Generic[T_co]):
 
     An error travels the whole chain as a value, so that the manager can report it. ``generation`` is the position of
     the aspiration in its topic, -1 where there is none. ``path`` and ``digest`` describe the artefact for people and
-    for telling two contents of one version number apart; the manager opens neither.
+    for telling two contents of one version number apart; the manager opens neither. A raised ``revision`` asks for the
+    same content to be loaded anew.
     """
 
     id: ServableId
@@ -30,6 +31,7 @@ class Aspired(Generic[T_co]):
     kind: str | None = None
     path: str | None = None
     digest: str | None = None
+    revision: int = 0
 
     def is_same_content(self, other: Aspired[object]) -> bool:
         """Whether both name the same bytes: equal digests where both have one, equal paths otherwise."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from pipeline.errors import LoadFailed, PenstockError, UnknownKind
+from pipeline.errors import LoadFailed, PenstockError
 from pipeline.registry.loader import Loader
 from pipeline.registry.servable import ServableId
 from pipeline.registry.source import Aspired, Target
@@ -91,35 +91,6 @@ class UnaryAdapter(Generic[In, Out]):
         if self._target is None:
             raise RuntimeError("this adapter has no target yet; call connect(adapter, target) first")
         return self._target
-
-
-class KindRouter(UnaryAdapter[In, Out]):
-    """An adapter that has one conversion per kind; versions of one stream may be of different kinds.
-
-    ``kind_of`` names the kind of an item whose own ``kind`` is None; what it raises becomes the item's error. The kind
-    that was found travels on with the item.
-    """
-
-    def __init__(
-        self, converters: Mapping[str, Callable[[Aspired[In]], Out]], kind_of: Callable[[Aspired[In]], str]
-    ) -> None:
-        super().__init__(self._route)
-        self._converters = converters
-        self._kind_of = kind_of
-
-    def adapt(self, item: Aspired[In]) -> Aspired[Out]:
-        """See UnaryAdapter."""
-        if item.error is None and item.kind is None:
-            found = UnaryAdapter(self._kind_of).adapt(item)
-            item = replace(item, error=found.error) if found.error is not None else replace(item, kind=found.data)
-        return super().adapt(item)
-
-    def _route(self, item: Aspired[In]) -> Out:
-        convert = self._converters.get(item.kind or "")
-        if convert is None:
-            known = ", ".join(sorted(self._converters)) or "none"
-            raise UnknownKind(str(item.id), f"no source adapter for kind {item.kind!r}; known: {known}")
-        return convert(item)
 
 
 def _with(item: Aspired[Any], data: Out | None, error: PenstockError | None) -> Aspired[Out]:

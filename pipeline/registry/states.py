@@ -21,6 +21,8 @@ class VersionState:
     AVAILABLE comes after handles can be taken, UNLOADING before they are refused. ``error`` is set on END only, where
     the life of the version did not end as wished. ``generation`` is that of the aspiration which caused the change,
     ``load_ms`` the duration of the last load from AVAILABLE on, ``at_ms`` milliseconds since the Unix epoch.
+    ``incarnation`` tells two lives of one version apart that overlap, while new content is loaded beside the old; the
+    newer is the higher. ``estimate_bytes`` is what the loader said, ``memory_bytes`` what the process grew by.
     """
 
     id: ServableId
@@ -32,6 +34,9 @@ class VersionState:
     digest: str | None = None
     load_ms: int | None = None
     at_ms: int = 0
+    incarnation: int = 1
+    estimate_bytes: int | None = None
+    memory_bytes: int | None = None
 
 
 Subscriber = Callable[[VersionState], None]

@@ -14,7 +14,8 @@ from pipeline.registry.harness import Harness
 from pipeline.registry.jobs import Jobs
 from pipeline.registry.loader import Loader
 from pipeline.registry.mailbox import Mailbox
-from pipeline.registry.policy import Action, Phase, Policy, Verb, VersionSnapshot
+from pipeline.registry.policy import Action, Phase, Verb, VersionSnapshot
+from pipeline.registry.rules import Fate, Rules, fate_of
 from pipeline.registry.servable import Servable
 from pipeline.registry.snapshot import StreamSnapshot, move_labels, take_snapshot
 from pipeline.registry.source import Aspired
@@ -34,6 +35,7 @@ class Machinery:
     timer: Timer
     max_load_retries: int
     retry_interval_s: float
+    retry_failed_after_s: float
     on_idle: Callable[[Stream], None]
 
 
@@ -44,19 +46,20 @@ class Stream:
     subscribers and policies run. ``snapshot`` may be read from anywhere.
     """
 
-    def __init__(self, name: str, policy: Policy, machinery: Machinery) -> None:
+    def __init__(self, name: str, rules: Callable[[str], Rules], machinery: Machinery) -> None:
         self.name = name
         self.snapshot = StreamSnapshot(name)
         self.mailbox = Mailbox(f"servable stream {name}", self._advance, partial(machinery.on_idle, self))
-        self._policy = policy
+        self._rules_of = rules
+        self._rules = rules(name)
         self._shared = machinery
         self._is_still = True
-        self._harnesses: dict[int, Harness] = {}
+        self._harnesses: dict[tuple[int, int], Harness] = {}  # by version and incarnation
         self._waiting: dict[int, Aspired[Loader]] = {}
         self._labels: Mapping[str, int] = {}
         self._is_forgotten = False
         self._generation = -1
-        self._notes: tuple[str, ...] = ()
+        self._reported: dict[int, str] = {}
 
     def is_settled(self) -> bool:
         """Whether nothing will change without a new aspiration. Never blocks."""
@@ -77,15 +80,17 @@ class Stream:
         is_forgotten: bool = False,
     ) -> None:
         """Step: replace what is aspired."""
+        self._rules = self._rules_of(self.name)
         aspired: dict[int, Aspired[Loader]] = {}
         for item in items:
             if aspired.setdefault(item.id.version, item) is not item:
                 logger.warning("%s is aspired twice in one set; the first is taken", item.id)
-        for version, harness in self._harnesses.items():
-            if version not in aspired and harness.is_aspired:
+        for harness in self._harnesses.values():
+            if harness.id.version not in aspired and harness.is_aspired:
                 harness.is_aspired = False
                 harness.item = replace(harness.item, generation=generation)
         self._labels, self._is_forgotten, self._generation = dict(labels), is_forgotten, generation
+        self._reported = {}
         self._waiting = {version: item for version, item in aspired.items() if not self._keep(item)}
 
     def abandon(self) -> None:
@@ -94,38 +99,55 @@ class Stream:
             self._publish(harness, State.END, LoadCancelled(str(harness.id), "the manager was closed before it ended"))
 
     def _keep(self, item: Aspired[Loader]) -> bool:
-        """Aspire to the incarnation that is there, and return whether it will do."""
-        harness = self._harnesses.get(item.id.version)
-        if harness is None or harness.phase is Phase.UNLOADING:
-            return False
-        is_same = item.is_same_content(harness.item)
-        # The same bytes elsewhere: of no interest to what is loaded, a new chance for what is not.
-        is_moved = item.path != harness.item.path
-        if harness.phase is Phase.FAILED:
-            if not is_same or is_moved or _text(harness.item.error) != _text(item.error):
-                harness.is_aspired = False
-                return False
-        elif (not is_same or is_moved) and item.error is None and harness.phase is not Phase.READY:
+        """Aspire to the incarnation that will do; False where there is none, and another has to be started."""
+        lives = self._lives(item.id.version)
+        fates = [fate_of(harness.phase, harness.item, item, self._rules.on_change) for harness in lives]
+        place = next((place for place, fate in enumerate(fates) if fate is not Fate.IS_REPLACED), None)
+        for harness in lives:
             harness.is_aspired = False
+        if place is None:
             return False
-        elif not is_same or item.error is not None:
-            logger.warning(
-                "%s is aspired with other content (%s) and kept as it is (%s); new content needs a version of its own",
-                item.id,
-                item.error or item.digest or item.path,
-                harness.item.digest or harness.item.path,
-            )
-        if harness.phase is Phase.CANCELLING:
-            harness.phase = Phase.LOADING
-        harness.is_aspired = True
-        harness.item = replace(harness.item, generation=item.generation)
+        kept = lives[place]
+        kept.is_aspired = True
+        self._report(kept, fates[place], item)
+        if kept.phase is Phase.CANCELLING:
+            kept.phase = Phase.LOADING
+        kept.item = replace(kept.item, generation=item.generation)
         return True
+
+    def _report(self, kept: Harness, fate: Fate, item: Aspired[Loader]) -> None:
+        """Note, for people, that what is aspired is not what stays."""
+        if fate is Fate.STAYS:
+            return
+        version, before = item.id.version, kept.item
+        if fate is Fate.STAYS_BROKEN:
+            what = f"is kept as it is; its new content can not be loaded: {item.error}"
+        else:
+            what = (
+                f"is aspired with other content ({item.digest or item.path}) and kept as it is "
+                f"({before.digest or before.path}); give new content a version of its own, or load it by "
+                f"`penstock versions reload {self.name} {version}`"
+            )
+        self._reported[version] = what
+        logger.warning("%s %s", kept.id, what)
+
+    def _lives(self, version: int) -> list[Harness]:
+        """Return the incarnations of a version, the newest first."""
+        return [h for h in sorted(self._harnesses.values(), key=lambda h: -h.incarnation) if h.id.version == version]
 
     # -- what the jobs report: each puts a step --------------------------------------------------------------------
 
     def load_began(self, harness: Harness) -> None:
         """See Outcome."""
         self.mailbox.tell(partial(self._load_began, harness))
+
+    def load_deferred(self, harness: Harness) -> None:
+        """See Outcome."""
+        self.mailbox.tell(partial(self._load_deferred, harness))
+
+    def load_admitted(self, harness: Harness) -> None:
+        """See Outcome."""
+        self.mailbox.tell(partial(self._load_admitted, harness))
 
     def load_ended(self, harness: Harness, servable: Servable, load_ms: int) -> None:
         """See Outcome."""
@@ -144,6 +166,23 @@ class Stream:
             harness.phase = Phase.LOADING
         if harness.state is State.START:
             self._publish(harness, State.LOADING)
+
+    def _load_deferred(self, harness: Harness) -> None:
+        if harness.phase is Phase.CANCELLING:
+            self._remove(harness, LoadCancelled(str(harness.id), "no longer aspired while it waited for memory"))
+        elif harness.is_admitted:
+            harness.is_admitted = False
+            self._shared.jobs.submit_load(harness, self)
+        else:
+            harness.phase = Phase.DEFERRED
+            logger.warning("%s waits for memory, it needs %s bytes", harness.id, harness.estimate_bytes)
+
+    def _load_admitted(self, harness: Harness) -> None:
+        if harness.phase is Phase.DEFERRED:
+            harness.phase = Phase.QUEUED
+            self._shared.jobs.submit_load(harness, self)
+        else:
+            harness.is_admitted = True
 
     def _load_ended(self, harness: Harness, servable: Servable, load_ms: int) -> None:
         harness.servable, harness.load_ms = servable, load_ms
@@ -169,7 +208,19 @@ class Stream:
             again = partial(self._shared.jobs.submit_load, harness, self)
             harness.cancel_timer = self._shared.timer.call_later(delay_s, again)
         else:
+            loader = harness.loader
             self._fail(harness, error)
+            if is_retriable and self._shared.retry_failed_after_s > 0:
+                harness.loader = loader
+                again = partial(self.mailbox.tell, partial(self._try_again, harness))
+                harness.cancel_timer = self._shared.timer.call_later(self._shared.retry_failed_after_s, again)
+
+    def _try_again(self, harness: Harness) -> None:
+        """Start a new life of a version that failed for a reason that may have passed, if it is aspired still."""
+        if self._harnesses.get((harness.id.version, harness.incarnation)) is harness and harness.is_aspired:
+            logger.info("%s is tried again", harness.id)
+            harness.is_aspired, harness.cancel_timer = False, None
+            self._waiting[harness.id.version] = replace(harness.item, data=harness.loader)
 
     # -- what a step leads to ---------------------------------------------------------------------------------------
 
@@ -179,27 +230,33 @@ class Stream:
             if not harness.is_aspired:
                 self._withdraw(harness)
         for version, item in sorted(self._waiting.items()):
-            if version not in self._harnesses:
+            # Beside what is available, after anything else.
+            if all(harness.phase is Phase.READY for harness in self._lives(version)):
                 del self._waiting[version]
                 self._start(item)
         self._swap()
-        while (action := self._policy(self._seen())) is not None:
+        while (action := self._rules.policy(self._seen())) is not None:
             self._act(action)
             self._swap()
         phases = {harness.phase for harness in self._harnesses.values()}
-        self._is_still = phases <= {Phase.READY, Phase.FAILED} and not self._waiting
+        self._is_still = phases <= _STILL and not self._waiting
 
     def _withdraw(self, harness: Harness) -> None:
         """Let an incarnation that is not aspired and not serving go."""
         if harness.phase is Phase.FAILED:
-            del self._harnesses[harness.id.version]
+            del self._harnesses[harness.id.version, harness.incarnation]
+            if harness.cancel_timer is not None:
+                harness.cancel_timer()
+            harness.drop()
         elif harness.phase is Phase.LOADING or (harness.phase in _PENDING and not harness.cancel_load()):
             harness.phase = Phase.CANCELLING
         elif harness.phase in _PENDING:
             self._remove(harness, LoadCancelled(str(harness.id), "no longer aspired before it was loaded"))
 
     def _start(self, item: Aspired[Loader]) -> None:
-        harness = self._harnesses[item.id.version] = Harness(item)
+        version = item.id.version
+        incarnation = 1 + max((harness.incarnation for harness in self._lives(version)), default=0)
+        harness = self._harnesses[version, incarnation] = Harness(item, incarnation)
         if item.error is not None:
             self._fail(harness, item.error)
         elif item.data is None:
@@ -210,12 +267,12 @@ class Stream:
     def _seen(self) -> tuple[VersionSnapshot, ...]:
         behind = {now for label, now in self.snapshot.labels.items() if self._labels.get(label) != now}
         return (
-            *(VersionSnapshot(v, h.phase, h.is_aspired, v in behind) for v, h in self._harnesses.items()),
+            *(VersionSnapshot(v, h.phase, h.is_aspired, v in behind, n) for (v, n), h in self._harnesses.items()),
             *(VersionSnapshot(v, Phase.WAITING, is_aspired=True) for v in self._waiting),
         )
 
     def _act(self, action: Action) -> None:
-        harness = self._harnesses[action.version]
+        harness = self._harnesses[action.version, action.incarnation]
         if action.verb is Verb.LOAD and harness.phase is Phase.NEW:
             harness.phase = Phase.QUEUED
             self._shared.jobs.submit_load(harness, self)
@@ -236,7 +293,8 @@ class Stream:
         self._publish(harness, State.END, error)
 
     def _remove(self, harness: Harness, error: PenstockError | None) -> None:
-        del self._harnesses[harness.id.version]
+        del self._harnesses[harness.id.version, harness.incarnation]
+        self._shared.jobs.forget(harness)
         harness.drop()
         self._swap()
         self._publish(harness, State.END, error)
@@ -245,6 +303,11 @@ class Stream:
         ready = {h.id.version: h for h in self._harnesses.values() if h.phase is Phase.READY}
         aspired = {h.id.version for h in self._harnesses.values() if h.is_aspired}
         labels = move_labels(self._labels, self.snapshot.labels, ready, aspired | self._waiting.keys())
+        deferred = {
+            h.id.version: f"waits for memory: it needs {h.estimate_bytes} bytes"
+            for h in self._harnesses.values()
+            if h.phase is Phase.DEFERRED
+        }
         self.snapshot = take_snapshot(
             self.name,
             self._harnesses.values(),
@@ -252,7 +315,7 @@ class Stream:
             labels,
             is_forgotten=self._is_forgotten,
             generation=self._generation,
-            notes=self._notes,
+            notes=tuple(f"{self.name}/{version} {what}" for version, what in {**self._reported, **deferred}.items()),
         )
 
     def _publish(self, harness: Harness, state: State, error: PenstockError | None = None) -> None:
@@ -270,12 +333,12 @@ class Stream:
             digest=item.digest,
             load_ms=harness.load_ms,
             at_ms=self._shared.clock.unix_ms(),
+            incarnation=harness.incarnation,
+            estimate_bytes=harness.estimate_bytes,
+            memory_bytes=harness.memory_bytes,
         )
         self._shared.bus.publish(event)
 
 
-_PENDING = (Phase.NEW, Phase.QUEUED, Phase.RETRYING)
-
-
-def _text(error: PenstockError | None) -> tuple[str, str] | None:
-    return None if error is None else (error.code, str(error))
+_PENDING = (Phase.NEW, Phase.QUEUED, Phase.DEFERRED, Phase.RETRYING)
+_STILL = {Phase.READY, Phase.FAILED, Phase.DEFERRED}

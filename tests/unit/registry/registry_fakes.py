@@ -12,6 +12,7 @@ from pipeline.errors import PenstockError
 from pipeline.registry.loader import Loader
 from pipeline.registry.manager import Manager
 from pipeline.registry.policy import Policy, availability_preserving
+from pipeline.registry.rules import OnChange, Rules
 from pipeline.registry.servable import ServableId, Signature
 from pipeline.registry.source import Aspired
 from pipeline.registry.states import EventBus, VersionState
@@ -142,7 +143,9 @@ class Rig:
         self.timer = ManualTimer()
         self.events: list[VersionState] = []
         self.bus.subscribe(self.events.append)
-        settings = {"timer": self.timer, **settings}
+        policies = settings.pop("policies", {})
+        reloading = settings.pop("reloading", ())
+        settings = {"timer": self.timer, "rules": lambda name: rules_of(name, policies, policy, reloading), **settings}
         self.manager = Manager(policy, load_pool, unload_pool, self.bus, self.clock, **settings)
         self.generation = 0
 
@@ -183,6 +186,10 @@ class Rig:
     def latest(self, stream: str) -> int:
         with self.manager.acquire(stream) as handle:
             return handle.id.version
+
+
+def rules_of(name: str, policies: Mapping[str, Policy], policy: Policy, reloading: Sequence[str]) -> Rules:
+    return Rules(policies.get(name, policy), OnChange.RELOAD if name in reloading else OnChange.REPORT)
 
 
 LIFE = ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]

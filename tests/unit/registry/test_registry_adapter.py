@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.errors import InvalidArtefact, LoadFailed, UnknownKind
+from pipeline.errors import InvalidArtefact, LoadFailed
 from pipeline.registry.servable import ServableId
 from pipeline.registry.source import Aspired, connect
-from pipeline.registry.source_adapter import KindRouter, UnaryAdapter
+from pipeline.registry.source_adapter import UnaryAdapter
 
 
 class Sink:
@@ -65,26 +65,6 @@ def test_an_adapter_is_connected_once_and_before_it_is_used():
     connect(adapter, Sink())
     with pytest.raises(RuntimeError, match="already"):
         connect(adapter, Sink())
-
-
-def test_a_router_converts_by_kind_and_finds_out_the_kind_where_none_is_named():
-    router = KindRouter({"a": lambda _: "A", "b": lambda _: "B"}, kind_of=lambda _: "b")
-    assert [(r.data, r.kind) for r in map(router.adapt, (item(1, kind="a"), item(2)))] == [("A", "a"), ("B", "b")]
-
-
-def test_a_router_without_a_converter_for_a_kind_lists_the_kinds_it_has():
-    router = KindRouter({"a": lambda _: "A"}, kind_of=lambda _: "b")
-    error = router.adapt(item(1)).error
-    assert isinstance(error, UnknownKind)
-    assert "known: a" in str(error)
-
-
-def test_a_router_that_can_not_tell_the_kind_makes_an_errored_item():
-    def kind_of(aspired):
-        raise UnknownKind(str(aspired.id), "no idea")
-
-    error = KindRouter({}, kind_of).adapt(item(1)).error
-    assert isinstance(error, UnknownKind)
 
 
 def test_content_is_told_apart_by_digest_and_without_one_by_path():

@@ -212,9 +212,36 @@ def test_after_the_last_try_the_version_ends_with_the_last_error(manual):
         manual.run_until_quiet()
         manual.timer.fire()
     manual.run_until_quiet()
-    assert manual.timer.due == []
     assert "three" in str(manual.last("m", 1).error)
     assert manual.states("m", 1) == ["START", "LOADING", "END"]
+
+
+def test_a_version_that_failed_for_a_reason_that_may_pass_gets_a_new_life_later(manual):
+    loader = FakeLoader(*[OSError("away")] * 4)
+    manual.aspire("m", {1: loader})
+    for _ in range(2):
+        manual.run_until_quiet()
+        manual.timer.fire()
+    manual.run_until_quiet()
+    assert manual.states("m", 1) == ["START", "LOADING", "END"]
+    assert manual.manager.is_settled("m")
+    assert manual.timer.fire() == 60.0
+    manual.run_until_quiet()
+    assert manual.states("m", 1) == ["START", "LOADING", "END", "START", "LOADING"]
+    manual.timer.fire()
+    manual.run_until_quiet()
+    assert manual.latest("m") == 1
+    assert loader.loads == 5
+
+
+def test_a_failed_version_that_is_no_longer_aspired_is_not_tried_again(manual):
+    manual.aspire("m", {1: FakeLoader(*[OSError("away")] * 3)})
+    for _ in range(2):
+        manual.run_until_quiet()
+        manual.timer.fire()
+    manual.run_until_quiet()
+    manual.aspire("m", [])
+    assert manual.timer.due == []
 
 
 def test_other_errors_are_not_tried_again(manual):
