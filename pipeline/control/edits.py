@@ -57,9 +57,9 @@ def pin(standing: AspiredVersions, versions: Iterable[AspiredVersion]) -> Edit:
     return Edit(_change(standing, chosen, pinned=True), frozenset(version.version for version in chosen))
 
 
-def unpin(standing: AspiredVersions) -> Edit:
-    """Leave the stream to its sources again."""
-    return Edit(_change(standing, standing.versions, pinned=False))
+def unpin(standing: AspiredVersions, labelled: Iterable[AspiredVersion] = ()) -> Edit:
+    """Leave the stream to its sources again, with the versions that have labels, which they do not take away."""
+    return Edit(_change(standing, _with(labelled, standing.versions), pinned=False))
 
 
 def rollback(standing: AspiredVersions, target: AspiredVersion) -> Edit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ class KnownVersions:
     """
 
     def __init__(self, standing: AspiredVersions, states: Iterable[ServableState], base_path: str | None) -> None:
-        self._stream = standing.stream
+        self._stream, self._labels = standing.stream, standing.labels
         self._aspired = {version.version: version for version in standing.versions}
         rows = sorted((s for s in states if s.stream == standing.stream and s.path), key=lambda row: row.at_ms)
         self._reported = {row.version: AspiredVersion(row.version, row.path or "", row.digest) for row in rows}
@@ -42,6 +43,14 @@ class KnownVersions:
                 f"with: penstock versions show {self._stream} --all",
             )
         return known
+
+    def labelled(self) -> list[AspiredVersion]:
+        """Return those versions that have a label and are known."""
+        found = []
+        for number in sorted(set(self._labels.values())):
+            with contextlib.suppress(InvalidSettings):
+                found.append(self.find(number))
+        return found
 
     def before(self) -> int:
         """Return the highest version below the highest aspired one that has served; failing that, one that is stored.

@@ -70,7 +70,7 @@ class Fleet:
                 for stream in sign.streams
                 if stream.is_settled
             }
-            return own == told == dict.fromkeys(self.workers, list(versions))
+            return own == told == {name: list(versions) for name in self.workers}
 
         wait_for(f"{sorted(self.workers)} serve {versions}", reached, every_s=0.2)
 

@@ -73,7 +73,13 @@ class Deployment:
 
     def run(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a command to its end; fail when it fails."""
-        done = subprocess.run(
+        done = self.attempt(*arguments, **options)
+        assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def attempt(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, however it ends."""
+        return subprocess.run(
             [sys.executable, "-m", "pipeline.commands", *arguments, "--config", str(self.config)],
             capture_output=True,
             text=True,
@@ -82,8 +88,6 @@ class Deployment:
             check=False,
             **options,
         )
-        assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done
 
     def worker(self, name: str, *arguments: str) -> Worker:
         """Start a worker."""

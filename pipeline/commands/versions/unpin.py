@@ -26,8 +26,8 @@ def unpin(stream: str, wish: Wish) -> None:
     """Let sources decide again which versions of STREAM are served; a running watcher does so at once."""
     from pipeline.control import edits  # noqa: PLC0415  # loads Kafka's client
 
-    def edit(standing: AspiredVersions, _known: KnownVersions) -> Edit:
+    def edit(standing: AspiredVersions, known: KnownVersions) -> Edit:
         require_standing(standing)
-        return edits.unpin(standing)
+        return edits.unpin(standing, known.labelled())
 
     carry_out(stream, wish, edit)

@@ -42,6 +42,11 @@ def test_unpinning_changes_nothing_else() -> None:
     )
 
 
+def test_unpinning_brings_labelled_versions_back_that_sources_would_not_find() -> None:
+    edit = edits.unpin(standing(1, pinned=True, stable=2), [version(2)])
+    assert (numbers(edit), edit.unanswered_labels()) == ([1, 2], [])
+
+
 def test_rolling_back_takes_the_labels_along_and_keeps_what_is_lower() -> None:
     edit = edits.rollback(standing(1, 4, old=1, stable=4), version(2))
     assert (numbers(edit), edit.record.labels, edit.record.pinned) == ([1, 2], {"old": 1, "stable": 2}, True)

@@ -50,6 +50,11 @@ def test_a_version_that_is_nowhere_is_refused_with_what_was_tried(stored: Path) 
         KnownVersions(ASPIRED, (), None).find(9)
 
 
+def test_labelled_versions_are_found_as_far_as_they_are_known() -> None:
+    labelled = AspiredVersions("m", ASPIRED.versions, labels={"a": 3, "b": 5, "c": 9})
+    assert [it.version for it in KnownVersions(labelled, ROWS, None).labelled()] == [3, 5]
+
+
 def test_a_roll_back_goes_to_what_has_served_and_else_to_what_is_stored(stored: Path) -> None:
     assert KnownVersions(ASPIRED, ROWS, str(stored)).before() == 3
     assert KnownVersions(ASPIRED, (), str(stored)).before() == 4
