@@ -46,7 +46,17 @@ class FleetFollower:
         self._lock = threading.Lock()
         self._records: dict[bytes | None, ServableState | WorkerState] = {}
         self._changes = 0
-        self._reader = CompactedLog(kafka, topic, client_id, on_record=self._on_record, on_fatal=on_fatal)
+        # The last of each, undecoded, until the end of the topic is reached: signs of life are many, and only the last
+        # of a worker counts.
+        self._replayed: dict[bytes | None, bytes] = {}
+        self._reader = CompactedLog(
+            kafka,
+            topic,
+            client_id,
+            on_record=self._on_record,
+            on_fatal=on_fatal,
+            on_caught_up=self._on_caught_up,
+        )
 
     @property
     def problem(self) -> str | None:
@@ -77,6 +87,19 @@ class FleetFollower:
             return _fleet(self._records.values())
 
     def _on_record(self, key: bytes | None, value: bytes | None, _partition: int, _offset: int) -> None:
+        if self.caught_up.is_set():
+            self._take(key, value)
+        elif value is None:
+            self._replayed.pop(key, None)
+        else:
+            self._replayed[key] = value
+
+    def _on_caught_up(self) -> None:
+        replayed, self._replayed = self._replayed, {}
+        for key, value in replayed.items():
+            self._take(key, value)
+
+    def _take(self, key: bytes | None, value: bytes | None) -> None:
         record = None if value is None else _decoded(self._topic, key, value)
         with self._lock:
             if not isinstance(record, WorkerState):

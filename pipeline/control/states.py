@@ -46,6 +46,7 @@ class StatePublisher:
         self._topic, self._worker, self._clock = topic, worker, clock
         self._lock = threading.Lock()
         self._rows = Rows(worker)
+        self._encoder = encoding.WorkerEncoder()
         self._held: list[ServableState] = []
         self._is_recovered = False
         self._is_beat_in_flight = False
@@ -81,8 +82,7 @@ class StatePublisher:
             if not self._is_recovered or self._is_beat_in_flight:
                 return False
             self._is_beat_in_flight = True
-            key, value = encoding.encode_worker(sign)
-            self._send(key, value)
+            self._send(*self._encoder.encode(sign))
         return True
 
     def leave(self) -> None:
