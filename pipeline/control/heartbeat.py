@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 # At least this long between two signs of life, however much changes; and between two looks at what is not settled.
 _QUIET_S: Final = 0.1
+# And this many times as long as the last one took: a thousand streams that load at once keep the time for themselves.
+_QUIET_PER_BUSY: Final = 9
 
 
 class Heartbeat:
@@ -82,13 +84,16 @@ class Heartbeat:
         pause = threading.Event()  # never set: between two signs of life nothing wakes
         while not self._is_stopping:
             self._woken.clear()
+            began_s = self._clock.monotonic_s()
             try:
                 wait_s = self.step()
             except Exception:
                 log.exception("a sign of life failed")
                 wait_s = self._interval_s
-            pause.wait(min(wait_s, _QUIET_S))
-            self._woken.wait(max(0.0, wait_s - _QUIET_S))
+            busy_s = self._clock.monotonic_s() - began_s
+            quiet_s = min(self._interval_s, max(_QUIET_S, _QUIET_PER_BUSY * busy_s))
+            pause.wait(quiet_s)
+            self._woken.wait(max(0.0, wait_s - quiet_s))
 
     def _take(self, stream: str, state: StreamState | None) -> None:
         if state is not None and state.generation >= 0 and not state.is_settled:

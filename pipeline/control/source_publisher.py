@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 _LOOK_S: Final = 0.1
 _RETRY_S: Final = 1.0
+# How long a problem may take to pass before a caller who waits is told.
+_GRACE_S: Final = 2.0
 
 
 class SourcePublisher:
@@ -77,12 +79,16 @@ class SourcePublisher:
         self._thread.start()
 
     def finish(self, timeout_s: float) -> None:
-        """Wait until all that was found is published or needs not be; raises ConnectorError after ``timeout_s``."""
-        deadline_s = time.monotonic() + timeout_s
+        """Wait until all that was found is published or needs not be.
+
+        Raises ConnectorError after ``timeout_s``, and sooner where the reason is known.
+        """
+        began_s = time.monotonic()
         while not (self._is_caught_up() and self._arbiter.is_idle()):
             self._is_stopping.wait(_LOOK_S)
-            if self._problem or time.monotonic() > deadline_s:
-                problem = self._problem or self._follower.problem or f"not within {timeout_s:g} s"
+            problem, waited_s = self._problem or self._follower.problem, time.monotonic() - began_s
+            if waited_s > (_GRACE_S if problem else timeout_s):
+                problem = problem or f"not within {timeout_s:g} s"
                 raise ConnectorError("what was found is not published", problem)
 
     def stop(self, timeout_s: float = 5.0) -> None:
