@@ -11,8 +11,8 @@
     ├── NotReady              nothing can answer now; the same request may succeed later
     ├── ModelFailed           the servable raised, or returned what its signature does not allow
     ├── LoadFailed            a version can not be loaded; its state record carries this
-    │   ├── InvalidArtefact, PathRefused, UnknownKind, AmbiguousKind, MissingExtra, LoadCancelled,
-    │   │   WorkerLost
+    │   ├── InvalidArtefact, PathRefused, UnknownKind, AmbiguousKind, MissingExtra, LoadCancelled
+    │   ├── WarmUpFailed, GoldenMismatch, WorkerLost
     ├── InsufficientMemory    a version does not fit into the memory that is allowed
     ├── InvalidSettings       penstock.yaml, a variable or an argument
     ├── PluginError           an entry point is missing, doubled or broken
@@ -26,6 +26,7 @@ succeed later. The evidence is kept as fields, and every error survives pickling
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -345,6 +346,60 @@ class MissingExtra(LoadFailed):
 
     def __str__(self) -> str:
         return f"{self.what}: {self.reason}; install it with: pip install 'penstock[{self.extra}]'"
+
+
+@dataclass(eq=False)
+class WarmUpFailed(LoadFailed):
+    """A version's warm-up file can not be read, lacks what is required, or a request in it was not answered.
+
+    ``record`` is its position in the file from 0, -1 where the file itself is at fault.
+    """
+
+    record: int = -1
+    description: str = ""
+    code = "warm_up_failed"
+
+    def __str__(self) -> str:
+        return f"{self.what}: {_warm_up_record(self.record, self.description)}{self.reason}"
+
+
+@dataclass(eq=False)
+class GoldenMismatch(LoadFailed):
+    """A version answers a golden request otherwise than expected.
+
+    The evidence: which ``record`` (its position in the file from 0), computed with how many ``rows``, which output
+    ``tensor``, the index of its first bad ``element`` (empty where datatype, shape or name differ), what was
+    ``expected`` there and ``got`` (text, cut where it is long), the ``tolerance`` at that element, how many
+    ``bad_elements`` of ``elements``, and the largest error among them (NaN where none is a number, as for text).
+    """
+
+    record: int
+    description: str
+    rows: int
+    tensor: str
+    element: tuple[int, ...] = ()
+    expected: str = ""
+    got: str = ""
+    tolerance: float = 0.0
+    bad_elements: int = 0
+    elements: int = 0
+    max_abs_error: float = math.nan
+    code = "golden_mismatch"
+
+    def __str__(self) -> str:
+        where = f"{self.what}: {_warm_up_record(self.record, self.description)}output {self.tensor!r}"
+        if not self.bad_elements:
+            return f"{where} {self.reason}: expected {self.expected}, got {self.got}"
+        largest = "" if math.isnan(self.max_abs_error) else f", the largest error is {self.max_abs_error:.6g}"
+        within = f" within {self.tolerance:.6g}" if self.tolerance else ""
+        return (
+            f"{where} {self.reason}: element {list(self.element)} is {self.got}, expected {self.expected}{within}; "
+            f"{self.bad_elements} of {self.elements} are off{largest} (at {self.rows} rows)"
+        )
+
+
+def _warm_up_record(record: int, description: str) -> str:
+    return f"warm-up.avro record {record}{f' ({description})' if description else ''}: " if record >= 0 else ""
 
 
 @dataclass(eq=False)

@@ -63,6 +63,19 @@ class PredictResult(msgspec.Struct, frozen=True, gc=False):
     compute_us: int = 0
 
 
+class WarmUp(msgspec.Struct, frozen=True, kw_only=True):
+    """One request that a version answers before it is available; see ``schemas/WarmUp.avsc``."""
+
+    description: str = ""
+    signature: str = ""
+    inputs: tuple[Tensor, ...]
+    expected: tuple[Tensor, ...] | None = None
+    rtol: float | None = None
+    atol: float | None = None
+    iterations: int = 1
+    batch_sizes: tuple[int, ...] = ()
+
+
 class AspiredVersion(msgspec.Struct, frozen=True):
     """One version that shall be loaded."""
 

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import LoadFailed
-from pipeline.records import AspiredVersions
+from pipeline.records import AspiredVersion, AspiredVersions
 from pipeline.registry.loader import Loader
 from pipeline.registry.servable import Servable, ServableId
 from pipeline.registry.source import Aspired, Target
 from pipeline.registry.source_adapter import SourceAdapter
 from pipeline.servables import kinds
-from pipeline.settings import Settings, StreamSettings
+from pipeline.settings import Settings, StreamSettings, WarmUpSettings
 from pipeline.storage import roots
+from pipeline.warm_up import gate
 
 
 class Adapters:
@@ -56,57 +57,89 @@ class VersionLoader:
     options: Mapping[str, object]
     allowed_roots: tuple[str, ...]
     adapters: Adapters
-    _loader: Loader | None = None
+    warm_up: WarmUpSettings
+    _made: tuple[Loader, Path] | None = None
 
     def estimate_bytes(self) -> int | None:
         """See Loader. Raises what ``load`` would raise before anything is opened."""
-        return self._found().estimate_bytes()
+        return self._found()[0].estimate_bytes()
 
     def load(self) -> Servable:
-        """See Loader. Raises PathRefused, UnknownKind or AmbiguousKind before anything is opened."""
-        return self._found().load()
+        """See Loader, and ``gate.load``. Raises PathRefused, UnknownKind or AmbiguousKind before anything is opened."""
+        loader, path = self._found()
+        return gate.load(loader, self.id, path, self.warm_up)
 
     def unload(self) -> None:
         """See Loader."""
-        if self._loader is not None:
-            self._loader.unload()
+        if self._made is not None:
+            self._made[0].unload()
 
-    def _found(self) -> Loader:
-        if self._loader is None:
+    def _found(self) -> tuple[Loader, Path]:
+        """Return the loader of the kind that the files are of, and where they lie."""
+        if self._made is None:
             path = roots.check_inside(self.path, self.allowed_roots)
             adapter = self.adapters.named(self.kind) if self.kind else self.adapters.fitting(path)
-            self._loader = adapter.loader(self.id, path, self.options)
-        return self._loader
+            self._made = adapter.loader(self.id, path, self.options), path
+        return self._made
 
 
 class RollOut:
     """Passes the aspirations of the streams that this worker serves on to its manager.
 
-    Called on the follower's thread.
+    ``aspire`` and ``forget`` are called on the follower's thread, ``update`` on any. What is aspired of streams that
+    this worker does not serve is remembered, for they may be added to its settings.
     """
 
     def __init__(self, settings: Settings, target: Target[Loader]) -> None:
-        self._streams: Mapping[str, StreamSettings] = settings.servables
-        self._roots = settings.storage_roots
         self._target = target
         self._adapters = Adapters()
+        self._lock = threading.Lock()
+        self._settings = settings
+        self._standing: dict[str, tuple[AspiredVersions, int]] = {}
 
     def aspire(self, record: AspiredVersions, generation: int) -> None:
         """Aspire to the versions of one record; streams that are not in the settings are other workers' business."""
-        stream = self._streams.get(record.stream)
-        if stream is None:
-            return
-        kind = stream.kind or record.kind
-        items: list[Aspired[Loader]] = []
-        for version in record.versions:
-            id_ = ServableId(record.stream, version.version)
-            loader = VersionLoader(id_, version.path, kind, stream.options, self._roots, self._adapters)
-            error = LoadFailed(str(id_), "a version is a number from 0 up") if version.version < 0 else None
-            data = None if error else loader
-            items.append(Aspired(id_, data, error, generation, kind, version.path, version.digest, version.revision))
-        self._target.set_aspired(record.stream, items, record.labels, generation)
+        with self._lock:
+            self._standing[record.stream] = record, generation
+            self._pass_on(record, generation)
 
     def forget(self, stream: str, generation: int) -> None:
         """Forget a stream after its tombstone."""
-        if stream in self._streams:
-            self._target.forget(stream, generation)
+        with self._lock:
+            self._standing.pop(stream, None)
+            if stream in self._settings.servables:
+                self._target.forget(stream, generation)
+
+    def update(self, settings: Settings) -> tuple[list[str], list[str]]:
+        """Serve the streams of other settings from now on; return those that were added, and those that were removed.
+
+        A stream that was removed is forgotten, one that was added gets what is aspired of it. New options and kinds
+        are for versions that are loaded from now on.
+        """
+        with self._lock:
+            before, self._settings = self._settings.servables, settings
+            removed = sorted(before.keys() - settings.servables.keys())
+            for stream in removed:
+                self._target.forget(stream, -1)
+            changed = {name for name, stream in settings.servables.items() if before.get(name) != stream}
+            for stream in sorted(changed & self._standing.keys()):
+                self._pass_on(*self._standing[stream])
+            return sorted(settings.servables.keys() - before.keys()), removed
+
+    def _pass_on(self, record: AspiredVersions, generation: int) -> None:
+        stream = self._settings.servables.get(record.stream)
+        if stream is not None:
+            items = [self._item(stream, record, version, generation) for version in record.versions]
+            self._target.set_aspired(record.stream, items, record.labels, generation)
+
+    def _item(
+        self, stream: StreamSettings, record: AspiredVersions, version: AspiredVersion, generation: int
+    ) -> Aspired[Loader]:
+        id_ = ServableId(record.stream, version.version)
+        kind = stream.kind or record.kind
+        error = LoadFailed(str(id_), "a version is a number from 0 up") if version.version < 0 else None
+        roots_ = self._settings.storage_roots
+        loader = VersionLoader(id_, version.path, kind, stream.options, roots_, self._adapters, stream.warm_up)
+        return Aspired(
+            id_, None if error else loader, error, generation, kind, version.path, version.digest, version.revision
+        )

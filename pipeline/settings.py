@@ -36,6 +36,13 @@ class VersionPolicy(Section, frozen=True):
     specific: tuple[int, ...] = ()
 
 
+class WarmUpSettings(Section, frozen=True):
+    """What the requests in a version's ``warm-up.avro`` decide; a golden one that fails always fails the version."""
+
+    on_error: str = "fail"
+    required: bool = False
+
+
 class StreamSettings(Section, frozen=True):
     """One servable stream: where its versions lie, and how they are loaded."""
 
@@ -46,6 +53,7 @@ class StreamSettings(Section, frozen=True):
     versions: VersionPolicy = VersionPolicy()
     transition: str = "availability_preserving"
     on_change: str = "report"
+    warm_up: WarmUpSettings = WarmUpSettings()
 
 
 class RouteSettings(Section, frozen=True):
@@ -251,6 +259,9 @@ def _check(settings: Settings, where: str) -> None:
         if stream.on_change not in ("report", "reload"):
             reason = f"{stream.on_change!r} is not report or reload"
             raise InvalidSettings(f"{where}: servables.{name}.on_change", reason)
+        if stream.warm_up.on_error not in ("fail", "ignore"):
+            reason = f"{stream.warm_up.on_error!r} is not fail or ignore"
+            raise InvalidSettings(f"{where}: servables.{name}.warm_up.on_error", reason)
         if stream.versions.latest < 1:
             raise InvalidSettings(f"{where}: servables.{name}.versions.latest", "must be at least 1")
 

@@ -85,6 +85,14 @@ def from_array(name: str, array: Array) -> Tensor:
     return Tensor(name, name_of, array.shape, np.ascontiguousarray(array, DTYPES[name_of]).tobytes())
 
 
+def check_objects(array: Array) -> None:
+    """Raise TypeError for an object array of more than text and bytes: it would be sent as something that it is not."""
+    if array.dtype.kind == "O":
+        for element in array.ravel():
+            if not isinstance(element, str | bytes):
+                raise TypeError(f"element {element!r} of an object array is neither text nor bytes")
+
+
 def datatype_of(dtype: np.dtype[Any]) -> str:
     """Return the protocol's name of a numpy dtype; TypeError where it has none."""
     if dtype.kind in "OSUT":

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.errors import RemoteError
 from pipeline.records import PredictResult
-from pipeline.tensors import Array, Tensor, from_array
+from pipeline.tensors import Array, Tensor, check_objects, from_array
 
 # What an answer is in Python: the array of the one output, or all of them by name.
 Value = Array | dict[str, Array]
@@ -27,8 +27,7 @@ def tensor_of(name: str, value: object) -> Tensor:
     """
     try:
         array = value if isinstance(value, np.ndarray) else _array(value)
-        if array.dtype.kind == "O":
-            _check_objects(array)
+        check_objects(array)
         return from_array(name, array)
     except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(f"tensor {name!r}: {error}") from error
@@ -90,10 +89,3 @@ def _from_base64(value: object) -> bytes:
         return base64.b64decode(value["b64"], validate=True)
     except binascii.Error as error:
         raise TypeError(f"its b64 is not base64: {error}") from error
-
-
-def _check_objects(array: Array) -> None:
-    """Text and bytes only: anything else in an object array would be sent as something it is not."""
-    for element in array.ravel():
-        if not isinstance(element, str | bytes):
-            raise TypeError(f"element {element!r} of an object array is neither text nor bytes")

@@ -363,7 +363,8 @@ def _check_end(buffer: bytes, at: int) -> None:
 # Other writer schemas: the dicts that Apache Avro returns.
 
 
-def _tensors_of(items: list[Mapping[str, Any]]) -> tuple[Tensor, ...]:
+def tensors_of(items: list[Mapping[str, Any]]) -> tuple[Tensor, ...]:
+    """Return the tensors of an array that Apache Avro has read, each checked; raises Undecodable."""
     tensors = tuple(Tensor(i["name"], i["datatype"], tuple(i["shape"]), i["data"]) for i in items)
     for tensor in tensors:
         tensor.check()
@@ -373,7 +374,7 @@ def _tensors_of(items: list[Mapping[str, Any]]) -> tuple[Tensor, ...]:
 def _request_of(datum: dict[str, Any], limits: Limits) -> PredictRequest:
     if len(datum["inputs"]) > limits.max_tensors:
         raise TooManyTensors(len(datum["inputs"]), limits.max_tensors)
-    return PredictRequest(**{**datum, "inputs": _tensors_of(datum["inputs"])})
+    return PredictRequest(**{**datum, "inputs": tensors_of(datum["inputs"])})
 
 
 def _result_of(datum: dict[str, Any]) -> PredictResult:
@@ -381,7 +382,7 @@ def _result_of(datum: dict[str, Any]) -> PredictResult:
     return PredictResult(
         **{
             **datum,
-            "outputs": _tensors_of(datum["outputs"]),
+            "outputs": tensors_of(datum["outputs"]),
             "error": error and Error(**error),
             "source": source and Source(**source),
         }

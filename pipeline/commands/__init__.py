@@ -15,8 +15,9 @@ from pipeline import __version__
 from pipeline.errors import PenstockError
 from pipeline.local.errors import LocalBrokerError
 
-# In the order in which a newcomer needs them. Each is a module of this package with a command of the same name.
-NAMES: Final = ("demo", "check", "topics", "watch", "worker", "predict", "versions", "kafka")
+# In the order in which a newcomer needs them. Each is a module of this package with a command of the same name,
+# an underscore for each dash.
+NAMES: Final = ("demo", "check", "topics", "watch", "worker", "predict", "versions", "warm-up", "kafka")
 
 
 class LazyGroup(click.Group):
@@ -30,7 +31,8 @@ class LazyGroup(click.Group):
         """See click.Group."""
         if cmd_name not in NAMES:
             return None
-        command: click.Command = getattr(importlib.import_module(f"{__name__}.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"{__name__}.{name}"), name)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

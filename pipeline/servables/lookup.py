@@ -7,18 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 
 from pipeline.errors import InvalidArtefact, InvalidSettings, ModelFailed
 from pipeline.records import DEFAULT_SIGNATURE
+from pipeline.registry.options import Options, check_options
 from pipeline.registry.servable import ServableId, Signature, TensorSpec
 from pipeline.tensors import Array
 
 _DATATYPES: Final = ("BYTES", "FP64")
 
 
-class LookupOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class LookupOptions(Options, frozen=True):
     """Options of a table.
 
     ``header``: the first line names the columns. ``columns`` names the value columns where there is no header; else a
@@ -30,7 +30,7 @@ class LookupOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     header: bool = False
     delimiter: str = ","
     columns: tuple[str, ...] = ()
-    datatypes: dict[str, str] = {}
+    datatypes: dict[str, str] = {}  # noqa: RUF012  # msgspec makes a new one for each
     missing: str = "error"
     default: str = ""
 
@@ -50,10 +50,7 @@ class LookupAdapter:
 
     def loader(self, id: ServableId, path: Path, options: Mapping[str, Any]) -> LookupLoader:  # noqa: A002  # TF Serving's word
         """See SourceAdapter. ``options`` are the fields of LookupOptions."""
-        try:
-            checked = msgspec.convert(dict(options), LookupOptions)
-        except msgspec.ValidationError as error:
-            raise InvalidSettings(f"options of {id.name}", str(error)) from error
+        checked = check_options(id, options, LookupOptions)
         if checked.missing not in {"error", "empty"}:
             raise InvalidSettings(f"options of {id.name}", f"missing: {checked.missing!r}, expected error or empty")
         if len(checked.delimiter) != 1:

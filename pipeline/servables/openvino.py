@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 
 from pipeline.errors import InvalidArtefact, InvalidSettings, LoadFailed, MissingExtra
 from pipeline.records import DEFAULT_SIGNATURE
+from pipeline.registry.options import Options, check_options
 from pipeline.registry.servable import ServableId, Signature, TensorSpec
 from pipeline.tensors import Array
 
@@ -38,7 +38,7 @@ _ALLOWED: Final = {
 }
 
 
-class OpenVinoOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class OpenVinoOptions(Options, frozen=True):
     """Options of a model; None leaves the choice to OpenVINO.
 
     ``threads`` and ``streams`` are INFERENCE_NUM_THREADS and NUM_STREAMS, ``performance_hint`` is LATENCY, THROUGHPUT
@@ -85,15 +85,13 @@ class OpenVinoAdapter:
 
     def loader(self, id: ServableId, path: Path, options: Mapping[str, Any]) -> OpenVinoLoader:  # noqa: A002  # TF Serving's word
         """See SourceAdapter. ``options`` are the fields of OpenVinoOptions."""
-        where = f"options of {id.name}"
-        try:
-            checked = msgspec.convert(dict(options), OpenVinoOptions)
-        except msgspec.ValidationError as error:
-            raise InvalidSettings(where, str(error)) from error
+        checked = check_options(id, options, OpenVinoOptions)
         for name, allowed in _ALLOWED.items():
             value = getattr(checked, name)
             if value is not None and value not in allowed:
-                raise InvalidSettings(where, f"{name} is {value!r}, expected one of {', '.join(allowed)}")
+                raise InvalidSettings(
+                    f"options of {id.name}", f"{name} is {value!r}, expected one of {', '.join(allowed)}"
+                )
         return OpenVinoLoader(id, path, checked, self)
 
     def core(self, what: str) -> Any:

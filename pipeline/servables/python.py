@@ -13,18 +13,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 
 from pipeline.errors import InvalidArtefact, InvalidSettings, LoadFailed, ModelFailed, PathRefused, PenstockError
 from pipeline.records import DEFAULT_SIGNATURE
+from pipeline.registry.options import Options, check_options
 from pipeline.registry.servable import ServableId, Signature, TensorSpec
 from pipeline.tensors import DATATYPES, DTYPES, Array, datatype_of
 
 _FILE: Final = "servable.py"
 
 
-class PythonOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"class_path": "class"}):
+class PythonOptions(Options, frozen=True, rename={"class_path": "class"}):
     """Options of a Python servable.
 
     ``class`` is ``package.module:Class``, importable by the worker. With ``allow_code_in_version`` the class is taken
@@ -34,7 +34,7 @@ class PythonOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ren
 
     class_path: str = ""
     allow_code_in_version: bool = False
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}  # noqa: RUF012  # msgspec makes a new one for each
 
 
 class PythonAdapter:
@@ -56,10 +56,7 @@ class PythonAdapter:
     def loader(self, id: ServableId, path: Path, options: Mapping[str, Any]) -> PythonLoader:  # noqa: A002  # TF Serving's word
         """See SourceAdapter. ``options`` are the fields of PythonOptions. Raises InvalidSettings, PathRefused."""
         where = f"options of {id.name}"
-        try:
-            checked = msgspec.convert(dict(options), PythonOptions)
-        except msgspec.ValidationError as error:
-            raise InvalidSettings(where, str(error)) from error
+        checked = check_options(id, options, PythonOptions)
         if not checked.class_path and not checked.allow_code_in_version:
             if self.detect(path):
                 reason = f"{_FILE} is not run unless allow_code_in_version is set in the options of {id.name}"

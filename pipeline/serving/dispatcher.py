@@ -7,11 +7,10 @@ Two steps, so that the next batch can be decoded while this one is computed: ``d
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
-import numpy as np
 
 from pipeline.clock import Clock
 from pipeline.codecs.codec import Codec, Limits
@@ -29,12 +28,12 @@ from pipeline.errors import (
 )
 from pipeline.records import Error, PredictRequest, PredictResult, Source
 from pipeline.registry.handle import Handle
-from pipeline.registry.servable import Signature, TensorSpec
-from pipeline.serving import batching, headers
+from pipeline.registry.servable import Signature
+from pipeline.serving import batching, headers, prediction
 from pipeline.serving.batching import GroupKey
 from pipeline.serving.headers import Envelope
 from pipeline.settings import RouteSettings
-from pipeline.tensors import DTYPES, Array, Tensor, from_array, split, stack
+from pipeline.tensors import Tensor
 
 
 class Servables(Protocol):
@@ -179,18 +178,20 @@ class Dispatcher:
         started_s = self._clock.monotonic_s()
         started_ms = self._clock.unix_ms()
         try:
-            outputs = _run(call, members)
+            requests = [_inputs(call, position) for position, _ in members]
+            counts = [count for _, count in members]
+            outputs = prediction.run(call.handle.servable, call.signature_name, call.names, requests, counts)
         except Exception as error:  # noqa: BLE001  # a servable may raise anything; it becomes the culprit's answer
             if len(members) > 1:
                 half = len(members) // 2
                 self._predict(call, members[:half])
                 self._predict(call, members[half:])
             else:
-                call.batch[members[0][0]].error = _failure(call, error)
+                call.batch[members[0][0]].error = prediction.as_error(str(call.handle.id), error)
             return
         compute_us = int((self._clock.monotonic_s() - started_s) * 1e6)
         try:
-            cut = _cut(call, outputs, [count for _, count in members])
+            cut = prediction.cut(str(call.handle.id), call.signature, outputs, counts)
         except ModelFailed as error:
             for position, _ in members:
                 call.batch[position].error = error
@@ -248,41 +249,6 @@ class Dispatcher:
 def _inputs(call: _Call, position: int) -> tuple[Tensor, ...]:
     request = call.batch[position].request
     return () if request is None else request.inputs
-
-
-def _run(call: _Call, members: list[tuple[int, int]]) -> Mapping[str, Array]:
-    if call.signature.batched and not any(count for _, count in members):
-        return {spec.name: _no_rows(spec) for spec in call.signature.outputs}
-    requests = [_inputs(call, position) for position, _ in members]
-    inputs = {name: stack(column) for name, column in zip(call.names, zip(*requests, strict=True), strict=True)}
-    return call.handle.servable.predict(call.signature_name, inputs)
-
-
-def _no_rows(spec: TensorSpec) -> Array:
-    return np.empty([0, *(max(axis, 0) for axis in spec.shape[1:])], DTYPES[spec.datatype])
-
-
-def _cut(call: _Call, outputs: Mapping[str, Array], counts: list[int]) -> Iterable[tuple[Tensor, ...]]:
-    """Return each request's own tensors; raises ModelFailed for outputs that can not be cut so."""
-    name = str(call.handle.id)
-    if not outputs:
-        raise ModelFailed(name, "it returned no outputs")
-    try:
-        if not call.signature.batched:
-            return [tuple([from_array(key, np.asarray(array)) for key, array in outputs.items()])]
-        total = sum(counts)
-        for key, array in outputs.items():
-            if np.ndim(array) == 0 or len(array) != total:
-                raise ModelFailed(name, f"output {key!r} has shape {list(np.shape(array))} for {total} rows")
-        return zip(*[split(key, np.asarray(array), counts) for key, array in outputs.items()], strict=True)
-    except TypeError as error:
-        raise ModelFailed(name, str(error)) from error
-
-
-def _failure(call: _Call, error: Exception) -> PenstockError:
-    if isinstance(error, PenstockError):
-        return error
-    return ModelFailed(str(call.handle.id), f"{type(error).__name__}: {error}")
 
 
 def _with_headers(request: PredictRequest, envelope: Envelope) -> PredictRequest:

@@ -55,20 +55,23 @@ class Traffic:
         while time.monotonic() < deadline and self.unanswered():
             time.sleep(0.05)
 
+    def _answers(self) -> list[list[tuple[float, PredictResult]]]:
+        return list(self.results.values())  # a copy: the collector goes on
+
     def unanswered(self) -> set[str]:
         return self.sent.keys() - self.results.keys()
 
     def doubled(self) -> int:
-        return sum(len(answers) - 1 for answers in self.results.values())
+        return sum(len(answers) - 1 for answers in self._answers())
 
     def errors(self) -> list[PredictResult]:
-        return [result for answers in self.results.values() for _, result in answers if result.error is not None]
+        return [result for answers in self._answers() for _, result in answers if result.error is not None]
 
     def by_version(self) -> Counter[int | None]:
-        return Counter(answers[0][1].version for answers in self.results.values())
+        return Counter(answers[0][1].version for answers in self._answers())
 
     def first_answer_of(self, version: int) -> float | None:
-        times = [at for answers in self.results.values() for at, result in answers if result.version == version]
+        times = [at for answers in self._answers() for at, result in answers if result.version == version]
         return min(times, default=None)
 
     def _send(self) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
 import pytest
 
-from pipeline import settings
+from pipeline import settings, warm_up
 from pipeline.errors import PenstockError, RemoteError
 from pipeline.metrics import Metrics
-from pipeline.records import AspiredVersions
+from pipeline.records import WarmUp
+from pipeline.registry.servable import ServableId, Signature, TensorSpec
 from pipeline.serving import headers
+from pipeline.warm_up import comparison, file
+from pipeline.warm_up.run import run
 from tests.unit.test_errors import OURS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -26,6 +29,7 @@ SECTIONS = [
     settings.StreamSettings,
     settings.RouteSettings,
     settings.VersionPolicy,
+    settings.WarmUpSettings,
 ]
 
 
@@ -70,32 +74,38 @@ def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
 
 
-def test_the_servables_of_the_guide_work(tmp_path: Path) -> None:
-    (tmp_path / "factor").write_text("3")
-    (tmp_path / "sums.txt").write_text("10")
-    names: dict[str, Any] = {}
-    for block in blocks("extend/servable.md", "python"):
-        exec(block, names)  # the guide's own code
-    model = names["Scale"]()
-    model.load(tmp_path)
-    assert model.predict({"x": np.ones((2, 1), np.float32)})["y"].tolist() == [[3.0], [3.0]]
-    adapter = names["SumsAdapter"]()
-    assert adapter.detect(tmp_path)
-    servable = adapter.loader(None, tmp_path, {}).load()
-    assert servable.predict("serving_default", {"x": np.ones((2, 3), np.float32)})["sum"].tolist() == [13.0, 13.0]
+def test_the_warm_up_file_of_the_guide_is_written_and_a_model_that_does_as_it_says_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class HalfPlusTwo:
+        signatures: ClassVar = {
+            "serving_default": Signature((TensorSpec("x", "FP32", (-1, 1)),), (TensorSpec("y", "FP32", (-1, 1)),))
+        }
+
+        def predict(self, _signature: str, inputs: Any) -> Any:
+            return {"y": inputs["x"] * np.float32(0.5) + np.float32(2)}
+
+    monkeypatch.chdir(tmp_path)
+    [block] = blocks("warm-up.md", "python")
+    exec(block, {})  # the guide's own code
+    records = warm_up.read("models/half-plus-two/2")
+    verdicts = list(run(ServableId("half-plus-two", 2), HalfPlusTwo(), records))
+    assert [(verdict.is_golden, verdict.calls, verdict.error) for verdict in verdicts] == [
+        (True, 3, None),
+        (False, 3, None),
+    ]
+    [text] = blocks("warm-up.md", "yaml")
+    (tmp_path / "penstock.yaml").write_text(text)
+    assert settings.load(tmp_path / "penstock.yaml").servables["half-plus-two"].warm_up.required
 
 
-def test_the_source_of_the_guide_works(tmp_path: Path) -> None:
-    (tmp_path / "LIVE").write_text("3\n5\n")
-    names: dict[str, Any] = {}
-    for block in blocks("extend/storage.md", "python"):
-        exec(block, names)  # the guide's own code
-    told: list[AspiredVersions] = []
-    streams = {"digits": settings.StreamSettings(base_path=str(tmp_path))}
-    source = names["ListingSource"].from_settings(streams, settings.WatchSettings(), told.append)
-    source.step()
-    source.step()
-    assert [[version.version for version in record.versions] for record in told] == [[3, 5]]
+def test_every_field_and_limit_of_the_warm_up_file_is_described() -> None:
+    text = (DOCS / "warm-up.md").read_text()
+    assert not [field.name for field in msgspec.structs.fields(WarmUp) if f"`{field.name}`" not in text]
+    assert f"{file.MAX_RECORDS} records, {file.MAX_BYTES >> 20} MiB" in text
+    assert f"up to {file.MAX_ITERATIONS:,} |" in text
+    assert f"up to {file.MAX_ROWS:,}, " in text
+    assert f"rtol {comparison.FP_RTOL}, atol {comparison.FP_ATOL:.5f}" in text
 
 
 def test_the_settings_of_the_documentation_are_settings(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ PAIRS = {
     "AspiredVersions": records.AspiredVersions,
     "ServableState": records.ServableState,
     "WorkerState": records.WorkerState,
+    "WarmUp": records.WarmUp,
     "StreamState": records.StreamState,
     "Tensor": tensors.Tensor,
     "Error": records.Error,
@@ -39,7 +40,7 @@ def named(tree: Any) -> dict[str, Any]:
 
 
 ALL: dict[str, Any] = {}
-RECORDS = ("PredictRequest", "PredictResult", "AspiredVersions", "ServableState", "WorkerState")
+RECORDS = ("PredictRequest", "PredictResult", "AspiredVersions", "ServableState", "WorkerState", "WarmUp")
 for name in RECORDS:
     ALL.update(named(json.loads(schemas.text(name))))
 

@@ -1,0 +1,26 @@
+"""The options of one kind of servable, checked once, before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from pipeline.errors import InvalidSettings
+from pipeline.registry.servable import ServableId
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of the options of a kind, and those of a kind that has none: immutable, a misspelt name is an error."""
+
+
+Checked = TypeVar("Checked", bound=msgspec.Struct)
+
+
+def check_options(id: ServableId, given: Mapping[str, Any], kind_of_options: type[Checked]) -> Checked:  # noqa: A002  # TF Serving's word
+    """Return what ``penstock.yaml`` gives a stream, as the options of its kind; raises InvalidSettings."""
+    try:
+        return msgspec.convert(dict(given), kind_of_options)
+    except msgspec.ValidationError as error:
+        raise InvalidSettings(f"options of {id.name}", str(error)) from error

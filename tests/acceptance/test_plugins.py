@@ -1,0 +1,84 @@
+"""The commands of the guides, in their order, in a clean environment: an example plugin is installed, and serves."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.installing import CONSTRAINTS, ROOT, copy_checkout, environ_of_a_user, install, run
+from tests.acceptance.workers import wait_for
+
+
+def commands(guide: str) -> list[str]:
+    lines = re.findall(r"^\$ (.*)$", (ROOT / f"docs/extend/{guide}.md").read_text(), re.MULTILINE)
+    return [line.split("  #")[0].strip() for line in lines]
+
+
+def settings(guide: str) -> str:
+    """Return the settings with a route."""
+    found = re.findall(r"```yaml\n(.*?)```", (ROOT / f"docs/extend/{guide}.md").read_text(), re.DOTALL)
+    [text] = [text for text in found if "routes:" in text]
+    return str(text)
+
+
+@pytest.fixture(scope="module")
+def binaries(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One environment for both guides; each installs its own plugin into it."""
+    return install(tmp_path_factory.mktemp("installed"))
+
+
+@pytest.fixture
+def environ(binaries: Path, kafka: Any) -> dict[str, str]:
+    path = f"{binaries}{os.pathsep}{os.environ['PATH']}"
+    return environ_of_a_user(PATH=path, PENSTOCK_BOOTSTRAP=kafka.bootstrap, PIP_CONSTRAINT=str(CONSTRAINTS))
+
+
+@pytest.fixture
+def worker(tmp_path: Path, environ: dict[str, str]) -> Iterator[Any]:
+    """Start the worker of a guide and wait until it takes requests; it is stopped at the end."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(command: str) -> None:
+        with (tmp_path / "worker.log").open("wb") as log:
+            words = [*command.split(), "--without-web"]
+            started.append(subprocess.Popen(words, cwd=tmp_path, env=environ, stdout=log, stderr=log))
+        wait_for("the worker", lambda: "all routes take requests" in (tmp_path / "worker.log").read_text())
+
+    yield start
+    for process in started:
+        process.terminate()
+        assert process.wait(40) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("guide", "plugin", "answer"),
+    [
+        ("servable", r"ok +penstock\.servables +hashmap\b", r"colours/1.*\bblue\b"),
+        ("source", r"ok +penstock\.storage +live\b", r"fruits/3.*\bred\b"),
+    ],
+)
+def test_a_plugin_is_installed_checked_and_answers_as_its_guide_says(
+    guide: str, plugin: str, answer: str, tmp_path: Path, environ: dict[str, str], worker: Any
+) -> None:
+    copy_checkout(tmp_path, below="examples/custom_")
+    (tmp_path / "penstock.yaml").write_text(settings(guide))
+    printed: dict[str, str] = {}
+    for command in commands(guide):
+        if command.startswith("penstock worker"):
+            worker(command)
+        else:
+            printed[command] = run("bash", "-c", command, cwd=tmp_path, environ=environ)
+    [tested] = [text for command, text in printed.items() if "pytest examples" in command]
+    assert re.search(r"\d+ passed", tested)
+    assert "failed" not in tested
+    [predicted] = [text for command, text in printed.items() if command.startswith("penstock predict")]
+    assert re.search(plugin, printed["penstock check"])
+    assert re.search(answer, predicted, re.DOTALL)

@@ -1,0 +1,106 @@
+"""From an aspiration in the topic to loaders in the manager."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.records import AspiredVersion, AspiredVersions
+from pipeline.registry import policy
+from pipeline.registry.manager import Manager
+from pipeline.registry.states import EventBus, VersionState
+from pipeline.rollout import RollOut
+from pipeline.settings import Settings, StreamSettings
+from pipeline.testing.fakes import FakeClock, InlineExecutor
+
+
+class Worker:
+    """A roll-out on a manager, with everything on the calling thread, and tables below ``root``."""
+
+    def __init__(self, root: Path, *streams: str) -> None:
+        self.root = root
+        self.events: list[VersionState] = []
+        bus = EventBus()
+        bus.subscribe(self.events.append)
+        self.manager = Manager(policy.availability_preserving, InlineExecutor(), InlineExecutor(), bus, FakeClock())
+        self.rollout = RollOut(self.settings(*streams), self.manager)
+
+    def settings(self, *streams: str, **options: Any) -> Settings:
+        return Settings(servables={name: StreamSettings(base_path=str(self.root), **options) for name in streams})
+
+    def aspire(self, stream: str, *versions: int, generation: int = 0, **more: Any) -> None:
+        for version in versions:
+            folder = self.root / stream / str(version)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "table.csv").write_text(f"a,{version}\n")
+        found = tuple(AspiredVersion(v, str(self.root / stream / str(v)), **more) for v in versions)
+        self.rollout.aspire(AspiredVersions(stream, found), generation)
+
+    def available(self) -> list[tuple[str, int]]:
+        return list(self.manager.available())
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Worker:
+    return Worker(tmp_path, "m")
+
+
+def test_a_record_is_loaded_and_another_streams_is_not(worker: Worker) -> None:
+    worker.aspire("m", 1, 2)
+    worker.aspire("other", 1)
+    assert worker.available() == [("m", 1), ("m", 2)]
+    assert worker.manager.streams() == ("m",)
+
+
+def test_a_path_outside_the_storage_roots_ends_with_that_reason(worker: Worker, tmp_path: Path) -> None:
+    for path in ("/etc", f"{tmp_path}/m/../../etc", "s3://bucket/m/1"):
+        worker.rollout.aspire(AspiredVersions("m", (AspiredVersion(1, path, path),)), 0)
+        error = worker.events[-1].error
+        assert error is not None
+        assert error.code == "path_refused"
+
+
+def test_a_raised_revision_loads_the_version_anew(worker: Worker) -> None:
+    worker.aspire("m", 1)
+    worker.aspire("m", 1)
+    worker.aspire("m", 1, revision=1)
+    assert [e.incarnation for e in worker.events if e.state == "AVAILABLE"] == [1, 2]
+
+
+def test_the_loaders_estimate_reaches_the_states(worker: Worker) -> None:
+    worker.aspire("m", 1)
+    assert worker.events[-1].estimate_bytes == 8 * len("a,1\n")
+
+
+def test_a_stream_that_is_added_gets_what_stands_and_one_that_is_removed_is_forgotten(worker: Worker) -> None:
+    worker.aspire("m", 1)
+    worker.aspire("later", 3, generation=7)
+    assert worker.rollout.update(worker.settings("later")) == (["later"], ["m"])
+    assert worker.available() == [("later", 3)]
+    assert worker.manager.streams() == ("later",)
+    assert worker.events[-1].generation == 7
+
+
+def test_settings_that_say_the_same_change_nothing(worker: Worker) -> None:
+    worker.aspire("m", 1)
+    before = len(worker.events)
+    assert worker.rollout.update(worker.settings("m")) == ([], [])
+    assert len(worker.events) == before
+
+
+def test_a_stream_that_was_forgotten_does_not_come_back_with_its_settings(worker: Worker) -> None:
+    worker.aspire("later", 3)
+    worker.rollout.forget("later", 5)
+    worker.rollout.update(worker.settings("m", "later"))
+    assert worker.available() == []
+
+
+def test_options_that_change_are_for_what_is_loaded_next(worker: Worker) -> None:
+    worker.aspire("m", 1)
+    worker.rollout.update(worker.settings("m", options={"columns": ["score"]}))
+    worker.aspire("m", 1, 2)
+    with worker.manager.acquire("m", version=1) as one, worker.manager.acquire("m", version=2) as two:
+        names = [[spec.name for spec in it.servable.signatures["serving_default"].outputs] for it in (one, two)]
+    assert names == [["value"], ["score"]]
