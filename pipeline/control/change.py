@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import threading
+import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -131,7 +132,7 @@ class Change:
                 return Report(record, generation, outcome, seen)
             if self._clock.monotonic_s() > deadline_s:
                 return Report(record, generation, Outcome.TIMED_OUT, seen)
-            threading.Event().wait(_LOOK_S)
+            time.sleep(_LOOK_S)
 
     def take_back(self, before: AspiredVersions | None, generation: int) -> int | None:
         """Publish the record that stood before ``generation``, or a tombstone where there was none.

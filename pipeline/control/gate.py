@@ -35,8 +35,8 @@ class Veto(msgspec.Struct, frozen=True):
 def vetoes(fleet: Fleet) -> tuple[Veto, ...]:
     """Return every reason not to aspire to a content: it failed on a worker.
 
-    A failure on a worker that started when others had the content available already is that worker's trouble, and no
-    reason to take it from the others.
+    It counts on a worker that serves another version of the stream, or did in the same life. One that can serve none,
+    such as a new one without access to the storage, has troubles of its own, and takes nothing from the others.
     """
     return tuple(
         Veto(
@@ -60,16 +60,18 @@ def halts(fleet: Fleet) -> Mapping[str, Halt]:
 
 def _failures(fleet: Fleet) -> Iterable[ServableState]:
     started_at_ms = {worker.worker: worker.started_at_ms for worker in fleet.workers}
-    available_ms: dict[tuple[str, Content], int] = {}
+    others: dict[tuple[str, str], list[ServableState]] = defaultdict(list)
     for row in fleet.states:
-        if row.state is State.AVAILABLE:
-            key = (row.stream, _content(row))
-            available_ms[key] = min(row.at_ms, available_ms.get(key, row.at_ms))
+        if not is_failure(row):
+            others[row.worker, row.stream].append(row)
     for row in fleet.states:
-        if is_failure(row):
-            elsewhere_ms = available_ms.get((row.stream, _content(row)))
-            if elsewhere_ms is None or elsewhere_ms >= started_at_ms.get(row.worker, 0):
-                yield row
+        # Without a sign of life nobody knows when its life began: only what lasted longer than the failure counts.
+        since_ms = min(row.at_ms, started_at_ms.get(row.worker, row.at_ms))
+        if is_failure(row) and any(
+            other.version != row.version and (other.state is not State.END or other.at_ms >= since_ms)
+            for other in others[row.worker, row.stream]
+        ):
+            yield row
 
 
 def _halt(failed: list[ServableState], rows: list[ServableState]) -> Halt:

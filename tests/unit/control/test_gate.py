@@ -41,10 +41,29 @@ def test_a_failure_on_one_worker_vetoes_the_content_and_names_what_served_before
     assert [it.version for it in halt.served_ever] == [0, 1]
 
 
-def test_a_worker_that_comes_late_and_fails_takes_nothing_from_the_others() -> None:
-    states = (row("a", 2, State.AVAILABLE, at_ms=50), row("late", 2, State.END, FAILED))
-    assert vetoes(Fleet(states, (worker("a"), worker("late", started_at_ms=60)))) == ()
-    assert len(vetoes(Fleet(states, (worker("a"), worker("late", started_at_ms=40))))) == 1
+def test_a_worker_that_can_serve_nothing_takes_nothing_from_the_others() -> None:
+    served, failed = row("a", 2, State.AVAILABLE, at_ms=50), row("late", 2, State.END, FAILED)
+    assert vetoes(Fleet((served, failed), (worker("a"), worker("late", started_at_ms=60)))) == ()
+    assert vetoes(Fleet((served, failed), (worker("a"),))) == ()
+    earlier = row("late", 1, State.END, at_ms=50)  # of an earlier life of that worker
+    assert vetoes(Fleet((served, failed, earlier), (worker("a"), worker("late", started_at_ms=60)))) == ()
+    assert vetoes(Fleet((served, failed, earlier), (worker("a"),))) == ()
+
+
+def test_a_veto_outlives_restart_and_stop_of_the_worker_that_failed() -> None:
+    failed, lost = row("b", 2, State.END, FAILED), Error("worker_lost", "", retriable=False)
+    for state, error, at_ms in (
+        (State.AVAILABLE, None, 50),  # it serves the version before
+        (State.END, lost, 200),  # it was killed and comes back
+        (State.START, None, 201),
+        (State.END, None, 300),  # it has stopped in good order
+    ):
+        assert vetoes(Fleet((row("b", 1, state, error, at_ms=at_ms), failed), ())), state
+
+
+def test_a_version_that_left_before_the_new_one_was_loaded_counts_as_served() -> None:
+    states = (row("b", 1, State.END, at_ms=90), row("b", 2, State.END, FAILED))
+    assert len(vetoes(Fleet(states, (worker("b", started_at_ms=10),)))) == 1
 
 
 def test_an_end_without_fault_vetoes_nothing() -> None:
