@@ -12,7 +12,7 @@
     ├── ModelFailed           the servable raised, or returned what its signature does not allow
     ├── LoadFailed            a version can not be loaded; its state record carries this
     │   ├── InvalidArtefact, PathRefused, UnknownKind, AmbiguousKind, MissingExtra, LoadCancelled
-    │   ├── WarmUpFailed, GoldenMismatch
+    │   ├── WarmUpFailed, GoldenMismatch, WorkerLost
     ├── InsufficientMemory    a version does not fit into the memory that is allowed
     ├── InvalidSettings       penstock.yaml, a variable or an argument
     ├── PluginError           an entry point is missing, doubled or broken
@@ -311,6 +311,12 @@ class LoadCancelled(LoadFailed):
     """A version was un-aspired before its load had finished."""
 
     code = "load_cancelled"
+
+
+class WorkerLost(LoadFailed):
+    """A worker ended without saying so; its next life says it in its place."""
+
+    code = "worker_lost"
 
 
 @dataclass(eq=False)

@@ -13,16 +13,16 @@ import mode
 
 from pipeline.agents import RequestChannel, Route
 from pipeline.clock import Clock
-from pipeline.control.aspired import AspiredFollower, AspiredPublisher
-from pipeline.control.states import StatePublisher, read_states
-from pipeline.errors import ConnectorError
-from pipeline.records import AspiredVersions, Error, ServableState, State
+from pipeline.control.aspired import AspiredFollower
+from pipeline.control.source_publisher import SourcePublisher
+from pipeline.records import AspiredVersions
 from pipeline.registry import policy
 from pipeline.registry.budget import Budget, WhenShort
 from pipeline.registry.load_pool import LoadPool
 from pipeline.registry.manager import Manager
 from pipeline.registry.rules import OnChange, Rules
-from pipeline.registry.states import EventBus, VersionState
+from pipeline.registry.states import EventBus
+from pipeline.reporting import Reporter
 from pipeline.rollout import RollOut
 from pipeline.settings import Settings
 from pipeline.storage.sources import Sources
@@ -37,7 +37,7 @@ class Registry:
     """The manager of one worker with its pools, and the way its transitions go to the states topic."""
 
     def __init__(self, settings: Settings, worker_id: str, clock: Clock) -> None:
-        self._settings, self._clock = settings, clock
+        self._settings = settings
         self._loads = LoadPool(settings.worker.load_threads, settings.worker.load_niceness)
         self._unloads = ThreadPoolExecutor(1, "penstock-unload")
         self.bus = EventBus()
@@ -54,30 +54,24 @@ class Registry:
             budget=Budget(worker.memory_limit_bytes, WhenShort(worker.when_memory_is_short)),
         )
         self.rollout = RollOut(settings, self.manager)
+        self.reporter = Reporter(settings, worker_id, self.manager, self.bus, clock)
         self.worker_id = worker_id
-        self._states: StatePublisher | None = None
 
     def _rules_of(self, stream: str) -> Rules:
         set_ = self._settings.servables[stream]
         return Rules(getattr(policy, set_.transition), OnChange(set_.on_change))
 
-    def start(self) -> None:
-        """Begin to publish every transition; before this nothing is connected."""
-        self._states = StatePublisher(
-            self._settings.kafka, self._settings.control.states_topic, self.worker_id, self._clock
-        )
-        self.bus.subscribe(self._publish)
+    def aspire(self, record: AspiredVersions, generation: int) -> None:
+        """Take up the aspiration of one record. Called on the follower's thread."""
+        self.rollout.aspire(record, generation)
+        if record.stream in self._settings.servables:
+            self.reporter.taken_up(record.stream, generation)
 
-    def clear_rows_of_an_earlier_life(self) -> None:
-        """Remove what a killed worker of this name left in the states topic. Blocks; never raises for a broker."""
-        try:
-            rows = read_states(self._settings.kafka, self._settings.control.states_topic, self.worker_id)
-        except ConnectorError as error:
-            log.warning("rows of an earlier life may be left: %s", error)
-            return
-        for row in rows:
-            if row.worker == self.worker_id and row.state is not State.END and self._states is not None:
-                self._states.forget(row.stream, row.version)
+    def forget(self, stream: str, generation: int) -> None:
+        """Take up a tombstone. Called on the follower's thread."""
+        self.rollout.forget(stream, generation)
+        if stream in self._settings.servables:
+            self.reporter.taken_up(stream, generation)
 
     def versions(self) -> Mapping[str, list[int]]:
         """Return the versions that are available now, by stream."""
@@ -96,31 +90,7 @@ class Registry:
             log.warning("%s is still in use and was left loaded", left)
         self._loads.shutdown(wait=False, cancel_futures=True)
         self._unloads.shutdown(wait=False)
-        if self._states is not None:
-            self._states.flush(timeout_s)
-
-    def _publish(self, event: VersionState) -> None:
-        error = None if event.error is None else Error.of(event.error)
-        log.info("%s %s%s", event.id, event.state, f": {error.message}" if error else "")
-        if self._states is not None:
-            self._states(
-                ServableState(
-                    self.worker_id,
-                    event.id.name,
-                    event.id.version,
-                    event.state,
-                    error,
-                    event.generation,
-                    event.incarnation,
-                    event.kind,
-                    event.path,
-                    event.digest,
-                    event.load_ms,
-                    event.estimate_bytes,
-                    event.memory_bytes,
-                    event.at_ms,
-                )
-            )
+        self.reporter.close(timeout_s)
 
 
 class WorkerService(mode.Service):
@@ -147,7 +117,7 @@ class WorkerService(mode.Service):
         self._is_watching = is_watching
         self._follower: AspiredFollower | None = None
         self._source: Sources | None = None
-        self._publisher: AspiredPublisher | None = None
+        self._publisher: SourcePublisher | None = None
         self._event_loop: asyncio.AbstractEventLoop | None = None
         self._is_draining = False
         self._has_crashed = False
@@ -163,25 +133,21 @@ class WorkerService(mode.Service):
         # Nobody else does where Faust's own Kafka is off, and every channel would wait for ever.
         self._app.flow_control.resume()
         settings, registry = self._settings, self._registry
-        registry.start()
-        await asyncio.to_thread(registry.clear_rows_of_an_earlier_life)
+        registry.reporter.start()
         self._follower = AspiredFollower(
             settings.kafka,
             settings.control.aspired_topic,
             registry.worker_id,
-            on_aspired=registry.rollout.aspire,
-            on_forgotten=registry.rollout.forget,
+            on_aspired=registry.aspire,
+            on_forgotten=registry.forget,
             on_fatal=self.crash_worker,
         )
         self._follower.start()
         if self._is_watching:
-            self._publisher = AspiredPublisher(settings.kafka, settings.control.aspired_topic, registry.worker_id)
-            self._source = Sources(settings, self._publish)
+            self._publisher = SourcePublisher(settings, registry.worker_id, on_fatal=self.crash_worker)
+            self._publisher.start()
+            self._source = Sources(settings, self._publisher)
             self._source.start()
-
-    def _publish(self, record: AspiredVersions) -> None:
-        if self._publisher is not None:
-            self._publisher.publish(record)
 
     @mode.Service.task
     async def _start_routes(self) -> None:
@@ -231,7 +197,7 @@ class WorkerService(mode.Service):
         if self._source is not None:
             await asyncio.to_thread(self._source.stop)
         if self._publisher is not None:
-            await asyncio.to_thread(self._publisher.close)
+            await asyncio.to_thread(self._publisher.stop)
         if self._follower is not None:
             await asyncio.to_thread(self._follower.stop)
         await asyncio.to_thread(self._registry.close, budget_s)

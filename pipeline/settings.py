@@ -94,6 +94,7 @@ class WatchSettings(Section, frozen=True):
     in_worker: bool = False
     poll_interval_s: float = 0.25
     quiet_period_s: float = 0.5
+    halt_on_failure: bool = False
 
 
 class WorkerSettings(Section, frozen=True):

@@ -23,7 +23,7 @@ from benchmarks.harness import alternate
 from benchmarks.place import PARTITIONS, Watch
 from benchmarks.process import BenchmarkError, background, helper
 from benchmarks.swaps import Seen, Swap, Window, by_version, going_on, latency, seen
-from pipeline.control.states import StatesFollower
+from pipeline.control.fleet import FleetFollower
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -165,7 +165,7 @@ def _swap(contender: Contender, place: Place, stream: str, version: Path, before
     time.sleep(before_s)
     before = Window(start_s, time.time())
     hidden.rename(base_path(place, stream) / str(_VERSION))
-    follower = StatesFollower({"bootstrap.servers": place.bootstrap}, place.states, "swap", _fail)
+    follower = FleetFollower({"bootstrap.servers": place.bootstrap}, place.states, "swap", _fail)
     follower.start()
     try:
         contender.wait(lambda: _is_settled(follower, stream), f"the swap of {stream}", _LIMIT_S)
@@ -175,8 +175,8 @@ def _swap(contender: Contender, place: Place, stream: str, version: Path, before
     return before
 
 
-def _is_settled(follower: StatesFollower, stream: str) -> bool:
-    states = {state.version: str(state.state) for state in follower.states() if state.stream == stream}
+def _is_settled(follower: FleetFollower, stream: str) -> bool:
+    states = {state.version: str(state.state) for state in follower.fleet().states if state.stream == stream}
     return states.pop(_VERSION, "") == "AVAILABLE" and set(states.values()) <= {"END"}
 
 

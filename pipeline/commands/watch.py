@@ -12,17 +12,16 @@ import click
 from pipeline.commands import options
 from pipeline.commands.examples import CommandWithExamples
 from pipeline.commands.until_stopped import until_stopped
-from pipeline.errors import ConnectorError, InvalidSettings
+from pipeline.errors import InvalidSettings
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
 
-    from pipeline.control.aspired import AspiredPublisher
+    from pipeline.control.source_publisher import SourcePublisher
     from pipeline.records import AspiredVersions
     from pipeline.settings import Settings
 
-_RETRY_S = 1.0
+_TIMEOUT_S = 10.0
 
 
 @click.command(
@@ -32,73 +31,56 @@ _RETRY_S = 1.0
 )
 @options.settings_options
 @click.option("--once", is_flag=True, help="Publish what is there now, and end.")
-def watch(config: Path | None, bootstrap: str | None, once: bool) -> None:  # noqa: FBT001  # click passes options by name
+@click.option(
+    "--halt-on-failure", "is_halting", is_flag=True, help="Take a version that fails on one worker out everywhere."
+)
+def watch(
+    config: Path | None,
+    bootstrap: str | None,
+    once: bool,  # noqa: FBT001  # click passes options by name
+    is_halting: bool,  # noqa: FBT001
+) -> None:
     """Look for versions below every base path, and publish the aspired set of a stream whenever it changes.
 
     Prints a line for each set that the broker has accepted. A version directory counts when it has not changed for the
     quiet period. Runs until SIGTERM or Ctrl-C; a broker or a directory that is away is waited for.
     """
-    settings = options.load(config, bootstrap)
+    overrides = {"watch": {"halt_on_failure": True}} if is_halting else None
+    settings = options.load(config, bootstrap, overrides)
     if not settings.servables:
         raise InvalidSettings("servables", "there are none to watch; add one to penstock.yaml")
-    from pipeline.control.aspired import AspiredPublisher  # noqa: PLC0415  # loads Kafka's client
+    from pipeline.control.source_publisher import SourcePublisher  # noqa: PLC0415  # loads Kafka's client
 
-    publisher = AspiredPublisher(settings.kafka, settings.control.aspired_topic, f"watch-{socket.gethostname()}")
+    failures: list[Exception] = []
+    name = f"watch-{socket.gethostname()}"
+    publisher = SourcePublisher(settings, name, on_fatal=failures.append, on_published=_print)
+    publisher.start()
     try:
         if once:
             _publish_once(settings, publisher)
         else:
             with until_stopped() as stopped:
-                _publish_until(stopped, settings, publisher)
+                step = _stepper(settings, publisher)
+                while not stopped.wait(settings.watch.poll_interval_s) and not failures:
+                    step()
     finally:
-        publisher.close()
+        publisher.stop()
+    if failures:
+        raise failures[0]
 
 
-def _publish_until(stopped: threading.Event, settings: Settings, publisher: AspiredPublisher) -> None:
-    problem = ""
-
-    def publish(aspired: AspiredVersions) -> None:
-        nonlocal problem
-        while not stopped.is_set():
-            try:
-                _publish(publisher, aspired)
-            except ConnectorError as error:
-                if str(error) != problem:
-                    problem = str(error)
-                    click.echo(f"{problem}; waiting", err=True)
-                stopped.wait(_RETRY_S)
-            else:
-                problem = ""
-                return
-
-    step = _stepper(settings, publish)
-    while not stopped.is_set():
-        step()
-        stopped.wait(settings.watch.poll_interval_s)
-
-
-def _publish_once(settings: Settings, publisher: AspiredPublisher) -> None:
+def _publish_once(settings: Settings, publisher: SourcePublisher) -> None:
     for name, stream in settings.servables.items():
         if not Path(stream.base_path).is_dir():
             raise InvalidSettings(f"servables.{name}.base_path", f"{stream.base_path} is not a directory")
-    failures: list[ConnectorError] = []
-
-    def publish(aspired: AspiredVersions) -> None:
-        try:
-            _publish(publisher, aspired)
-        except ConnectorError as error:
-            failures.append(error)
-
-    step = _stepper(settings, publish)
+    step = _stepper(settings, publisher)
     # A version counts after its quiet period; the looks before and after it bracket that.
     deadline = time.monotonic() + settings.watch.quiet_period_s + settings.watch.poll_interval_s
-    while time.monotonic() < deadline and not failures:
+    while time.monotonic() < deadline:
         step()
         time.sleep(settings.watch.poll_interval_s)
-    if not failures:
-        step()
-    if failures:
-        raise failures[0]
+    step()
+    publisher.finish(_TIMEOUT_S)
 
 
 def _stepper(settings: Settings, publish: Callable[[AspiredVersions], None]) -> Callable[[], None]:
@@ -107,7 +89,6 @@ def _stepper(settings: Settings, publish: Callable[[AspiredVersions], None]) -> 
     return Sources(settings, publish).step
 
 
-def _publish(publisher: AspiredPublisher, aspired: AspiredVersions) -> None:
-    generation = publisher.publish(aspired)
+def _print(aspired: AspiredVersions, generation: int) -> None:
     versions = ", ".join(str(version.version) for version in aspired.versions) or "nothing"
     click.echo(f"{aspired.stream}: aspired to {versions} (generation {generation})")
