@@ -44,6 +44,13 @@ def test_labels_and_their_versions_stay_as_they_are() -> None:
     assert merged.labels == {"stable": 1}
 
 
+def test_a_label_that_the_source_sets_itself_moves_with_it_and_takes_no_other_along() -> None:
+    merged = merge(record(1, 2, stable=1, canary=2), record(3, stable=3))
+    assert merged is not None
+    assert merged.labels == {"stable": 3, "canary": 2}
+    assert numbers(merged) == [2, 3]
+
+
 def test_a_revision_survives_a_new_find() -> None:
     merged = merge(record(version(1, revision=2)), record(1, 2))
     assert merged is not None
