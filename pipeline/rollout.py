@@ -5,6 +5,7 @@ Whose version it is, where it may lie, which kind it is.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from pipeline.registry.source import Aspired, Target
 from pipeline.registry.source_adapter import SourceAdapter
 from pipeline.servables import kinds
 from pipeline.settings import Settings, StreamSettings
-from pipeline.storage import roots
+from pipeline.storage.cache import Cache
+from pipeline.storage.fetch import Fetcher, cache_folder
 
 
 class Adapters:
@@ -56,6 +58,10 @@ class VersionLoader:
     options: Mapping[str, object]
     allowed_roots: tuple[str, ...]
     adapters: Adapters
+    fetcher: Fetcher
+    digest: str | None = None
+    manifest_file: str | None = None
+    _path: Path | None = None
     _loader: Loader | None = None
 
     def estimate_bytes(self) -> int | None:
@@ -64,15 +70,26 @@ class VersionLoader:
 
     def load(self) -> Servable:
         """See Loader. Raises PathRefused, UnknownKind or AmbiguousKind before anything is opened."""
-        path = roots.check_inside(self.path, self.allowed_roots)
-        adapter = self.adapters.named(self.kind) if self.kind else self.adapters.fitting(path)
-        self._loader = adapter.loader(self.id, path, self.options)
-        return self._loader.load()
+        self._release()
+        self._path = path = self.fetcher.local_path(self.path, self.digest, self.allowed_roots, self.manifest_file)
+        try:
+            adapter = self.adapters.named(self.kind) if self.kind else self.adapters.fitting(path)
+            self._loader = adapter.loader(self.id, path, self.options)
+            return self._loader.load()
+        except BaseException:
+            self._release()
+            raise
 
     def unload(self) -> None:
         """See Loader."""
         if self._loader is not None:
             self._loader.unload()
+        self._release()
+
+    def _release(self) -> None:
+        if self._path is not None:
+            self.fetcher.release(self._path)
+            self._path = None
 
 
 class RollOut:
@@ -86,6 +103,8 @@ class RollOut:
         self._roots = settings.storage_roots
         self._target = target
         self._adapters = Adapters()
+        folder = cache_folder(settings.worker.cache_dir, os.environ)
+        self._fetcher = Fetcher(Cache(folder, settings.worker.cache_limit_bytes))
 
     def aspire(self, record: AspiredVersions, generation: int) -> None:
         """Aspire to the versions of one record; streams that are not in the settings are other workers' business."""
@@ -96,7 +115,17 @@ class RollOut:
         items: list[Aspired[Loader]] = []
         for version in record.versions:
             id_ = ServableId(record.stream, version.version)
-            loader = VersionLoader(id_, version.path, kind, stream.options, self._roots, self._adapters)
+            loader = VersionLoader(
+                id_,
+                version.path,
+                kind,
+                stream.options,
+                self._roots,
+                self._adapters,
+                self._fetcher,
+                version.digest,
+                stream.manifest if stream.complete_when == "manifest" else None,
+            )
             error = LoadFailed(str(id_), "a version is a number from 0 up") if version.version < 0 else None
             data = None if error else loader
             items.append(Aspired(id_, data, error, generation, kind, version.path, version.digest))
