@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 import time
 from pathlib import Path
@@ -40,7 +39,7 @@ _RELOAD_INTERVAL_S = 1.0
     "--await-versions",
     "await_versions_s",
     type=click.FloatRange(min=0),
-    help="With --once: wait so many seconds until every stream has a version, else fail.  [default: watch.await_versions_s]",
+    help="With --once: seconds to wait until every stream has a version; else fail.  [default: from the settings]",
 )
 def watch(config: Path | None, bootstrap: str | None, once: bool, await_versions_s: float | None) -> None:  # noqa: FBT001  # click passes options by name
     """Look for versions below every base path, and publish the aspired set of a stream whenever it changes.
@@ -57,7 +56,6 @@ def watch(config: Path | None, bootstrap: str | None, once: bool, await_versions
 
     if once or settings.watch.missing_base_path == "error":
         _require_base_paths(settings)
-    logging.basicConfig(format="%(message)s")
     publisher = AspiredPublisher(settings.kafka, settings.control.aspired_topic, f"watch-{socket.gethostname()}")
     try:
         if once:

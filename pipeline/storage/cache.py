@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -17,6 +19,8 @@ _CONTENT: Final = "content"
 _FACTS: Final = "facts.json"
 _PARTIAL: Final = ".partial"
 _LOCK: Final = ".lock"
+_TRIES: Final = 100
+_PAUSE_S: Final = 0.05
 
 
 class Facts(NamedTuple):
@@ -61,12 +65,20 @@ class Cache:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         entry = self._entry(uri, digest)
-        descriptor = self._acquire(entry, fcntl.LOCK_EX)
+        for _ in range(_TRIES):
+            content = self._take(entry)  # waits for whoever fills it just now
+            if content is not None:
+                return content
+            with contextlib.suppress(BlockingIOError):  # somebody looks at it at this moment, or was quicker
+                return self._fill_locked(entry, Facts(uri, size_bytes), fill)
+            time.sleep(_PAUSE_S)
+        raise OSError(errno.EBUSY, "its copy in the cache is damaged, and still in use", str(entry))
+
+    def _fill_locked(self, entry: Path, facts: Facts, fill: Callable[[Path], None]) -> Path:
+        descriptor = self._acquire(entry, fcntl.LOCK_EX | fcntl.LOCK_NB)
         try:
-            if not _is_whole(entry):
-                self._make_room(size_bytes)
-                self._fill(entry, Facts(uri, size_bytes), fill)
-            _touch(entry)
+            self._make_room(facts.size_bytes)
+            self._fill(entry, facts, fill)
             # Whoever removes versions does not wait for a lock, so none slips in while this one is let down.
             fcntl.flock(descriptor, fcntl.LOCK_SH)
         except BaseException:

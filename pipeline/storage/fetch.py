@@ -29,8 +29,8 @@ class Fetcher:
 
         A path that is no URI is only checked. What is in the cache under this URI and digest is taken from there,
         without a word to the store. Else the files are downloaded, and must be those that the digest was taken from;
-        with ``manifest_file``, those that it lists. Without a digest the store is asked what it has, and if it can not be
-        reached, the copy used last is taken.
+        with ``manifest_file``, those that it lists. Without a digest the store is asked what it has, and if it can not
+        be reached, the copy used last is taken.
 
         Raises PathRefused outside ``allowed``, MissingExtra, InvalidArtefact where the manifest does not fit, and
         FetchFailed: the store can not be reached, or has something else now.

@@ -52,10 +52,12 @@ class LocalFolder:
     def fingerprint(self, name: str) -> Fingerprint:
         """See Folder."""
         path = os.path.join(self._root, name)
-        real = self._inside(path)
-        status = os.stat(real)
+        status = os.lstat(path)
+        if stat.S_ISLNK(status.st_mode):
+            path = self._inside(path)
+            status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
-            return tuple(sorted(self._stamps(real, status)))
+            return tuple(sorted(self._stamps(path, status)))
         return (_stamp(path, "", status),)
 
     def hash_of(self, name: str, stamp: FileStamp) -> str:

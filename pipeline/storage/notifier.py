@@ -14,8 +14,10 @@ K = TypeVar("K", bound=Hashable)
 
 Directory = tuple[str, int]  # its real path and its inode: one that was made anew is another
 
-_STEP_MS: Final = 10
-_DEBOUNCE_MS: Final = 30
+_STEP_MS: Final = 15
+_DEBOUNCE_MS: Final = 45
+# How soon the thread sees that something else is wanted: a wait that is cut short would lose what has been told.
+_TIMEOUT_MS: Final = 60
 # Between two set-ups of the kernel's watches, which start from nothing.
 _PAUSE_S: Final = 0.05
 _RETRY_S: Final = 30.0
@@ -35,7 +37,8 @@ class Notifier(Generic[K]):
         self._changed = threading.Condition()
         self._wanted: dict[K, frozenset[Directory]] = {}
         self._watched: frozenset[Directory] = frozenset()
-        self._is_stale = self._is_stopping = False
+        self._is_stale = False
+        self._stopping = threading.Event()
         self._problem: str | None = None
         self._thread: threading.Thread | None = None
 
@@ -63,28 +66,22 @@ class Notifier(Generic[K]):
     def stop(self, timeout_s: float) -> None:
         """Tell no more; wait for the thread, at most ``timeout_s``."""
         with self._changed:
-            self._is_stopping = True
+            self._stopping.set()
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join(timeout_s)
 
-    def is_set(self) -> bool:
-        """Whether the thread should leave its wait: watchfiles asks as it would a threading.Event."""
-        return self._is_stale or self._is_stopping
-
     def _run(self) -> None:
         watch: Any = None
-        while not self._is_stopping:
+        while not self._stopping.is_set():
             if self._is_stale:
                 watch = self._renew(watch)
             if watch is None:
                 with self._changed:
-                    self._changed.wait_for(self.is_set, _RETRY_S if self._problem else None)
+                    self._changed.wait_for(self._is_needed, _RETRY_S if self._problem else None)
                     self._is_stale = self._is_stale or bool(self._problem)
                 continue
-            found = watch.watch(_DEBOUNCE_MS, _STEP_MS, 0, self)
-            if isinstance(found, set):
-                self._tell({path for _, path in found})
+            self._pass_on(watch.watch(_DEBOUNCE_MS, _STEP_MS, _TIMEOUT_MS, self._stopping))
         if watch is not None:
             watch.close()
 
@@ -93,7 +90,7 @@ class Notifier(Generic[K]):
         from watchfiles._rust_notify import RustNotify  # noqa: PLC0415  # documented for direct use; loads a library
 
         with self._changed:
-            self._changed.wait_for(lambda: self._is_stopping, _PAUSE_S)
+            self._changed.wait_for(self._stopping.is_set, _PAUSE_S)
             self._is_stale = False
             wanted = dict(self._wanted)
         known, directories = self._watched, frozenset().union(*wanted.values())
@@ -116,16 +113,18 @@ class Notifier(Generic[K]):
         with self._changed:
             self._watched = directories
         if before is not None:
-            self._drain(before)
+            self._pass_on(before.watch(_STEP_MS, 1, _STEP_MS, self._stopping))
             before.close()
         for key, those in wanted.items():
             if not those <= known:  # what has changed between the look and now was told to nobody
                 self._on_change(key)
         return watch
 
-    def _drain(self, watch: Any) -> None:
-        found = watch.watch(1, 1, 1, None)
-        if isinstance(found, set):
+    def _is_needed(self) -> bool:
+        return self._is_stale or self._stopping.is_set()
+
+    def _pass_on(self, found: set[tuple[int, str]] | str) -> None:
+        if isinstance(found, set):  # else the word for why there is nothing
             self._tell({path for _, path in found})
 
     def _report(self, problem: str) -> None:

@@ -16,7 +16,7 @@ from pipeline.storage.polls import HUNG_AFTER_S, PATIENCE_S, Polls
 from pipeline.storage.stream_watch import StreamWatch, Versions
 
 # A base path whose changes are told is looked at this often all the same: what was not told is found then.
-NOTIFIED_POLL_INTERVAL_S: Final = 10.0
+NOTIFIED_POLL_INTERVAL_S: Final = 20.0
 
 
 class PathSource:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from pipeline.clock import Clock
 from pipeline.errors import PathRefused
@@ -27,6 +28,8 @@ from pipeline.storage.versions import Specific, choose, sort_children
 logger = logging.getLogger(__name__)
 
 Versions = tuple[AspiredVersion, ...]
+
+_MAX_WARNED: Final = 10_000
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ class StreamWatch:
     def warn_once(self, what: str, reason: str) -> None:
         """Log a surprise the first time."""
         message = f"{what}: {reason}"
+        if len(self._warned) >= _MAX_WARNED:  # names that change all the time
+            self._warned.clear()
         if message not in self._warned:
             self._warned.add(message)
             logger.warning("servable stream %s ignores %s", self.base.stream, message)
