@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
@@ -19,7 +20,7 @@ from pipeline.storage.sources import Sources
 class Source:
     """Publishes version 1 of what it has, and the empty set of what it has no more."""
 
-    made: list[Source] = []
+    made: ClassVar[list[Source]] = []
 
     @classmethod
     def from_settings(cls, streams, _watch, publish):
