@@ -16,6 +16,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from pipeline.errors import FetchFailed, InvalidArtefact, LoadFailed, PathRefused
+from pipeline.registry.servable import ServableId
+from pipeline.rollout import VersionLoader
 from pipeline.settings import StreamSettings, WatchSettings
 from pipeline.storage.cache import Cache
 from pipeline.storage.fetch import Fetcher, cache_folder
@@ -325,6 +327,47 @@ def test_a_uri_that_leads_out_of_the_roots_is_refused_before_anything_is_asked(c
     FaultyStore.is_gone = True
     with pytest.raises(PathRefused):
         Fetcher(cache).local_path(uri, None, ("/bucket/m", *ROOTS))
+
+
+class Adapters:
+    """Hands out a loader that reads one file, and fails the first time."""
+
+    def __init__(self):
+        self.failures = 1
+
+    def named(self, _kind):
+        return self
+
+    def loader(self, _id, path, _options):
+        self.path = path
+        return self
+
+    def load(self):
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("not yet")
+        return (self.path / "model.bin").read_text()
+
+    def unload(self):
+        pass
+
+
+def test_a_loader_holds_its_version_in_the_cache_from_its_load_to_its_unload(store, tmp_path):
+    fetcher = Fetcher(Cache(tmp_path / "cache", 10))
+    for version in ("1", "2", "3"):
+        put(store, f"{version}/model.bin")
+    uri = "faulty://bucket/m/1"
+    loader = VersionLoader(ServableId("m", 1), uri, "x", {}, ROOTS, Adapters(), fetcher)
+    with pytest.raises(RuntimeError):
+        loader.load()
+    assert not fetcher._cache._held
+    assert loader.load() == "weights"
+    path = loader._path
+    fetcher.release(fetcher.local_path("faulty://bucket/m/2", None, ROOTS))
+    assert path.exists()
+    loader.unload()
+    fetcher.release(fetcher.local_path("faulty://bucket/m/3", None, ROOTS))
+    assert not path.exists()
 
 
 def test_real_files_under_a_uri_are_found_and_fetched_and_may_then_go_away(tmp_path, cache):
