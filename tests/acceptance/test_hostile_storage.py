@@ -13,7 +13,7 @@ from pipeline.control.aspired import AspiredPublisher
 from pipeline.records import AspiredVersion, AspiredVersions, State
 from pipeline.settings import load
 from tests.acceptance.conftest import Deploy
-from tests.acceptance.workers import Deployment, wait_for
+from tests.acceptance.workers import Deployment, Worker, wait_for
 
 STREAM = {"kind": "python", "options": {"class": "factor_model:Factor"}}
 
@@ -80,9 +80,8 @@ def test_hostile_storage_and_records_leave_the_worker_alive_and_the_good_stream_
         assert state.error.code == "path_refused"
     it.drop("factor", 2, {"factor": b"2"})
     it.wait_for_state(["one"], "factor", 2, State.AVAILABLE)
-    wait_for(
-        "the good stream and the good version", lambda: worker.versions() == {"factor": [2], "hostile": [7]} or None
-    )
+    expected = {"factor": [2], "hostile": [7]}
+    wait_for("the good stream and the good version", lambda: serves(worker) == expected)
     assert worker.popen.poll() is None
     assert watcher.popen.poll() is None
     assert watcher.log.count("plain: its base path") == 1
@@ -98,6 +97,7 @@ def test_streams_come_and_go_with_the_settings_file_and_a_wrong_file_changes_not
     it.drop("factor", 1, {"factor": b"1"})
     it.drop("late", 5, {"factor": b"5"})
     worker = it.worker("one")
+    wait_for("the worker has read its settings", lambda: worker.get("/live")[0] == 200)
     whole = it.config.read_text()
     tree = yaml.safe_load(whole)
     del tree["servables"]["late"]
@@ -116,6 +116,10 @@ def test_streams_come_and_go_with_the_settings_file_and_a_wrong_file_changes_not
     assert worker.versions()["late"] == [5]
     assert watcher.log.count("late: aspired to") == 1
     assert watcher.popen.poll() is None
+
+
+def serves(worker: Worker) -> dict[str, list[int]]:
+    return {stream: versions for stream, versions in worker.versions().items() if versions}
 
 
 def replace(config: Path, text: str) -> None:
