@@ -63,6 +63,6 @@ class Folder(Protocol):
     def directories(self) -> frozenset[tuple[str, int]]:
         """Return the directories seen since ``children``, with their inodes, that can be watched for changes.
 
-        Empty where the storage tells nobody of changes.
+        Empty where the storage tells nobody of changes, or not of all of them.
         """
         ...

@@ -16,8 +16,8 @@ from pipeline.storage import mounts
 from pipeline.storage.folder import MAX_FILES, FileStamp, Fingerprint
 
 _BLOCK_BYTES: Final = 1 << 20
-# More directories than this below one base path are left to polling.
-_MAX_WATCHED: Final = 256
+# A base path with more directories than this is left to polling.
+_MAX_WATCHED: Final = 512
 
 
 class LocalFolder:
@@ -30,7 +30,7 @@ class LocalFolder:
         self._can_notify = can_notify
         self._root = path
         self._base: tuple[int, int] | None = None
-        self._is_notified = False
+        self._lies_on_notifying = self._is_notified = False
         self._directories: set[tuple[str, int]] = set()
 
     def children(self) -> Iterable[str]:
@@ -41,7 +41,8 @@ class LocalFolder:
         names = os.listdir(self._root)
         if self._base != (status.st_dev, status.st_ino):  # new, or made anew: ask once what it lies on
             self._base = (status.st_dev, status.st_ino)
-            self._is_notified = self._can_notify(self._root)
+            self._lies_on_notifying = self._can_notify(self._root)
+        self._is_notified = self._lies_on_notifying
         self._note(self._root, status)
         return names
 
@@ -93,7 +94,9 @@ class LocalFolder:
 
     def _note(self, path: str, status: os.stat_result) -> None:
         # What is mounted inside may be of another kind, and hang.
-        if self._base is not None and status.st_dev == self._base[0] and len(self._directories) < _MAX_WATCHED:
+        if self._base is None or status.st_dev != self._base[0] or len(self._directories) >= _MAX_WATCHED:
+            self._is_notified = False
+        else:
             self._directories.add((path, status.st_ino))
 
     def _stamps(self, top: str, top_status: os.stat_result) -> Iterator[FileStamp]:

@@ -172,7 +172,7 @@ class Polls(Generic[K]):
         (self._slow.add if took_s >= self._patience_s else self._slow.discard)(key)
         if key in self._hung:
             self._hung.discard(key)
-            logger.warning("%s has answered again, after %.1f s", self._describe(key), took_s)
+            logger.warning("%s: the look that took so long has ended, after %.1f s", self._describe(key), took_s)
         is_due_again = key in self._again
         self._again.discard(key)
         if key in self._keys:
@@ -185,6 +185,5 @@ class Polls(Generic[K]):
         for key, since_s in self._under_way.items():
             if now_s - since_s >= self._hung_after_s and key not in self._hung:
                 self._hung.add(key)
-                logger.warning(
-                    "%s has not answered for %g s; the others go on", self._describe(key), self._hung_after_s
-                )
+                reason = "it hangs, or reads much that is new; the others go on"
+                logger.warning("%s: a look takes longer than %g s: %s", self._describe(key), self._hung_after_s, reason)

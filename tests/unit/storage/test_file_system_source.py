@@ -523,6 +523,18 @@ def test_links_that_multiply_paths_end_at_the_bound_of_files(watch, caplog, monk
     assert "more than 500 files" in caplog.text
 
 
+def test_a_base_path_whose_changes_are_not_all_told_is_polled(watch, monkeypatch):
+    folder = LocalFolder(str(watch.base), can_notify=lambda _: True)
+    put = [watch.put("1", file=f"{number}/weights") for number in range(4)]
+    list(folder.children())
+    folder.fingerprint("1")
+    assert len(folder.directories()) == len(put) + 2
+    monkeypatch.setattr("pipeline.storage.local_folder._MAX_WATCHED", 3)
+    list(folder.children())
+    folder.fingerprint("1")
+    assert folder.directories() == frozenset()
+
+
 def test_a_version_of_thousands_of_files_is_one_version(watch):
     for number in range(3000):
         watch.put("1", "x", f"{number % 50}/{number}")
