@@ -11,7 +11,7 @@
     ├── NotReady              nothing can answer now; the same request may succeed later
     ├── ModelFailed           the servable raised, or returned what its signature does not allow
     ├── LoadFailed            a version can not be loaded; its state record carries this
-    │   ├── InvalidArtefact, PathRefused, UnknownKind, AmbiguousKind, MissingExtra, LoadCancelled
+    │   ├── InvalidArtefact, PathRefused, FetchFailed, UnknownKind, AmbiguousKind, MissingExtra, LoadCancelled
     │   ├── WarmUpFailed, GoldenMismatch, WorkerLost
     ├── InsufficientMemory    a version does not fit into the memory that is allowed
     ├── InvalidSettings       penstock.yaml, a variable or an argument
@@ -293,6 +293,13 @@ class PathRefused(LoadFailed):
     """A version's path lies outside the storage roots of this worker."""
 
     code = "path_refused"
+
+
+class FetchFailed(LoadFailed):
+    """The object store of a version can not be reached, or has other content than was aspired."""
+
+    code = "fetch_failed"
+    retriable = True
 
 
 class UnknownKind(LoadFailed):
