@@ -38,9 +38,13 @@ class _Stream:
     """What stood before that."""
     overlooked: _Record | None = None
     """What another published just before a record of ours that was made without knowing it."""
+    repaired: _Record | None = None
+    """What was overlooked when the record that is being published was made, to make up for it."""
     own: int = -1
     seen: int = -1
     """The generations of our last record, and of what was known when it was made."""
+    unread: set[int] = field(default_factory=set)
+    """The generations of our records that have not come by yet."""
     replaced: list[AspiredVersions] = field(default_factory=list)
     """What others published and we replaced for the same find; said again, it stands."""
 
@@ -70,14 +74,17 @@ class Arbiter:
     def stands(self, name: str, aspired: AspiredVersions | None, generation: int) -> None:
         """Take what was published to the topic, by whomever."""
         with self._lock:
-            stream = self._streams[name]
-            if generation == stream.own:
+            stream, record = self._streams[name], _Record(generation, aspired)
+            if generation in stream.unread:
+                stream.unread.remove(generation)
                 return
-            if stream.seen < generation < stream.own:
-                stream.overlooked = _Record(generation, aspired)
+            if generation < stream.own:  # the log comes by in order: our record was made without knowing this one
+                if stream.overlooked is None or not _is_a_sources(aspired):
+                    stream.overlooked = record
             else:
-                stream.before, stream.standing = stream.standing, _Record(generation, aspired)
-                stream.overlooked = None
+                stream.before, stream.standing = stream.standing, record
+                if not _is_a_sources(aspired):
+                    stream.overlooked = None
                 if aspired is None or aspired.pinned:
                     stream.replaced.clear()
             self._unsure.add(name)
@@ -110,23 +117,36 @@ class Arbiter:
             if replaced.aspired is not None and replaced.generation != stream.own and not stream.is_new:
                 stream.replaced.append(replaced.aspired)
             # The follower may have been faster than the acknowledgement, and have brought what came before and after.
+            if stream.standing.generation < generation:
+                stream.unread.add(generation)
             last = stream.before if stream.standing.generation == generation else stream.standing
-            stream.overlooked = last if stream.seen < last.generation < generation else None
+            if stream.seen < last.generation < generation:
+                stream.overlooked = last
+            elif stream.repaired is stream.overlooked:
+                stream.overlooked = None
             if last.generation <= generation:
                 stream.before, stream.standing = last, _Record(generation, record)
             stream.own, stream.is_new = generation, stream.found is not stream.asked
 
     def _decide(self, name: str, stream: _Stream) -> AspiredVersions | None:
-        stream.seen, stream.asked = stream.standing.generation, stream.found
         if stream.found is None:
             return None
-        if stream.overlooked is not None:
-            return self._repair(name, stream, stream.overlooked.aspired, stream.found)
+        record, repaired = None, stream.overlooked
+        if repaired is not None:
+            record = self._repair(name, stream, repaired.aspired, stream.found)
+        if record is None:
+            stream.overlooked = repaired = None
+            record = self._merge(name, stream, stream.found)
+        if record is not None:
+            stream.seen, stream.asked, stream.repaired = stream.standing.generation, stream.found, repaired
+        return record
+
+    def _merge(self, name: str, stream: _Stream, found: AspiredVersions) -> AspiredVersions | None:
         standing = stream.standing.aspired
-        merged = merge(standing, stream.found, self._halts.get(name, NO_HALT))
+        merged = merge(standing, found, self._halts.get(name, NO_HALT))
         if merged is None:
             stream.is_new = False
-            self._tell_pinned(stream.found, standing)
+            self._tell_pinned(found, standing)
             return None
         return merged if standing is None or stream.is_new or self._may_replace(stream, standing, merged) else None
 
@@ -146,10 +166,7 @@ class Arbiter:
         """Return what would stand if our last record had been made in the knowledge of ``other``, which it replaced."""
         standing = stream.standing.aspired
         wanted = merge(other, found, self._halts.get(name, NO_HALT)) or other
-        if wanted is None or (standing is not None and is_equal(standing, wanted)):
-            stream.overlooked = None
-            return None
-        return wanted
+        return None if wanted is None or (standing is not None and is_equal(standing, wanted)) else wanted
 
     def _tell_pinned(self, found: AspiredVersions, standing: AspiredVersions | None) -> None:
         if standing is not None and standing.pinned and not {*found.versions} <= {*standing.versions}:
@@ -161,3 +178,8 @@ class Arbiter:
         if message not in self._told:
             self._told.add(message)
             log.warning("%s", message)
+
+
+def _is_a_sources(record: AspiredVersions | None) -> bool:
+    """Whether a record is no person's word, so that what a person said before it and we overlooked still counts."""
+    return record is not None and record.found

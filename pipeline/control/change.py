@@ -144,7 +144,7 @@ class Change:
                 return None
         if before is None:
             return self._publisher.forget(self._stream, self._timeout_s)
-        fresh = msgspec.structs.replace(before, publisher="", published_at_ms=0)
+        fresh = msgspec.structs.replace(before, publisher="", published_at_ms=0, found=False)
         return self._publisher.publish(fresh, self._timeout_s)
 
     def _progress(self, record: AspiredVersions, generation: int) -> Progress:

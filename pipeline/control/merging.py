@@ -61,6 +61,7 @@ def merge(standing: AspiredVersions | None, found: AspiredVersions, halt: Halt =
         versions=tuple(_keep_revision(version, before) for _, version in sorted(chosen.items())),
         labels=_moved(labels, labelled | wanted, chosen),
         kind=found.kind or standing.kind,
+        found=True,
     )
     return None if not is_first and is_equal(standing, merged) else merged
 

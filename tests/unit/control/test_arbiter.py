@@ -161,6 +161,22 @@ def test_a_pin_that_was_replaced_unseen_is_restored() -> None:
         assert (last.pinned, [it.version for it in last.versions]) == (True, [1])
 
 
+def test_a_pin_that_one_source_overwrote_comes_back_although_another_source_went_on_from_there() -> None:
+    log = Log("a", "b")
+    for source in log.sources.values():
+        source.found(record(1, publisher="storage"))
+    log.append(record(3, publisher="alice", pinned=True))
+    log.publish("b")
+    for source in log.sources.values():
+        source.found(record(2, publisher="storage"))
+    log.deliver("a")
+    log.publish("a")
+    log.settle()
+    last = log.records[-1]
+    assert last is not None
+    assert (last.pinned, last.versions[0].version) == (True, 3)
+
+
 STEPS = st.lists(
     st.tuples(
         st.sampled_from("ab"), st.sampled_from(["find", "deliver", "publish", "pin", "unpin", "label", "forget"])
