@@ -15,6 +15,7 @@ from pipeline.agents import RequestChannel, Route
 from pipeline.clock import Clock
 from pipeline.control.aspired import AspiredFollower
 from pipeline.control.source_publisher import SourcePublisher
+from pipeline.errors import PluginError
 from pipeline.records import AspiredVersions
 from pipeline.registry import policy
 from pipeline.registry.budget import Budget, WhenShort
@@ -25,11 +26,13 @@ from pipeline.registry.states import EventBus
 from pipeline.reporting import Reporter
 from pipeline.rollout import RollOut
 from pipeline.settings import Settings
+from pipeline.settings_file import SettingsFile, need_restart, take_servables
 from pipeline.storage.sources import Sources
 
 log = logging.getLogger(__name__)
 
 _CHECK_S: Final = 0.05
+_SETTINGS_S: Final = 1.0
 _CRASHED_BUDGET_S: Final = 1.0
 
 
@@ -58,8 +61,17 @@ class Registry:
         self.worker_id = worker_id
 
     def _rules_of(self, stream: str) -> Rules:
-        set_ = self._settings.servables[stream]
+        set_ = self._settings.servables.get(stream)
+        if set_ is None:  # it has been removed, and is being forgotten
+            return Rules(policy.availability_preserving)
         return Rules(getattr(policy, set_.transition), OnChange(set_.on_change))
+
+    def update(self, settings: Settings) -> None:
+        """Serve the streams of other settings from now on. Not for an event loop: it may wait for a lock."""
+        self._settings = settings
+        added, removed = self.rollout.update(settings)
+        self.reporter.update(settings)
+        log.info("the settings have changed: added %s, removed %s", ", ".join(added) or "-", ", ".join(removed) or "-")
 
     def aspire(self, record: AspiredVersions, generation: int) -> None:
         """Take up the aspiration of one record. Called on the follower's thread."""
@@ -108,10 +120,12 @@ class WorkerService(mode.Service):
         routes: Mapping[str, tuple[Route, RequestChannel]],
         *,
         is_watching: bool,
+        settings_file: SettingsFile | None = None,
     ) -> None:
         super().__init__()
         self._app = app
         self._settings = settings
+        self._settings_file = settings_file
         self._registry = registry
         self._routes = routes
         self._is_watching = is_watching
@@ -162,6 +176,31 @@ class WorkerService(mode.Service):
             await self.sleep(_CHECK_S)
         if not waiting:
             log.info("ready: all routes take requests")
+
+    @mode.Service.task
+    async def _follow_settings(self) -> None:
+        file = self._settings_file
+        while file is not None and not self.should_stop and not self._is_draining:
+            found = await asyncio.to_thread(file.poll)
+            if found is not None:
+                await asyncio.to_thread(self._take_up, found)
+            await self.sleep(_SETTINGS_S)
+
+    def _take_up(self, found: Settings) -> None:
+        fixed = need_restart(self._settings, found)
+        if fixed:
+            log.warning("the settings have changed in %s too; that takes a restart", ", ".join(fixed))
+        settings = take_servables(self._settings, found)
+        if settings == self._settings:
+            return
+        if self._source is not None:
+            try:
+                self._source.update(settings)
+            except PluginError as error:
+                log.error("the streams stay as they were: %s", error)  # noqa: TRY400  # the reason is enough
+                return
+        self._settings = settings
+        self._registry.update(settings)
 
     def _can_answer(self, servable: str) -> bool:
         """Whether this worker should share in the requests: one that can not answer leaves them to others."""

@@ -48,8 +48,16 @@ class Reporter:
         self._taken_up[stream] = generation
         self._heartbeat.touch(stream)
 
-    def look(self, stream: str) -> StreamState:
-        """Return how far this worker is with a stream. Never blocks."""
+    def update(self, settings: Settings) -> None:
+        """Speak of the streams of other settings from now on. Never blocks."""
+        before, self._settings = self._settings, settings
+        for stream in before.servables.keys() | settings.servables.keys():
+            self._heartbeat.touch(stream)
+
+    def look(self, stream: str) -> StreamState | None:
+        """Return how far this worker is with a stream, None for one that it does not serve. Never blocks."""
+        if stream not in self._settings.servables:
+            return None
         snapshot, is_settled = self._manager.snapshot(stream), self._manager.is_settled(stream)
         if snapshot is None:  # never aspired, or forgotten
             generation = self._taken_up.get(stream, -1)

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from pipeline import settings
 from pipeline.errors import InvalidSettings
 from pipeline.settings import Settings
@@ -15,6 +17,18 @@ from pipeline.settings import Settings
 logger = logging.getLogger(__name__)
 
 _Stamp = tuple[int, int, int]
+
+
+def take_servables(running: Settings, found: Settings) -> Settings:
+    """Return the running settings with the servables of others; those that a running route needs stay. Pure."""
+    needed = {route.servable: running.servables[route.servable] for route in running.routes.values()}
+    return msgspec.structs.replace(running, servables={**needed, **found.servables})
+
+
+def need_restart(running: Settings, found: Settings) -> list[str]:
+    """Return the sections, beside the servables, whose changes are not taken up at run time. Pure."""
+    names = [field.name for field in msgspec.structs.fields(Settings) if field.name != "servables"]
+    return [name for name in names if getattr(running, name) != getattr(found, name)]
 
 
 class SettingsFile:

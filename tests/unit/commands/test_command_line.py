@@ -268,8 +268,8 @@ def test_versions_of_nobody_says_so_on_stderr(states: None) -> None:
 def test_worker_hands_its_options_on_and_ends_with_the_workers_status(here: Path, monkeypatch: Any) -> None:
     calls: list[tuple[Any, dict[str, Any]]] = []
 
-    def run_worker(settings: Any, **options: Any) -> int:
-        calls.append((settings, options))
+    def run_worker(file: Any, **options: Any) -> int:
+        calls.append((file.current, options))
         return 3
 
     monkeypatch.setitem(sys.modules, "pipeline.app", SimpleNamespace(run_worker=run_worker))
