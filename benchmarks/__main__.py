@@ -8,14 +8,14 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from benchmarks import report
-from benchmarks.cases import round_trip, throughput
+from benchmarks.cases import registry, round_trip, swap, throughput
 from benchmarks.harness import open_harness
 from benchmarks.process import BenchmarkError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-CASES: Final = {case.NAME: case for case in (throughput, round_trip)}
+CASES: Final = {case.NAME: case for case in (throughput, round_trip, swap, registry)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,13 +43,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Ours against what one would do instead, on a real Kafka, contenders in turn.",
+        description="Ours against what one would do instead, or against itself at rest, contenders in turn.",
         epilog="example: python -m benchmarks throughput --rounds 3 --requests 50000",
     )
     parser.add_argument("cases", metavar="CASE", nargs="*", help=f"{', '.join(CASES)}; all when none is named")
     parser.add_argument("--json", action="store_true", help="print one JSON object a case, one a line")
     parser.add_argument("--rounds", type=_positive, help="rounds per contender")
-    parser.add_argument("--requests", type=_positive, help="requests per round, warm-up not counted")
+    parser.add_argument(
+        "--requests", type=_positive, help="requests per round, warm-up not counted; for swap, those before each"
+    )
     parser.add_argument("--bootstrap", help="a Kafka that runs already, instead of a local one")
     parser.add_argument("--free", action="store_true", help="bind nobody to cores")
     return parser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import shutil
@@ -25,25 +26,42 @@ Measured = TypeVar("Measured")
 
 
 class Rival(Protocol):
-    """A module of benchmarks.contenders."""
+    """A module of benchmarks.contenders, or what one of them makes for several settings."""
 
-    NAME: str
-    DESCRIPTION: str
+    @property
+    def NAME(self) -> str:  # noqa: N802  # a constant of its module
+        """What the report calls it."""
+        ...
+
+    @property
+    def DESCRIPTION(self) -> str:  # noqa: N802  # likewise
+        """What it is."""
+        ...
 
     def command(self, place: Place) -> list[str | Path]:
         """Return the command that starts it, configured for the place."""
         ...
 
 
-class Harness:
-    """A broker, a model and as many places as wanted; ``open_harness`` makes one. One measurement at a time."""
+AnyRival = TypeVar("AnyRival", bound=Rival)
 
-    def __init__(self, bootstrap: str, broker: str, folder: Path, cores: Cores) -> None:
-        self.bootstrap, self.broker, self.cores = bootstrap, broker, cores
-        self._folder = folder
-        self._models = folder / "models" / model.NAME
+
+class Harness:
+    """A broker, a model and as many places as wanted; ``open_harness`` makes one. One measurement at a time.
+
+    The broker starts with the first place: a case that needs none has none.
+    """
+
+    def __init__(self, start: Callable[[], str], broker: str, folder: Path, cores: Cores) -> None:
+        self.broker, self.cores = broker, cores
+        self.models = folder / "models" / model.NAME
+        self._start, self._folder = start, folder
         self._numbers = itertools.count(1)
-        model.write(self._models)
+        model.write(self.models)
+
+    @functools.cached_property
+    def _bootstrap(self) -> str:
+        return self._start()
 
     @contextlib.contextmanager
     def place(self, name: str) -> Iterator[Place]:
@@ -51,7 +69,7 @@ class Harness:
         unique = f"bench-{os.getpid()}-{int(time.time())}-{next(self._numbers)}-{name}"
         folder = self._folder / unique
         folder.mkdir()
-        place = Place(self.bootstrap, folder, self._models, unique)
+        place = Place(self._bootstrap, folder, self.models, unique)
         place.create_topics()
         try:
             yield place
@@ -76,17 +94,21 @@ def open_harness(bootstrap: str | None, *, is_pinned: bool) -> Iterator[Harness]
     cores.bind_this_process()
     folder = Path(tempfile.mkdtemp(prefix="penstock-bench-"))
     try:
-        if bootstrap:
-            yield Harness(bootstrap, f"at {bootstrap}", folder, cores)
-        else:
-            with LocalKafka() as kafka:
-                yield Harness(kafka.bootstrap, "Kafka 4.1, one KRaft node on this machine", folder, cores)
+        with contextlib.ExitStack() as stack:
+            if bootstrap:
+                yield Harness(lambda: bootstrap, f"at {bootstrap}", folder, cores)
+            else:
+                start = lambda: stack.enter_context(LocalKafka()).bootstrap  # noqa: E731  # one line, used once
+                yield Harness(start, "Kafka 4.1, one KRaft node on this machine", folder, cores)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def alternate(
-    rivals: Sequence[Rival], rounds: int, measure: Callable[[Rival], Measured], show: Callable[[Rival, Measured], str]
+    rivals: Sequence[AnyRival],
+    rounds: int,
+    measure: Callable[[AnyRival], Measured],
+    show: Callable[[AnyRival, Measured], str],
 ) -> dict[str, list[Measured]]:
     """Measure A B A B ... and return the rounds of each by name; a line to stderr for every one."""
     measured: dict[str, list[Measured]] = {rival.NAME: [] for rival in rivals}

@@ -36,6 +36,11 @@ class Place:
         return f"{self.name}.results"
 
     @property
+    def states(self) -> str:
+        """The topic in which our worker says what it did with each version."""
+        return f"{self.name}.servable-states"
+
+    @property
     def group(self) -> str:
         """The contender's consumer group."""
         return f"{self.name}.group"
@@ -50,7 +55,7 @@ class Place:
             NewTopic(self.results, PARTITIONS, 1, config=results),
             NewTopic(f"{self.requests}-dlt", PARTITIONS, 1),
             NewTopic(f"{self.name}.aspired-versions", 1, 1, config=compact),
-            NewTopic(f"{self.name}.servable-states", 1, 1, config=compact),
+            NewTopic(self.states, 1, 1, config=compact),
         ]
 
     def create_topics(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pipeline.local.child import Child
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _ROOT: Final = Path(__file__).parent.parent
 _POLL_S: Final = 0.1
@@ -116,6 +117,18 @@ def helper(module: str, *arguments: object, timeout_s: float = 600.0) -> Any:
     if done.returncode != 0:
         raise BenchmarkError(f"{module} ended with status {done.returncode}\n{done.stderr[-4000:]}")
     return json.loads(done.stdout)
+
+
+@contextlib.contextmanager
+def background(module: str, *arguments: object, log_path: Path) -> Iterator[None]:
+    """Run ``python -m module arguments`` on the cores of this process, and at the end ask it to end; as a Contender."""
+    argv = [sys.executable, "-m", module, *map(str, arguments)]
+    running = Contender(argv, log_path, Cores(frozenset(), frozenset()))
+    try:
+        yield
+        running.stop()
+    finally:
+        running.kill()
 
 
 def _list(cores: frozenset[int]) -> str:

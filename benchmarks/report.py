@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Report(TypedDict):
-    """One case: ``ratio`` is median of ours / median of the rival's, in the unit of ``contenders``.
+    """One case: ``ratio`` is median of ours / median of the rival's, or what ``measure`` says where those are ratios.
 
     ``better`` says which way, and ``reached`` whether ``target`` was; ``faults`` is empty, or the case has failed and
     its figures mean nothing.
@@ -47,14 +47,17 @@ def make(
     accounts: Mapping[str, Sequence[accounting.Account]],
     settings: Mapping[str, Any],
     machine: Mapping[str, Any],
+    ratio: float | None = None,
 ) -> Report:
     """Return the report; the first name of ``rounds`` is ours, the second is the rival that the target is about.
 
+    ``ratio``: for a case whose rounds are ratios already, that which the target is about.
     ``others``: further figures by measure, then contender; they are shown and not compared.
     """
     spreads = {name: figures.spread(values) for name, values in rounds.items()}
-    ours, rival = list(spreads.values())[:2]
-    ratio = ours["median"] / rival["median"] if rival["median"] else 0.0
+    if ratio is None:
+        ours, rival = list(spreads.values())[:2]
+        ratio = ours["median"] / rival["median"] if rival["median"] else 0.0
     totals = {name: accounting.total(several) for name, several in accounts.items()}
     return Report(
         case=case,
@@ -102,6 +105,6 @@ def text(report: Report) -> str:
 
 def _rows(spreads: Mapping[str, figures.Spread]) -> list[str]:
     return [
-        f"  {name:<16} median {one['median']:>12,.3f}   min {one['min']:>12,.3f}   max {one['max']:>12,.3f}"
+        f"  {name:<22} median {one['median']:>12,.3f}   min {one['min']:>12,.3f}   max {one['max']:>12,.3f}"
         for name, one in spreads.items()
     ]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import faust
 from faust.app.base import BootStrategy
 
-from pipeline import plugins, settings as settings_module
+from pipeline import plugins
 from pipeline.agents import RequestChannel, Route
 from pipeline.clock import SystemClock
 from pipeline.codecs.avro_codec import AvroCodec
@@ -24,6 +24,7 @@ from pipeline.host import Registry, WorkerService
 from pipeline.metrics import Metrics
 from pipeline.serving.dispatcher import Dispatcher
 from pipeline.settings import Settings
+from pipeline.settings_file import SettingsFile
 from pipeline.web.pages import add_pages
 
 if TYPE_CHECKING:
@@ -46,10 +47,13 @@ class PenstockApp(faust.App):
     BootStrategy = HostStrategy
 
 
-def create_app(settings: Settings, *, is_watching: bool | None = None) -> faust.App:
+def create_app(
+    settings: Settings, *, is_watching: bool | None = None, settings_file: SettingsFile | None = None
+) -> faust.App:
     """Return the Faust app of one worker: an agent for each route, the registry, and the pages.
 
-    Nothing is started and nothing is connected. ``is_watching`` overrides ``watch.in_worker``. Raises PluginError.
+    Nothing is started and nothing is connected. ``is_watching`` overrides ``watch.in_worker``. While the worker runs,
+    changed servables are taken from ``settings_file``. Raises PluginError.
     """
     application = PenstockApp(
         _NAME,
@@ -79,7 +83,7 @@ def create_app(settings: Settings, *, is_watching: bool | None = None) -> faust.
         route = Route(name, route_settings, connector, dispatcher, pool, metrics)
         routes[name] = (route, _add_agent(application, route))
     watching = settings.watch.in_worker if is_watching is None else is_watching
-    service = WorkerService(application, settings, registry, routes, is_watching=watching)
+    service = WorkerService(application, settings, registry, routes, is_watching=watching, settings_file=settings_file)
     application.add_dependency(service)
     add_pages(application, lambda: service.is_ready, registry.versions, metrics)
 
@@ -92,13 +96,13 @@ def create_app(settings: Settings, *, is_watching: bool | None = None) -> faust.
 
 
 def run_worker(
-    settings: Settings, *, log_level: str = "INFO", with_web: bool = True, is_watching: bool | None = None
+    settings_file: SettingsFile, *, log_level: str = "INFO", with_web: bool = True, is_watching: bool | None = None
 ) -> int:
     """Run a worker until SIGTERM or SIGINT.
 
     Return its exit status, non-zero after a crash. Call it on the main thread.
     """
-    application = create_app(settings, is_watching=is_watching)
+    application = create_app(settings_file.current, is_watching=is_watching, settings_file=settings_file)
     application.conf.web_enabled = with_web
     worker = faust.Worker(application, loglevel=log_level, redirect_stdouts=False)
     try:
@@ -120,7 +124,8 @@ def _add_agent(application: faust.App, route: Route) -> RequestChannel:
 
 def __getattr__(name: str) -> faust.App:
     if name == "app":
-        made = create_app(settings_module.load(environ=os.environ))
+        file = SettingsFile(environ=os.environ)
+        made = create_app(file.current, settings_file=file)
         globals()["app"] = made
         return made
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,8 +11,8 @@
     ├── NotReady              nothing can answer now; the same request may succeed later
     ├── ModelFailed           the servable raised, or returned what its signature does not allow
     ├── LoadFailed            a version can not be loaded; its state record carries this
-    │   ├── InvalidArtefact, PathRefused, UnknownKind, AmbiguousKind, MissingExtra, LoadCancelled
-    │   ├── WarmUpFailed, GoldenMismatch
+    │   ├── InvalidArtefact, PathRefused, FetchFailed, UnknownKind, AmbiguousKind, MissingExtra, LoadCancelled
+    │   ├── WarmUpFailed, GoldenMismatch, WorkerLost
     ├── InsufficientMemory    a version does not fit into the memory that is allowed
     ├── InvalidSettings       penstock.yaml, a variable or an argument
     ├── PluginError           an entry point is missing, doubled or broken
@@ -295,6 +295,13 @@ class PathRefused(LoadFailed):
     code = "path_refused"
 
 
+class FetchFailed(LoadFailed):
+    """The object store of a version can not be reached, or has other content than was aspired."""
+
+    code = "fetch_failed"
+    retriable = True
+
+
 class UnknownKind(LoadFailed):
     """No kind of servable was named, and the files do not tell which it is."""
 
@@ -311,6 +318,12 @@ class LoadCancelled(LoadFailed):
     """A version was un-aspired before its load had finished."""
 
     code = "load_cancelled"
+
+
+class WorkerLost(LoadFailed):
+    """A worker ended without saying so; its next life says it in its place."""
+
+    code = "worker_lost"
 
 
 @dataclass(eq=False)

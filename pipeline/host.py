@@ -13,22 +13,26 @@ import mode
 
 from pipeline.agents import RequestChannel, Route
 from pipeline.clock import Clock
-from pipeline.control.aspired import AspiredFollower, AspiredPublisher
-from pipeline.control.states import StatePublisher, read_states
-from pipeline.errors import ConnectorError
-from pipeline.records import AspiredVersions, Error, ServableState, State
+from pipeline.control.aspired import AspiredFollower
+from pipeline.control.source_publisher import SourcePublisher
+from pipeline.errors import PluginError
+from pipeline.records import AspiredVersions
 from pipeline.registry import policy
 from pipeline.registry.budget import Budget, WhenShort
+from pipeline.registry.load_pool import LoadPool
 from pipeline.registry.manager import Manager
 from pipeline.registry.rules import OnChange, Rules
-from pipeline.registry.states import EventBus, VersionState
+from pipeline.registry.states import EventBus
+from pipeline.reporting import Reporter
 from pipeline.rollout import RollOut
 from pipeline.settings import Settings
+from pipeline.settings_file import SettingsFile, need_restart, take_servables
 from pipeline.storage.sources import Sources
 
 log = logging.getLogger(__name__)
 
 _CHECK_S: Final = 0.05
+_SETTINGS_S: Final = 1.0
 _CRASHED_BUDGET_S: Final = 1.0
 
 
@@ -36,8 +40,8 @@ class Registry:
     """The manager of one worker with its pools, and the way its transitions go to the states topic."""
 
     def __init__(self, settings: Settings, worker_id: str, clock: Clock) -> None:
-        self._settings, self._clock = settings, clock
-        self._loads = ThreadPoolExecutor(settings.worker.load_threads, "penstock-load")
+        self._settings = settings
+        self._loads = LoadPool(settings.worker.load_threads, settings.worker.load_niceness)
         self._unloads = ThreadPoolExecutor(1, "penstock-unload")
         self.bus = EventBus()
         worker = settings.worker
@@ -53,30 +57,33 @@ class Registry:
             budget=Budget(worker.memory_limit_bytes, WhenShort(worker.when_memory_is_short)),
         )
         self.rollout = RollOut(settings, self.manager)
+        self.reporter = Reporter(settings, worker_id, self.manager, self.bus, clock)
         self.worker_id = worker_id
-        self._states: StatePublisher | None = None
 
     def _rules_of(self, stream: str) -> Rules:
-        set_ = self._settings.servables[stream]
+        set_ = self._settings.servables.get(stream)
+        if set_ is None:  # it has been removed, and is being forgotten
+            return Rules(policy.availability_preserving)
         return Rules(getattr(policy, set_.transition), OnChange(set_.on_change))
 
-    def start(self) -> None:
-        """Begin to publish every transition; before this nothing is connected."""
-        self._states = StatePublisher(
-            self._settings.kafka, self._settings.control.states_topic, self.worker_id, self._clock
-        )
-        self.bus.subscribe(self._publish)
+    def update(self, settings: Settings) -> None:
+        """Serve the streams of other settings from now on. Not for an event loop: it may wait for a lock."""
+        self._settings = settings
+        added, removed = self.rollout.update(settings)
+        self.reporter.update(settings)
+        log.info("the settings have changed: added %s, removed %s", ", ".join(added) or "-", ", ".join(removed) or "-")
 
-    def clear_rows_of_an_earlier_life(self) -> None:
-        """Remove what a killed worker of this name left in the states topic. Blocks; never raises for a broker."""
-        try:
-            rows = read_states(self._settings.kafka, self._settings.control.states_topic, self.worker_id)
-        except ConnectorError as error:
-            log.warning("rows of an earlier life may be left: %s", error)
-            return
-        for row in rows:
-            if row.worker == self.worker_id and row.state is not State.END and self._states is not None:
-                self._states.forget(row.stream, row.version)
+    def aspire(self, record: AspiredVersions, generation: int) -> None:
+        """Take up the aspiration of one record. Called on the follower's thread."""
+        self.rollout.aspire(record, generation)
+        if record.stream in self._settings.servables:
+            self.reporter.taken_up(record.stream, generation)
+
+    def forget(self, stream: str, generation: int) -> None:
+        """Take up a tombstone. Called on the follower's thread."""
+        self.rollout.forget(stream, generation)
+        if stream in self._settings.servables:
+            self.reporter.taken_up(stream, generation)
 
     def versions(self) -> Mapping[str, list[int]]:
         """Return the versions that are available now, by stream."""
@@ -85,37 +92,17 @@ class Registry:
             found.setdefault(id_.name, []).append(id_.version)
         return found
 
+    def let_loads_give_way(self) -> None:
+        """Lower the priority of the loads to come: from now on requests are answered beside them."""
+        self._loads.give_way()
+
     def close(self, timeout_s: float) -> None:
         """Unload everything, publish each END, and wait until the states topic has them."""
         for left in self.manager.close(timeout_s):
             log.warning("%s is still in use and was left loaded", left)
         self._loads.shutdown(wait=False, cancel_futures=True)
         self._unloads.shutdown(wait=False)
-        if self._states is not None:
-            self._states.flush(timeout_s)
-
-    def _publish(self, event: VersionState) -> None:
-        error = None if event.error is None else Error.of(event.error)
-        log.info("%s %s%s", event.id, event.state, f": {error.message}" if error else "")
-        if self._states is not None:
-            self._states(
-                ServableState(
-                    self.worker_id,
-                    event.id.name,
-                    event.id.version,
-                    event.state,
-                    error,
-                    event.generation,
-                    event.incarnation,
-                    event.kind,
-                    event.path,
-                    event.digest,
-                    event.load_ms,
-                    event.estimate_bytes,
-                    event.memory_bytes,
-                    event.at_ms,
-                )
-            )
+        self.reporter.close(timeout_s)
 
 
 class WorkerService(mode.Service):
@@ -133,16 +120,18 @@ class WorkerService(mode.Service):
         routes: Mapping[str, tuple[Route, RequestChannel]],
         *,
         is_watching: bool,
+        settings_file: SettingsFile | None = None,
     ) -> None:
         super().__init__()
         self._app = app
         self._settings = settings
+        self._settings_file = settings_file
         self._registry = registry
         self._routes = routes
         self._is_watching = is_watching
         self._follower: AspiredFollower | None = None
         self._source: Sources | None = None
-        self._publisher: AspiredPublisher | None = None
+        self._publisher: SourcePublisher | None = None
         self._event_loop: asyncio.AbstractEventLoop | None = None
         self._is_draining = False
         self._has_crashed = False
@@ -158,25 +147,21 @@ class WorkerService(mode.Service):
         # Nobody else does where Faust's own Kafka is off, and every channel would wait for ever.
         self._app.flow_control.resume()
         settings, registry = self._settings, self._registry
-        registry.start()
-        await asyncio.to_thread(registry.clear_rows_of_an_earlier_life)
+        registry.reporter.start()
         self._follower = AspiredFollower(
             settings.kafka,
             settings.control.aspired_topic,
             registry.worker_id,
-            on_aspired=registry.rollout.aspire,
-            on_forgotten=registry.rollout.forget,
+            on_aspired=registry.aspire,
+            on_forgotten=registry.forget,
             on_fatal=self.crash_worker,
         )
         self._follower.start()
         if self._is_watching:
-            self._publisher = AspiredPublisher(settings.kafka, settings.control.aspired_topic, registry.worker_id)
-            self._source = Sources(settings, self._publish)
+            self._publisher = SourcePublisher(settings, registry.worker_id, on_fatal=self.crash_worker)
+            self._publisher.start()
+            self._source = Sources(settings, self._publisher)
             self._source.start()
-
-    def _publish(self, record: AspiredVersions) -> None:
-        if self._publisher is not None:
-            self._publisher.publish(record)
 
     @mode.Service.task
     async def _start_routes(self) -> None:
@@ -184,12 +169,38 @@ class WorkerService(mode.Service):
         while waiting and not self.should_stop and not self._is_draining:
             for name, (route, channel) in list(waiting.items()):
                 if self._can_answer(route.settings.servable):
+                    self._registry.let_loads_give_way()
                     route.start(channel.feed, asyncio.get_running_loop(), self.crash_worker)
                     log.info("route %s answers %s", name, route.settings.request_topic)
                     del waiting[name]
             await self.sleep(_CHECK_S)
         if not waiting:
             log.info("ready: all routes take requests")
+
+    @mode.Service.task
+    async def _follow_settings(self) -> None:
+        file = self._settings_file
+        while file is not None and not self.should_stop and not self._is_draining:
+            found = await asyncio.to_thread(file.poll)
+            if found is not None:
+                await asyncio.to_thread(self._take_up, found)
+            await self.sleep(_SETTINGS_S)
+
+    def _take_up(self, found: Settings) -> None:
+        fixed = need_restart(self._settings, found)
+        if fixed:
+            log.warning("the settings have changed in %s too; that takes a restart", ", ".join(fixed))
+        settings = take_servables(self._settings, found)
+        if settings == self._settings:
+            return
+        if self._source is not None:
+            try:
+                self._source.update(settings)
+            except PluginError as error:
+                log.error("the streams stay as they were: %s", error)  # noqa: TRY400  # the reason is enough
+                return
+        self._settings = settings
+        self._registry.update(settings)
 
     def _can_answer(self, servable: str) -> bool:
         """Whether this worker should share in the requests: one that can not answer leaves them to others."""
@@ -225,7 +236,7 @@ class WorkerService(mode.Service):
         if self._source is not None:
             await asyncio.to_thread(self._source.stop)
         if self._publisher is not None:
-            await asyncio.to_thread(self._publisher.close)
+            await asyncio.to_thread(self._publisher.stop)
         if self._follower is not None:
             await asyncio.to_thread(self._follower.stop)
         await asyncio.to_thread(self._registry.close, budget_s)

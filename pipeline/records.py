@@ -95,6 +95,7 @@ class AspiredVersions(msgspec.Struct, frozen=True):
     pinned: bool = False
     publisher: str = ""
     published_at_ms: int = 0
+    found: bool = False
 
 
 class State(enum.StrEnum):

@@ -5,8 +5,8 @@ Whose version it is, where it may lie, which kind it is.
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from pipeline.registry.servable import Servable, ServableId
 from pipeline.registry.source import Aspired, Target
 from pipeline.registry.source_adapter import SourceAdapter
 from pipeline.servables import kinds
-from pipeline.settings import Settings, StreamSettings, WarmUpSettings
-from pipeline.storage import roots
+from pipeline.settings import Settings, StreamSettings
+from pipeline.storage.cache import Cache
+from pipeline.storage.fetch import Fetcher, cache_folder
 from pipeline.warm_up import gate
 
 
@@ -52,35 +53,52 @@ class VersionLoader:
     """A Loader that finds out on the load pool, where a slow disk delays nobody else, what it has to load and how."""
 
     id: ServableId
-    path: str
+    version: AspiredVersion
     kind: str | None
-    options: Mapping[str, object]
+    settings: StreamSettings
     allowed_roots: tuple[str, ...]
     adapters: Adapters
-    warm_up: WarmUpSettings
-    _made: tuple[Loader, Path] | None = None
+    fetcher: Fetcher
+    _path: Path | None = None
+    _loader: Loader | None = None
 
     def estimate_bytes(self) -> int | None:
-        """See Loader. Raises what ``load`` would raise before anything is opened."""
-        return self._found()[0].estimate_bytes()
+        """See Loader. Raises what ``load`` would raise before anything is opened; before a load it keeps nothing."""
+        if self._loader is not None:
+            return self._loader.estimate_bytes()
+        try:
+            return self._find()[0].estimate_bytes()
+        finally:
+            self._release()
 
     def load(self) -> Servable:
         """See Loader, and ``gate.load``. Raises PathRefused, UnknownKind or AmbiguousKind before anything is opened."""
-        loader, path = self._found()
-        return gate.load(loader, self.id, path, self.warm_up)
+        try:
+            loader, path = self._find()
+            return gate.load(loader, self.id, path, self.settings.warm_up)
+        except BaseException:
+            self._release()
+            raise
 
     def unload(self) -> None:
         """See Loader."""
-        if self._made is not None:
-            self._made[0].unload()
+        if self._loader is not None:
+            self._loader.unload()
+        self._release()
 
-    def _found(self) -> tuple[Loader, Path]:
-        """Return the loader of the kind that the files are of, and where they lie."""
-        if self._made is None:
-            path = roots.check_inside(self.path, self.allowed_roots)
-            adapter = self.adapters.named(self.kind) if self.kind else self.adapters.fitting(path)
-            self._made = adapter.loader(self.id, path, self.options), path
-        return self._made
+    def _find(self) -> tuple[Loader, Path]:
+        """Make the loader of the kind that the files are of; return it, and where they lie on this machine."""
+        manifest = self.settings.manifest if self.settings.complete_when == "manifest" else None
+        path = self.fetcher.local_path(self.version.path, self.version.digest, self.allowed_roots, manifest)
+        self._path = path
+        adapter = self.adapters.named(self.kind) if self.kind else self.adapters.fitting(path)
+        self._loader = adapter.loader(self.id, path, self.settings.options)
+        return self._loader, path
+
+    def _release(self) -> None:
+        if self._path is not None:
+            self.fetcher.release(self._path)
+        self._path = self._loader = None
 
 
 class RollOut:
@@ -96,6 +114,8 @@ class RollOut:
         self._lock = threading.Lock()
         self._settings = settings
         self._standing: dict[str, tuple[AspiredVersions, int]] = {}
+        folder = cache_folder(settings.worker.cache_dir, os.environ)
+        self._fetcher = Fetcher(Cache(folder, settings.worker.cache_limit_bytes))
 
     def aspire(self, record: AspiredVersions, generation: int) -> None:
         """Aspire to the versions of one record; streams that are not in the settings are other workers' business."""
@@ -138,8 +158,8 @@ class RollOut:
         id_ = ServableId(record.stream, version.version)
         kind = stream.kind or record.kind
         error = LoadFailed(str(id_), "a version is a number from 0 up") if version.version < 0 else None
-        roots_ = self._settings.storage_roots
-        loader = VersionLoader(id_, version.path, kind, stream.options, roots_, self._adapters, stream.warm_up)
+        roots = self._settings.storage_roots
+        loader = VersionLoader(id_, version, kind, stream, roots, self._adapters, self._fetcher)
         return Aspired(
             id_, None if error else loader, error, generation, kind, version.path, version.digest, version.revision
         )

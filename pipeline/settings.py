@@ -20,6 +20,7 @@ FILE_NAME: Final = "penstock.yaml"
 _PREFIX: Final = "PENSTOCK_"
 # A topic's name as Kafka allows it; also what a route, stream, worker or group may be called.
 _NAME: Final = re.compile(r"[a-zA-Z0-9._-]{1,200}")
+HIGHEST_NICENESS: Final = 19
 
 Scalar = str | int | float | bool
 
@@ -33,7 +34,7 @@ class VersionPolicy(Section, frozen=True):
 
     latest: int = 1
     all: bool = False
-    specific: tuple[int, ...] = ()
+    specific: tuple[int, ...] | None = None
 
 
 class WarmUpSettings(Section, frozen=True):
@@ -44,13 +45,22 @@ class WarmUpSettings(Section, frozen=True):
 
 
 class StreamSettings(Section, frozen=True):
-    """One servable stream: where its versions lie, and how they are loaded."""
+    """One servable stream: where its versions lie, and how they are loaded.
+
+    A ``storage`` that is left empty is ``fsspec`` where the base path is a URI, else ``file``.
+    """
 
     base_path: str
-    storage: str = "file"
+    storage: str = ""
     kind: str | None = None
     options: dict[str, Any] = {}
     versions: VersionPolicy = VersionPolicy()
+    complete_when: str = "quiet"
+    marker: str = "_SUCCESS"
+    manifest: str = "SHA256SUMS"
+    quiet_period_s: float | None = None
+    poll_interval_s: float | None = None
+    keep_last: bool = False
     transition: str = "availability_preserving"
     on_change: str = "report"
     warm_up: WarmUpSettings = WarmUpSettings()
@@ -93,6 +103,10 @@ class WatchSettings(Section, frozen=True):
     in_worker: bool = False
     poll_interval_s: float = 0.25
     quiet_period_s: float = 0.5
+    halt_on_failure: bool = False
+    notify: str = "auto"
+    missing_base_path: str = "wait"
+    await_versions_s: float = 0.0
 
 
 class WorkerSettings(Section, frozen=True):
@@ -103,8 +117,11 @@ class WorkerSettings(Section, frozen=True):
     web_port: int = 6066
     compute_threads: int = 2
     load_threads: int = 2
+    load_niceness: int = 10
     drain_timeout_s: float = 20.0
     storage_roots: tuple[str, ...] = ()
+    cache_dir: str = ""
+    cache_limit_bytes: int = 20 * 1024**3
     max_load_retries: int = 2
     load_retry_interval_s: float = 1.0
     memory_limit_bytes: int = 0
@@ -146,10 +163,9 @@ def load(
     Relative base paths are taken from the file's directory. Raises InvalidSettings.
     """
     environ = environ or {}
-    named = path or (Path(environ["PENSTOCK_CONFIG"]) if environ.get("PENSTOCK_CONFIG") else None)
-    source = named or Path(FILE_NAME)
+    source = file_of(path, environ)
     tree: dict[str, Any] = {}
-    if named is not None or source.exists():
+    if path is not None or environ.get("PENSTOCK_CONFIG") or source.exists():
         tree = _read(source)
     _merge(tree, _from_environ(environ), "environment")
     _merge(tree, overrides or {}, "arguments")
@@ -158,6 +174,11 @@ def load(
     except msgspec.ValidationError as error:
         raise InvalidSettings(str(source), str(error)) from error
     return _complete(settings, source)
+
+
+def file_of(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Path:
+    """Return the file that ``load`` reads for the same arguments."""
+    return path or Path((environ or {}).get("PENSTOCK_CONFIG") or FILE_NAME)
 
 
 def to_text(settings: Settings) -> str:
@@ -210,7 +231,11 @@ def _merge(tree: dict[str, Any], other: Mapping[str, Any], where: str) -> None:
 def _complete(settings: Settings, source: Path) -> Settings:
     base = source.resolve().parent
     servables = {
-        name: msgspec.structs.replace(stream, base_path=_absolute(stream.base_path, base))
+        name: msgspec.structs.replace(
+            stream,
+            base_path=_absolute(stream.base_path, base),
+            storage=stream.storage or ("fsspec" if "://" in stream.base_path else "file"),
+        )
         for name, stream in settings.servables.items()
     }
     routes = {name: _complete_route(name, route) for name, route in settings.routes.items()}
@@ -218,6 +243,7 @@ def _complete(settings: Settings, source: Path) -> Settings:
     worker = msgspec.structs.replace(
         worker,
         storage_roots=tuple(_absolute(root, base) for root in worker.storage_roots),
+        cache_dir=_absolute(worker.cache_dir, base) if worker.cache_dir else "",
     )
     complete = msgspec.structs.replace(settings, servables=servables, routes=routes, worker=worker)
     _check(complete, str(source))
@@ -263,6 +289,38 @@ def _check(settings: Settings, where: str) -> None:
             raise InvalidSettings(f"{where}: servables.{name}.warm_up.on_error", reason)
         if stream.versions.latest < 1:
             raise InvalidSettings(f"{where}: servables.{name}.versions.latest", "must be at least 1")
+        _check_storage(stream, f"{where}: servables.{name}")
+    _check_watch(settings.watch, f"{where}: watch")
+
+
+def _check_storage(stream: StreamSettings, place: str) -> None:
+    if stream.complete_when not in ("quiet", "marker", "manifest"):
+        raise InvalidSettings(f"{place}.complete_when", f"{stream.complete_when!r} is not quiet, marker or manifest")
+    for field in ("marker", "manifest"):
+        name = getattr(stream, field)
+        if not name or "/" in name or name in (".", ".."):
+            raise InvalidSettings(f"{place}.{field}", f"{name!r} is not the name of a file in a version directory")
+    _check_intervals(stream.quiet_period_s, stream.poll_interval_s, place)
+    for version in stream.versions.specific or ():
+        if not 0 <= version < 2**63:
+            raise InvalidSettings(f"{place}.versions.specific", f"{version} is not a version; from 0 to 2^63 - 1")
+
+
+def _check_watch(watch: WatchSettings, place: str) -> None:
+    if watch.notify not in ("auto", "poll"):
+        raise InvalidSettings(f"{place}.notify", f"{watch.notify!r} is not auto or poll")
+    if watch.missing_base_path not in ("wait", "error"):
+        raise InvalidSettings(f"{place}.missing_base_path", f"{watch.missing_base_path!r} is not wait or error")
+    if watch.await_versions_s < 0:
+        raise InvalidSettings(f"{place}.await_versions_s", "must not be negative")
+    _check_intervals(watch.quiet_period_s, watch.poll_interval_s, place)
+
+
+def _check_intervals(quiet_period_s: float | None, poll_interval_s: float | None, place: str) -> None:
+    if quiet_period_s is not None and quiet_period_s < 0:
+        raise InvalidSettings(f"{place}.quiet_period_s", f"must not be negative, got {quiet_period_s:g}")
+    if poll_interval_s is not None and poll_interval_s <= 0:
+        raise InvalidSettings(f"{place}.poll_interval_s", f"must be above 0, got {poll_interval_s:g}")
 
 
 def _check_worker(worker: WorkerSettings, where: str) -> None:
@@ -270,9 +328,12 @@ def _check_worker(worker: WorkerSettings, where: str) -> None:
     if worker.when_memory_is_short not in ("wait", "refuse"):
         reason = f"{worker.when_memory_is_short!r} is not wait or refuse"
         raise InvalidSettings(f"{place}.when_memory_is_short", reason)
-    for field in ("max_load_retries", "load_retry_interval_s", "memory_limit_bytes"):
+    for field in ("max_load_retries", "load_retry_interval_s", "memory_limit_bytes", "cache_limit_bytes"):
         if getattr(worker, field) < 0:
             raise InvalidSettings(f"{place}.{field}", f"must not be negative, got {getattr(worker, field)}")
+    if not 0 <= worker.load_niceness <= HIGHEST_NICENESS:
+        reason = f"must be from 0 to {HIGHEST_NICENESS}, got {worker.load_niceness}"
+        raise InvalidSettings(f"{place}.load_niceness", reason)
     if worker.heartbeat_interval_s <= 0:
         raise InvalidSettings(f"{place}.heartbeat_interval_s", f"must be above 0, got {worker.heartbeat_interval_s:g}")
 

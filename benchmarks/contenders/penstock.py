@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -12,6 +12,8 @@ from benchmarks import model
 from pipeline.local.ports import free_ports
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from benchmarks.place import Place
 
 NAME = "penstock"
@@ -21,16 +23,26 @@ DESCRIPTION = "penstock worker --watch, at-least-once, default settings"
 OPTIONS = {"threads": 1, "streams": 1, "precision": "f32"}
 
 
-def command(place: Place) -> list[str | Path]:
-    """Write ``penstock.yaml`` and return the command; only names, addresses and the model's thread count are set."""
+def servable(base_path: Path) -> dict[str, Any]:
+    """Return the settings of a stream of the model's versions."""
+    return {"base_path": str(base_path), "kind": "openvino", "options": OPTIONS}
+
+
+def command(
+    place: Place, servables: Mapping[str, Any] | None = None, worker: Mapping[str, Any] | None = None
+) -> list[str | Path]:
+    """Write ``penstock.yaml`` and return the command; only names, addresses and the model's thread count are set.
+
+    ``servables`` takes the place of the model's one stream, and ``worker`` is added to that section.
+    """
     settings = {
         "kafka": {"bootstrap.servers": place.bootstrap},
         "control": {
             "aspired_topic": f"{place.name}.aspired-versions",
-            "states_topic": f"{place.name}.servable-states",
+            "states_topic": place.states,
         },
-        "worker": {"web_port": free_ports(1)[0]},
-        "servables": {model.NAME: {"base_path": str(place.models), "kind": "openvino", "options": OPTIONS}},
+        "worker": {"web_port": free_ports(1)[0], **(worker or {})},
+        "servables": servables or {model.NAME: servable(place.models)},
         "routes": {
             model.NAME: {
                 "request_topic": place.requests,

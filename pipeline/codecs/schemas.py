@@ -30,6 +30,7 @@ def schema(name: str) -> avro.schema.Schema:
     return avro.schema.parse(text(name))
 
 
+@functools.cache
 def prefix(name: str) -> bytes:
     """Return the single-object prefix of a record: the magic, then the CRC-64-AVRO fingerprint, little-endian.
 

@@ -10,7 +10,7 @@ import click
 
 from pipeline.commands import options, output
 from pipeline.commands.examples import CommandWithExamples
-from pipeline.errors import ConnectorError, InvalidSettings, PluginError
+from pipeline.errors import ConnectorError, InvalidSettings, MissingExtra, PluginError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,10 +72,14 @@ def _settings(settings: Settings) -> Check:
 
 def _base_path(name: str, stream: StreamSettings) -> Check:
     what, place = f"servables.{name}", stream.base_path
+    if stream.storage == "fsspec":
+        return _object_store(what, place)
     if "://" in place:
         return Check("note", what, f"{place} is not on this machine, and was not looked at")
+    from pipeline.storage.versions import sort_children  # noqa: PLC0415  # `penstock --help` does not wait for it
+
     try:
-        versions = [child.name for child in Path(place).iterdir() if child.name.isdigit()]
+        versions, _ = sort_children(child.name for child in Path(place).iterdir())
     except FileNotFoundError:
         return Check("problem", what, f"{place} does not exist", f"mkdir -p {place}")
     except OSError as error:
@@ -83,7 +87,26 @@ def _base_path(name: str, stream: StreamSettings) -> Check:
             "problem", what, f"{place}: {error.strerror}", "its children are the versions: give a directory to read"
         )
     if versions:
-        return Check("ok", what, f"{place}: {len(versions)} versions, the latest is {max(map(int, versions))}")
+        return Check("ok", what, f"{place}: {len(versions)} versions, the latest is {max(versions)}")
+    return Check("note", what, f"{place} has no version", f"put one there, as {place}/1")
+
+
+def _object_store(what: str, place: str) -> Check:
+    from pipeline.storage.object_folder import ObjectFolder  # noqa: PLC0415  # as above
+    from pipeline.storage.versions import sort_children  # noqa: PLC0415  # as above
+
+    try:
+        versions, _ = sort_children(ObjectFolder(place).children())
+    except MissingExtra as error:
+        return Check("problem", what, str(error), "the store's own package is needed too, such as s3fs or gcsfs")
+    except FileNotFoundError:
+        return Check("note", what, f"{place} has no object", f"put a version there, as {place}/1")
+    except OSError as error:
+        return Check(
+            "problem", what, f"{place}: {error}", "look at its address, and at the credentials of this process"
+        )
+    if versions:
+        return Check("ok", what, f"{place}: {len(versions)} versions, the latest is {max(versions)}")
     return Check("note", what, f"{place} has no version", f"put one there, as {place}/1")
 
 
@@ -91,6 +114,7 @@ def _plugins(settings: Settings) -> Iterator[Check]:
     from pipeline import plugins  # noqa: PLC0415  # reads the metadata of all packages
 
     needed = {(plugins.CONNECTORS, route.connector) for route in settings.routes.values()}
+    needed |= {(plugins.STORAGE, stream.storage) for stream in settings.servables.values()}
     needed |= {(plugins.CODECS, name) for name in plugins.names(plugins.CODECS)}
     kinds = {stream.kind for stream in settings.servables.values()}
     # Without a kind, every plugin is asked whether the files are its own.

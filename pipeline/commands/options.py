@@ -11,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
+    from pipeline.settings_file import SettingsFile
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,7 +39,20 @@ def load(config: Path | None, bootstrap: str | None, overrides: Mapping[str, Any
     """Return the settings of this call: the file, the environment, then the options. Raises InvalidSettings."""
     from pipeline import settings  # noqa: PLC0415  # `penstock --help` does not wait for it
 
+    return settings.load(config, os.environ, _with(bootstrap, overrides))
+
+
+def settings_file(
+    config: Path | None, bootstrap: str | None, overrides: Mapping[str, Any] | None = None
+) -> SettingsFile:
+    """Return the settings of this call as ``load`` does, to be followed while the command runs."""
+    from pipeline.settings_file import SettingsFile  # noqa: PLC0415  # as above
+
+    return SettingsFile(config, os.environ, _with(bootstrap, overrides))
+
+
+def _with(bootstrap: str | None, overrides: Mapping[str, Any] | None) -> dict[str, Any]:
     options: dict[str, Any] = dict(overrides or {})
     if bootstrap is not None:
         options["kafka"] = {"bootstrap.servers": bootstrap}
-    return settings.load(config, os.environ, options)
+    return options

@@ -45,20 +45,21 @@ def worker(
     """Serve: answer the requests of every route with the versions that are aspired.
 
     Runs until SIGTERM or Ctrl-C, then finishes what it has begun. Exits with another status than 0 after a crash.
+    Servables that are added to the settings file, or removed from it, are taken up meanwhile.
     """
     overrides: dict[str, Any] = {}
     if worker_id is not None:
         overrides["id"] = worker_id
     if web_port is not None:
         overrides["web_port"] = web_port
-    settings = options.load(config, bootstrap, {"worker": overrides})
-    if not settings.routes:
+    file = options.settings_file(config, bootstrap, {"worker": overrides})
+    if not file.current.routes:
         raise InvalidSettings(
             "routes", "there are none to answer; add one to penstock.yaml, or name a file with --config"
         )
     from pipeline.app import run_worker  # noqa: PLC0415  # imports Faust
 
     status = run_worker(
-        settings, log_level=log_level.upper(), with_web=not without_web, is_watching=True if is_watching else None
+        file, log_level=log_level.upper(), with_web=not without_web, is_watching=True if is_watching else None
     )
     click.get_current_context().exit(status)

@@ -8,10 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
+from confluent_kafka import Consumer
 
 from pipeline.clock import Clock, SystemClock
 from pipeline.control import encoding
-from pipeline.control.log_reader import CompactedLog, OnFatal
+from pipeline.control.log_reader import CompactedLog, MakeConsumer, OnFatal
 from pipeline.control.log_writer import LogWriter
 from pipeline.errors import Undecodable
 from pipeline.records import AspiredVersions
@@ -78,6 +79,7 @@ class AspiredFollower:
         on_aspired: OnAspired,
         on_forgotten: OnForgotten,
         on_fatal: OnFatal,
+        make_consumer: MakeConsumer = Consumer,
     ) -> None:
         self._topic, self._on_aspired, self._on_forgotten = topic, on_aspired, on_forgotten
         # The last record per stream, until the end of the topic is reached: what it superseded was never wished of us.
@@ -89,6 +91,7 @@ class AspiredFollower:
             on_record=self._on_record,
             on_fatal=on_fatal,
             on_caught_up=self._on_caught_up,
+            make_consumer=make_consumer,
         )
 
     @property
@@ -104,6 +107,10 @@ class AspiredFollower:
     def start(self) -> None:
         """Follow until ``stop``; called once. The broker may be away."""
         self._reader.start()
+
+    def step(self, timeout_s: float = 0.2) -> None:
+        """Take what has come, on the caller's thread; instead of ``start``, and as in CompactedLog."""
+        self._reader.step(timeout_s)
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Stop and wait, ``timeout_s`` at most. Idempotent."""

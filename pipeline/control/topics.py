@@ -21,6 +21,8 @@ _CONTROL: Final = {
     "min.cleanable.dirty.ratio": "0.1",
     "max.compaction.lag.ms": str(24 * 60 * 60 * 1000),
 }
+# Signs of life come every few seconds: closed soon, so that a reader finds little more than the last of each.
+_STATES: Final = {**_CONTROL, "segment.ms": str(10 * 60 * 1000), "max.compaction.lag.ms": str(60 * 60 * 1000)}
 # Kafka's own limit, and what a record's key and headers may add to a result.
 _KAFKA_MAX_BYTES: Final = 1_048_588
 _OVERHEAD_BYTES: Final = 16 * 1024
@@ -71,7 +73,7 @@ def wanted(settings: Settings) -> list[TopicSpec]:
                 specs.setdefault(spec.name, spec)
     control = settings.control
     specs.setdefault(control.aspired_topic, TopicSpec(control.aspired_topic, 1, _CONTROL, "aspired versions"))
-    specs.setdefault(control.states_topic, TopicSpec(control.states_topic, 1, _CONTROL, "servable states"))
+    specs.setdefault(control.states_topic, TopicSpec(control.states_topic, 1, _STATES, "servable states"))
     return list(specs.values())
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import yaml
 
 from pipeline import settings as settings_module
-from pipeline.control.states import StatesFollower
+from pipeline.control.fleet import FleetFollower
 from pipeline.local.child import Child
 from pipeline.local.ports import free_ports
 from pipeline.records import State
@@ -55,7 +55,7 @@ class Stage:
         self._children: dict[str, Child] = {}
         self.folder = Path()
         self._fatal: list[Exception] = []
-        self._states = StatesFollower(broker.kafka, self._states_topic(), "penstock-demo", self._fatal.append)
+        self._states = FleetFollower(broker.kafka, self._states_topic(), "penstock-demo", self._fatal.append)
 
     def __enter__(self) -> Self:
         if self._keep is None:
@@ -101,7 +101,9 @@ class Stage:
 
     def state(self, version: int) -> ServableState | None:
         """Return the last state of a version; None while nothing is known of it. Any thread may ask."""
-        of_version = [found for found in self._states.states() if found.stream == STREAM and found.version == version]
+        of_version = [
+            found for found in self._states.fleet().states if found.stream == STREAM and found.version == version
+        ]
         return of_version[-1] if of_version else None
 
     def describe(self, version: int) -> str:

@@ -9,9 +9,9 @@ from typing import Final, Self
 
 from pipeline.errors import PenstockError
 from pipeline.records import AspiredVersions
-from pipeline.registry.servable import ServableId
-from pipeline.registry.source import Aspired, Target
+from pipeline.registry.source import Target
 from pipeline.settings import StreamSettings, WatchSettings
+from pipeline.storage.to_target import to_target
 
 logger = logging.getLogger(__name__)
 
@@ -118,11 +118,7 @@ class PollingSource:
         if self._publish is not None:
             self._publish(record)
         if self._target is not None:
-            items = [
-                Aspired(ServableId(record.stream, it.version), it.path, None, -1, record.kind, it.path, it.digest)
-                for it in record.versions
-            ]
-            self._target.set_aspired(record.stream, items, record.labels, -1)
+            to_target(self._target)(record)
         numbers = ", ".join(str(it.version) for it in record.versions) or "nothing"
         logger.info("servable stream %s aspires to %s", record.stream, numbers)
 

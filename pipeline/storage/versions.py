@@ -50,7 +50,7 @@ def choose(versions_seen: Iterable[int], policy: VersionPolicy) -> tuple[int, ..
 
 def policy_of(settings: settings_module.VersionPolicy) -> VersionPolicy:
     """Return the policy that the settings of a stream name; a list of versions counts before ``all`` and ``latest``."""
-    if settings.specific:
+    if settings.specific is not None:
         return Specific(settings.specific)
     return All() if settings.all else Latest(settings.latest)
 
@@ -62,7 +62,10 @@ def parse_version(name: str) -> int | None:
     """
     if not (name.isascii() and name.isdigit()):
         return None
-    version = int(name)
+    digits = name.lstrip("0")
+    if len(digits) > 19:  # Python refuses to read numbers of thousands of digits
+        return None
+    version = int(digits or "0")
     return version if version <= HIGHEST_VERSION else None
 
 

@@ -38,15 +38,18 @@ def test_every_request_is_answered_though_workers_are_killed_ten_times_in_a_row(
         assert traffic.errors() == []
 
 
-def test_a_worker_that_comes_back_clears_the_rows_of_its_earlier_life(deploy: Deploy) -> None:
+def test_a_worker_that_comes_back_ends_the_rows_of_its_earlier_life(deploy: Deploy) -> None:
     """A killed worker can not say END; its successor of the same name does not let it seem to serve."""
     it = deploy()
     it.drop("factor", 1, {"factor": b"1"})
     watcher = it.watcher()
-    it.worker("one").wait_until_ready().kill()
-    assert ("one", "factor", 1) in it.states()
+    worker = it.worker("one")
+    it.wait_for_state(["one"], "factor", 1, State.AVAILABLE)
+    worker.kill()
     (it.models / "factor" / "1").rename(it.models / "factor" / "2")
     wait_for("the aspiration to 2", lambda: "aspired to 2" in watcher.log)
     it.worker("one")
     it.wait_for_state(["one"], "factor", 2, State.AVAILABLE)
-    assert ("one", "factor", 1) not in it.states()
+    [lost] = it.wait_for_state(["one"], "factor", 1, State.END)
+    assert lost.error is not None
+    assert lost.error.code == "worker_lost"

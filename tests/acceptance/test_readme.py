@@ -77,11 +77,12 @@ def test_the_commands_of_the_readme_do_what_it_says(
             arguments, cwd=folder, env=environ, capture_output=True, text=True, timeout=60, check=False
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-        printed[arguments[1]] = done.stdout
-    assert set(printed) == {"topics", "predict", "versions"}
-    assert "half-plus-two/1" in printed["predict"]
-    assert re.search(r"2\.5.*3.*4\.5", printed["predict"], re.DOTALL)
-    assert "AVAILABLE" in printed["versions"]
+        printed[" ".join(arguments[:3])] = done.stdout
+    answer = printed["penstock predict half-plus-two"]
+    assert "half-plus-two/1" in answer
+    assert re.search(r"2\.5.*3.*4\.5", answer, re.DOTALL)
+    assert "AVAILABLE" in printed["penstock versions"]
+    assert {"penstock versions promote", "penstock versions rollback", "penstock versions unpin"} <= printed.keys()
 
 
 def test_the_python_of_the_readme_runs(

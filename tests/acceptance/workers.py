@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.control.states import read_states
+from pipeline.control.fleet import Fleet, read_fleet
 from pipeline.local.ports import free_ports
 from pipeline.records import ServableState, State
 from pipeline.settings import Settings, load
@@ -73,7 +73,13 @@ class Deployment:
 
     def run(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a command to its end; fail when it fails."""
-        done = subprocess.run(
+        done = self.attempt(*arguments, **options)
+        assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def attempt(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, however it ends."""
+        return subprocess.run(
             [sys.executable, "-m", "pipeline.commands", *arguments, "--config", str(self.config)],
             capture_output=True,
             text=True,
@@ -82,8 +88,6 @@ class Deployment:
             check=False,
             **options,
         )
-        assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done
 
     def worker(self, name: str, *arguments: str) -> Worker:
         """Start a worker."""
@@ -98,9 +102,12 @@ class Deployment:
         return process
 
     def states(self) -> dict[tuple[str, str, int], ServableState]:
-        """Return the last state of every version on every worker."""
-        topic = self.settings.control.states_topic
-        return {(s.worker, s.stream, s.version): s for s in read_states(self.settings.kafka, topic)}
+        """Return the last state of every version on every worker, of its last incarnation."""
+        return {(s.worker, s.stream, s.version): s for s in self.fleet().states}
+
+    def fleet(self) -> Fleet:
+        """Return what the states topic holds."""
+        return read_fleet(self.settings.kafka, self.settings.control.states_topic)
 
     def wait_for_state(self, workers: Iterable[str], stream: str, version: int, state: State) -> list[ServableState]:
         """Wait until a version has a state on all of these workers."""

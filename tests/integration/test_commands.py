@@ -16,12 +16,13 @@ from click.testing import CliRunner, Result
 
 from pipeline.clock import SystemClock
 from pipeline.commands import main
+from pipeline.control.aspired import AspiredPublisher
 from pipeline.control.encoding import decode_aspired
 from pipeline.control.log_reader import read_all
 from pipeline.control.states import StatePublisher
 from pipeline.control.topic_admin import create_missing, describe
 from pipeline.control.topics import TopicSpec
-from pipeline.records import ServableState, State
+from pipeline.records import AspiredVersion, AspiredVersions, ServableState, State, StreamState, WorkerState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,7 +124,7 @@ def test_check_finds_the_topics_missing_and_then_nothing(place: Place) -> None:
 
 
 def test_versions_of_a_topic_that_is_missing_says_what_to_do(place: Place, monkeypatch: Any) -> None:
-    monkeypatch.setattr("pipeline.control.states.read_states.__defaults__", ("penstock", 1.0))
+    monkeypatch.setattr("pipeline.control.fleet.read_fleet.__defaults__", ("penstock", 1.0))
     result = place.run("versions")
     assert result.exit_code == 1
     assert "penstock topics --create" in result.stderr
@@ -132,12 +133,90 @@ def test_versions_of_a_topic_that_is_missing_says_what_to_do(place: Place, monke
 def test_versions_shows_what_workers_published(place: Place) -> None:
     place.run("topics", "--create")
     publisher = StatePublisher(place.kafka, place.states, "w-1", SystemClock())
+    publisher.recovered([])
     publisher(ServableState("", "digits", 2, State.AVAILABLE, load_ms=31))
+    assert publisher.beat(WorkerState("w-1", 1, time.time_ns() // 1_000_000, 60_000))
     assert publisher.flush(DEADLINE_S)
     result = place.run("versions", "digits")
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[1].split()[:4] == ["digits", "2", "w-1", "AVAILABLE"]
     assert json.loads(place.run("versions", "--json").stdout)[0]["load_ms"] == 31
+
+
+def test_pinning_publishes_one_record_though_no_worker_is_alive(place: Place) -> None:
+    place.run("topics", "--create")
+    for version in (1, 2):
+        place.drop(version, f"a,{version}\n")
+    place.run("watch", "--once")
+    result = place.run("versions", "pin", place.name, "1")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [
+        f"{place.name}: aspired to 1, pinned (generation 1)",
+        f"{place.name}: no worker that serves it is alive; those that start will follow",
+    ]
+    ((key, value),) = read_all(place.kafka, place.aspired).items()
+    record = decode_aspired(key, value)
+    assert (record.pinned, [version.version for version in record.versions]) == (True, [1])
+    assert record.versions[0].digest is not None
+    assert "@" in record.publisher
+    place.run("watch", "--once")
+    assert read_all(place.kafka, place.aspired) == {key: value}
+
+
+def test_a_change_without_waiting_says_what_was_published(place: Place) -> None:
+    place.run("topics", "--create")
+    place.drop(1, "a,1\n")
+    result = place.run("versions", "promote", place.name, "1", "--no-wait", "--json")
+    body = json.loads(result.stdout)
+    assert (body["outcome"], body["generation"], body["record"]["labels"]) == ("published", 0, {"stable": 1})
+
+
+def test_what_can_not_be_changed_is_one_line_and_publishes_nothing(place: Place) -> None:
+    place.run("topics", "--create")
+    place.drop(1, "a,1\n")
+    for arguments, reason in (
+        (("pin", place.name, "9"), "neither aspired nor reported"),
+        (("rollback", place.name), "no version is aspired"),
+        (("unpin", "other"), "no version is aspired"),
+        (("unlabel", place.name, "stable"), "no such label"),
+    ):
+        result = place.run("versions", *arguments)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert reason in result.stderr
+    assert read_all(place.kafka, place.aspired) == {}
+
+
+def follow(place: Place, generation: int) -> StatePublisher:
+    """A worker that has followed up to a generation, and goes no further."""
+    publisher = StatePublisher(place.kafka, place.states, "w-1", SystemClock())
+    publisher.recovered([])
+    stream = StreamState(place.name, generation, is_settled=True)
+    publisher.beat(WorkerState("w-1", 1, time.time_ns() // 1_000_000, 60_000, (stream,)))
+    assert publisher.flush(DEADLINE_S)
+    return publisher
+
+
+def test_a_worker_that_does_not_follow_is_named_with_the_reason(place: Place) -> None:
+    place.run("topics", "--create")
+    place.drop(1, "a,1\n")
+    follow(place, -1)
+    result = place.run("versions", "pin", place.name, "1", "--timeout", "0.5")
+    assert result.exit_code == 1
+    assert "not on every worker within 0.5 s: w-1 (still at generation -1)" in result.stderr
+
+
+def test_a_command_that_is_overtaken_says_by_whom(place: Place) -> None:
+    place.run("topics", "--create")
+    place.drop(1, "a,1\n")
+    follow(place, -1)
+    waiting = place.start("versions", "pin", place.name, "1")
+    until(lambda: read_all(place.kafka, place.aspired), "the pin is published")
+    publisher = AspiredPublisher(place.kafka, place.aspired, "bob@elsewhere")
+    publisher.publish(AspiredVersions(place.name, (AspiredVersion(7, "/m/7"),)))
+    publisher.close()
+    _, errors = waiting.communicate(timeout=DEADLINE_S)
+    assert waiting.returncode == 1
+    assert "superseded by bob@elsewhere" in errors
 
 
 def test_watch_once_publishes_what_is_there_and_ends(place: Place) -> None:
@@ -194,7 +273,8 @@ def test_watch_waits_for_topics_prints_each_set_and_ends_on_a_signal(place: Plac
         assert watcher.stdout.readline() == f"{place.name}: aspired to 1 (generation 0)\n"
     finally:
         status, _, log = ended(watcher, signal.SIGINT)
-    assert (status, log) == (0, "")
+    assert status == 0
+    assert log.strip() == f"topic {place.aspired}: can be read again"
 
 
 def test_kafka_prints_its_address_and_ends_on_a_signal(place: Place) -> None:

@@ -9,17 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from confluent_kafka import Producer
+from msgspec.structs import replace
 
 from pipeline.clock import SystemClock
 from pipeline.control.aspired import AspiredFollower, AspiredPublisher
+from pipeline.control.fleet import FleetFollower, read_fleet
+from pipeline.control.heartbeat import Heartbeat
 from pipeline.control.log_reader import CompactedLog, read_all
-from pipeline.control.states import StatePublisher, read_states
+from pipeline.control.recovery import Recovery
+from pipeline.control.source_publisher import SourcePublisher
+from pipeline.control.states import StatePublisher
 from pipeline.control.topic_admin import check_topics, create_missing, describe, inspect
 from pipeline.control.topics import TopicSpec, wanted
 from pipeline.errors import ConnectorError
 from pipeline.local.kafka import LocalKafka
-from pipeline.records import AspiredVersion, AspiredVersions, Error, ServableState, State
-from pipeline.settings import ControlSettings, RouteSettings, Settings, StreamSettings
+from pipeline.records import AspiredVersion, AspiredVersions, Error, ServableState, State, StreamState, WorkerState
+from pipeline.settings import ControlSettings, RouteSettings, Settings, StreamSettings, WatchSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -268,22 +273,170 @@ def test_what_a_callback_raises_reaches_on_fatal_and_ends_the_reader(
 
 def test_states_are_read_back_as_they_were_last_published(properties: dict[str, Any], topic: str) -> None:
     publisher = StatePublisher(properties, topic, "w-1", SystemClock())
+    publisher.recovered([])
     publisher(ServableState("", "digits", 1, State.LOADING))
     publisher(ServableState("", "digits", 1, State.AVAILABLE, generation=7, load_ms=12, kind="lookup"))
     publisher(ServableState("", "digits", 2, State.END, Error("load_failed", "broken", retriable=False)))
-    publisher(ServableState("w-0", "digits", 1, State.AVAILABLE, at_ms=5))
-    publisher(ServableState("", "old", 1, State.AVAILABLE))
-    publisher.forget("old", 1)
     assert publisher.flush(DEADLINE_S)
-    states = read_states(properties, topic)
+    states = read_fleet(properties, topic).states
     assert [(s.worker, s.stream, s.version, s.state) for s in states] == [
-        ("w-0", "digits", 1, State.AVAILABLE),
         ("w-1", "digits", 1, State.AVAILABLE),
         ("w-1", "digits", 2, State.END),
     ]
-    assert (states[1].generation, states[1].load_ms, states[1].kind) == (7, 12, "lookup")
-    assert states[1].at_ms > 0
-    assert states[2].error == Error("load_failed", "broken", retriable=False)
+    assert (states[0].generation, states[0].load_ms, states[0].kind) == (7, 12, "lookup")
+    assert states[0].at_ms > 0
+    assert states[1].error == Error("load_failed", "broken", retriable=False)
+
+
+def raw(properties: dict[str, Any], topic: str) -> list[tuple[bytes | None, bytes | None]]:
+    seen: list[tuple[bytes | None, bytes | None]] = []
+    reader = CompactedLog(
+        properties, topic, "r", on_record=lambda key, value, *_: seen.append((key, value)), on_fatal=print
+    )
+    while not reader.caught_up.is_set():
+        reader.step()
+    reader.close()
+    return seen
+
+
+def test_a_worker_that_comes_back_ends_its_earlier_life_before_it_says_anything_else(
+    properties: dict[str, Any], topic: str
+) -> None:
+    first = StatePublisher(properties, topic, "w-1", SystemClock())
+    first.recovered([])
+    first(ServableState("", "digits", 1, State.AVAILABLE, load_ms=1))
+    first(ServableState("", "digits", 2, State.LOADING))
+    assert first.flush(DEADLINE_S)  # and then it was killed
+
+    second = StatePublisher(properties, topic, "w-1", SystemClock())
+    second(ServableState("", "digits", 1, State.START))  # before anything is known of the earlier life
+    recovery = Recovery(properties, topic, "w-1", second.recovered)
+    recovery.start()
+    recovery.finish(DEADLINE_S)
+    assert second.flush(DEADLINE_S)
+    states = read_fleet(properties, topic).states
+    assert [(s.version, s.incarnation, s.state) for s in states] == [(1, 2, State.START), (2, 1, State.END)]
+    assert states[1].error is not None
+    assert states[1].error.code == "worker_lost"
+    history = [(key, value is None) for key, value in raw(properties, topic)]
+    assert history[2:] == [
+        (b"w-1/digits/1/1", False),  # END
+        (b"w-1/digits/2/1", False),  # END
+        (b"w-1/digits/1/2", False),  # START of the new life
+        (b"w-1/digits/1/1", True),  # and with it the old row goes
+    ]
+
+
+def test_a_worker_lives_in_the_topic_until_it_leaves(properties: dict[str, Any], topic: str) -> None:
+    publisher = StatePublisher(properties, topic, "w-1", SystemClock())
+    look = {"digits": StreamState("digits", -1)}
+    heartbeat = Heartbeat("w-1", lambda name: look[name], publisher.beat, SystemClock(), 0.3)
+    failures: list[Exception] = []
+    follower = FleetFollower(properties, topic, "reader", failures.append)
+    follower.start()
+    heartbeat.touch("digits")
+    heartbeat.start()
+    publisher.recovered([])
+
+    def signs() -> list[WorkerState]:
+        return list(follower.fleet().workers)
+
+    until(signs, "the first sign of life")
+    before = signs()[0].at_ms
+    until(lambda: signs()[0].at_ms > before, "the next sign of life")
+    look["digits"] = StreamState("digits", 3, is_settled=True, available=(1,))
+    heartbeat.touch("digits")
+    until(lambda: signs()[0].streams == (look["digits"],), "what has changed")
+    heartbeat.stop()
+    publisher.leave()
+    assert publisher.flush(DEADLINE_S)
+    until(lambda: not signs(), "the worker is gone")
+    follower.stop()
+    assert not failures
+
+
+class Sourcing:
+    """A source's publisher on a topic of its own, and what it had accepted."""
+
+    def __init__(self, properties: dict[str, Any], aspired_topic: str, states_topic: str = "unused") -> None:
+        self.failures: list[Exception] = []
+        self.accepted: list[AspiredVersions] = []
+        settings = Settings(
+            kafka=properties,
+            control=ControlSettings(aspired_topic=aspired_topic, states_topic=states_topic),
+            watch=WatchSettings(halt_on_failure=states_topic != "unused"),
+        )
+        self.publish = SourcePublisher(
+            settings,
+            "watch",
+            on_fatal=self.failures.append,
+            on_published=lambda record, _: self.accepted.append(record),
+        )
+
+    def numbers(self) -> list[list[int]]:
+        return [[version.version for version in record.versions] for record in self.accepted]
+
+
+@pytest.fixture
+def sourcing(properties: dict[str, Any], topic: str) -> Iterator[Sourcing]:
+    sourcing = Sourcing(properties, topic)
+    yield sourcing
+    sourcing.publish.stop()
+    assert not sourcing.failures
+
+
+def test_a_source_leaves_a_pinned_stream_alone_and_catches_up_when_it_is_unpinned(
+    sourcing: Sourcing, publisher: AspiredPublisher, caplog: Any
+) -> None:
+    publisher.publish(replace(aspired("digits", 1), pinned=True))
+    sourcing.publish(aspired("digits", 2))
+    sourcing.publish.start()
+    sourcing.publish.finish(DEADLINE_S)
+    assert sourcing.accepted == []
+    assert "pinned by watcher-1" in caplog.text
+    publisher.publish(aspired("digits", 1))
+    until(lambda: sourcing.numbers() == [[2]], "what was found is published")
+
+
+def test_two_sources_that_find_the_same_publish_it_once(
+    properties: dict[str, Any], topic: str, sourcing: Sourcing
+) -> None:
+    sourcing.publish(aspired("digits", 2))
+    sourcing.publish.start()
+    sourcing.publish.finish(DEADLINE_S)
+    other = Sourcing(properties, topic)
+    other.publish(aspired("digits", 2))
+    other.publish.start()
+    other.publish.finish(DEADLINE_S)
+    other.publish.stop()
+    assert (sourcing.numbers(), other.numbers()) == ([[2]], [])
+
+
+def test_a_version_that_fails_on_one_worker_is_taken_out_and_what_served_before_comes_back(
+    properties: dict[str, Any], topic: str, caplog: Any
+) -> None:
+    states = f"{topic}.states"
+    create_missing(properties, [compacted(states)])
+    worker = StatePublisher(properties, states, "w-1", SystemClock())
+    worker.recovered([])
+    digests = {number: f"sha256:{number}" for number in (1, 2)}
+    worker(ServableState("", "m", 1, State.AVAILABLE, generation=0, path="/m/m/1", digest=digests[1], load_ms=1))
+    sourcing = Sourcing(properties, topic, states)
+    sourcing.publish.start()
+    sourcing.publish(aspired("m", 2))
+    until(lambda: sourcing.numbers() == [[2]], "version 2 is aspired")
+    failure = Error("load_failed", "broken", retriable=False)
+    worker(ServableState("", "m", 2, State.END, failure, generation=0, path="/m/m/2", digest=digests[2]))
+    until(lambda: sourcing.numbers() == [[2], [1]], "version 1 comes back")
+    assert "m/2 failed on w-1: load_failed: broken" in caplog.text
+    sourcing.publish.stop()
+    again = Sourcing(properties, topic, states)  # it remembers nothing but what the topics hold
+    again.publish.start()
+    again.publish(aspired("m", 2))
+    again.publish.finish(DEADLINE_S)
+    again.publish.stop()
+    assert again.accepted == []
+    assert not sourcing.failures + again.failures
 
 
 def test_states_that_can_not_be_published_are_logged_and_no_more(caplog: Any) -> None:

@@ -32,6 +32,14 @@ def test_relative_paths_are_taken_from_the_files_directory(tmp_path: Path) -> No
     assert loaded.storage_roots == (str(tmp_path / "models/m"),)
 
 
+def test_a_base_path_that_is_a_uri_stays_as_it_is_and_names_its_storage(tmp_path: Path) -> None:
+    text = "servables: {m: {base_path: 's3://bucket/m'}, n: {base_path: n}, o: {base_path: 'x://y', storage: mine}}"
+    loaded = settings.load(write(tmp_path, text))
+    assert [stream.storage for stream in loaded.servables.values()] == ["fsspec", "file", "mine"]
+    assert loaded.servables["m"].base_path == "s3://bucket/m"
+    assert "s3://bucket/m" in loaded.storage_roots
+
+
 def test_the_environment_stands_above_the_file_and_arguments_above_both(tmp_path: Path) -> None:
     environ = {
         "PENSTOCK_CONFIG": str(write(tmp_path)),
@@ -62,6 +70,18 @@ def test_what_to_text_writes_is_read_again(tmp_path: Path) -> None:
         ({"routes": {"m": {"request_topic": "a b"}}}, "not a name"),
         ({"servables": {"m": {"transition": "quick"}}}, "transition"),
         ({"servables": {"m": {"versions": {"latest": 0}}}}, "latest"),
+        ({"worker": {"load_niceness": 20}}, "load_niceness: must be from 0 to 19, got 20"),
+        ({"worker": {"load_niceness": -1}}, "load_niceness"),
+        ({"servables": {"m": {"versions": {"specific": [-1]}}}}, "specific"),
+        ({"servables": {"m": {"complete_when": "now"}}}, "complete_when"),
+        ({"servables": {"m": {"marker": "../x"}}}, "marker"),
+        ({"servables": {"m": {"manifest": ""}}}, "manifest"),
+        ({"servables": {"m": {"poll_interval_s": 0}}}, r"m\.poll_interval_s"),
+        ({"watch": {"quiet_period_s": -1}}, r"watch\.quiet_period_s"),
+        ({"watch": {"notify": "x"}}, "notify"),
+        ({"watch": {"missing_base_path": "x"}}, "missing_base_path"),
+        ({"watch": {"await_versions_s": -1}}, "await_versions_s"),
+        ({"worker": {"cache_limit_bytes": -1}}, "cache_limit_bytes"),
     ],
 )
 def test_a_mistake_is_an_error_that_names_it(tmp_path: Path, overrides: dict[str, Any], words: str) -> None:

@@ -13,7 +13,7 @@ from benchmarks.report import Report, make, text
 IDS = ["a", "b"]
 
 
-def a_report(ours=(10.0, 12.0, 11.0), rival=(8.0, 10.0, 12.0), better="higher", target=1.0, answered=IDS):
+def a_report(ours=(10.0, 12.0, 11.0), rival=(8.0, 10.0, 12.0), better="higher", target=1.0, answered=IDS, ratio=None):
     return make(
         case="throughput",
         measure="answers",
@@ -26,6 +26,7 @@ def a_report(ours=(10.0, 12.0, 11.0), rival=(8.0, 10.0, 12.0), better="higher", 
         accounts={"penstock": [account(IDS, answered)] * 3, "rival": [account(IDS, IDS)] * 3},
         settings={"requests": 2},
         machine={"cpu": "a cpu", "cores": 2},
+        ratio=ratio,
     )
 
 
@@ -41,6 +42,12 @@ def test_the_ratio_is_that_of_the_medians_ours_first():
     assert report["rounds"] == 3
     assert report["contenders"]["penstock"] == {"median": 11.0, "min": 10.0, "max": 12.0, "rounds": [10.0, 12.0, 11.0]}
     assert report["contenders"]["rival"]["median"] == 10.0
+
+
+def test_a_case_whose_rounds_are_ratios_says_which_one_the_target_is_about():
+    report = a_report(ours=(1.5, 1.25, 1.75), ratio=1.5, better="lower", target=1.4)
+    assert report["ratio"] == 1.5
+    assert not report["reached"]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +73,8 @@ def test_people_see_the_ratio_both_medians_and_the_machine():
 
 
 def test_the_cases_have_names_and_targets():
-    assert {name: case.TARGET for name, case in CASES.items()} == {"throughput": 1.0, "round-trip": 1.5}
+    targets = {"throughput": 1.0, "round-trip": 1.5, "swap": 2.0, "registry": 1.0}
+    assert {name: case.TARGET for name, case in CASES.items()} == targets
 
 
 def test_an_unknown_case_is_refused_before_anything_starts(capsys):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
@@ -13,8 +15,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.commands import main
+from pipeline.control.fleet import Fleet
 from pipeline.errors import ConnectorError, TimedOut
-from pipeline.records import Error, PredictResult, ServableState, State
+from pipeline.records import Error, PredictResult, ServableState, State, StreamState, WorkerState
 from pipeline.tensors import from_array
 
 NOWHERE = ("--bootstrap", "127.0.0.1:1")
@@ -214,25 +217,46 @@ STATES = [
     ServableState("w-1", "digits", 3, State.END, Error("invalid_artefact", "[broken]", retriable=False), at_ms=1),
     ServableState("w-1", "other", 1, State.LOADING, at_ms=1),
 ]
+NOW_MS = time.time_ns() // 1_000_000
+FOLLOWED = StreamState("digits", 7, is_settled=True, available=(2,), labels={"stable": 2}, notes=("a note",))
+WORKERS = (WorkerState("w-1", 1, NOW_MS, 600_000, (FOLLOWED,)),)
 
 
 @pytest.fixture
 def states(monkeypatch: Any, here: Path) -> None:
-    monkeypatch.setattr("pipeline.control.states.read_states", lambda *_: STATES)
+    monkeypatch.setattr("pipeline.control.fleet.read_fleet", lambda *_: Fleet(tuple(STATES), WORKERS))
 
 
 def test_versions_shows_what_is_served_and_why_something_is_not(states: None) -> None:
     lines = run("versions", "digits").stdout.splitlines()
     assert [line.split()[:4] for line in lines[1:]] == [
-        ["digits", "2", "w-1", "AVAILABLE"],
+        ["digits", "2", "stable", "w-1"],
         ["digits", "3", "w-1", "END"],
+        ["w-1:", "a", "note"],
     ]
+    assert "AVAILABLE" in lines[1]
     assert "invalid_artefact: [broken]" in lines[2]
 
 
 def test_versions_prints_one_json_array(states: None) -> None:
     assert [item["version"] for item in json.loads(run("versions", "--json").stdout)] == [2, 3, 1]
     assert len(json.loads(run("versions", "--json", "--all").stdout)) == 4
+
+
+def test_versions_shows_who_is_gone(states: None, monkeypatch: Any) -> None:
+    gone = WorkerState("w-1", 1, NOW_MS - 42_500, 5_000, (StreamState("digits", 7),))
+    monkeypatch.setattr("pipeline.control.fleet.read_fleet", lambda *_: Fleet(tuple(STATES), (gone,)))
+    assert re.search(r"AVAILABLE, worker gone \d+ s", run("versions", "digits").stdout)
+    assert re.search(r"w-1 +gone \d+ s", run("versions", "workers").stdout)
+    monkeypatch.setattr("pipeline.control.fleet.read_fleet", lambda *_: Fleet(tuple(STATES), ()))
+    assert "AVAILABLE, worker gone" in run("versions", "digits").stdout
+
+
+def test_versions_workers_shows_how_far_each_is(states: None) -> None:
+    lines = run("versions", "workers", "digits").stdout.splitlines()
+    assert lines[1].split()[-4:] == ["7", "yes", "2", "stable=2"]
+    assert json.loads(run("versions", "workers", "--json").stdout)[0]["streams"][0]["generation"] == 7
+    assert "no worker that serves none" in run("versions", "workers", "none").stderr
 
 
 def test_versions_of_nobody_says_so_on_stderr(states: None) -> None:
@@ -244,8 +268,8 @@ def test_versions_of_nobody_says_so_on_stderr(states: None) -> None:
 def test_worker_hands_its_options_on_and_ends_with_the_workers_status(here: Path, monkeypatch: Any) -> None:
     calls: list[tuple[Any, dict[str, Any]]] = []
 
-    def run_worker(settings: Any, **options: Any) -> int:
-        calls.append((settings, options))
+    def run_worker(file: Any, **options: Any) -> int:
+        calls.append((file.current, options))
         return 3
 
     monkeypatch.setitem(sys.modules, "pipeline.app", SimpleNamespace(run_worker=run_worker))

@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 
 from pipeline.control import encoding
 from pipeline.errors import Undecodable
-from pipeline.records import AspiredVersion, AspiredVersions, Error, ServableState, State
+from pipeline.records import AspiredVersion, AspiredVersions, Error, ServableState, State, StreamState, WorkerState
 
 LONG = st.integers(0, 2**63 - 1)
 TEXT = st.text(max_size=20)
@@ -49,6 +49,29 @@ def test_a_state_comes_back_as_it_went(state: ServableState) -> None:
     key, value = encoding.encode_state(state)
     assert key == state.key.encode()
     assert encoding.decode_state(value) == state
+
+
+STREAMS = st.lists(
+    st.builds(
+        StreamState,
+        TEXT,
+        LONG,
+        st.booleans(),
+        st.lists(LONG, max_size=3).map(tuple),
+        st.dictionaries(TEXT, LONG, max_size=2),
+    ),
+    max_size=3,
+).map(tuple)
+WORKERS = st.builds(WorkerState, st.just("w"), LONG, LONG, LONG, STREAMS)
+
+
+@given(st.lists(WORKERS, max_size=4))
+def test_each_sign_of_life_comes_back_as_it_went(signs: list[WorkerState]) -> None:
+    encoder = encoding.WorkerEncoder()
+    for sign in (*signs, *signs):
+        key, value = encoder.encode(sign)
+        assert key == b"w"
+        assert encoding.decode_state(value) == sign
 
 
 @given(st.binary(max_size=200))

@@ -1,0 +1,105 @@
+"""A steady load, a process of its own: ``python -m benchmarks.steady BOOTSTRAP REQUESTS RESULTS RATE FILE``.
+
+Open loop: request number n is due n / RATE seconds after the first, whatever became of those before it, so a worker
+that stands still makes every request late that was due meanwhile. A latency runs from the moment the request was due to
+that at which its answer is here, by this process's clock: nothing that the worker does can hold it up. It goes on until
+SIGTERM, waits for the last answers, and writes what it saw to FILE.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
+
+from benchmarks import produce
+from benchmarks.avro_records import AvroRecord
+
+_LONGEST_S: Final = 120
+_POLL_S: Final = 0.1
+_LAST_ANSWERS_S: Final = 30.0
+
+
+class Receiver:
+    """Notes when each result is here, on a thread of its own, and looks into none before the end."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "steady", "enable.auto.commit": False})
+        partitions = [TopicPartition(topic, p, 0) for p in self._consumer.list_topics(topic).topics[topic].partitions]
+        self._consumer.assign(partitions)
+        self._stopped = threading.Event()
+        self.came: list[tuple[float, Message]] = []
+        self._thread = threading.Thread(target=self._receive)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop; ``came`` does not grow any more."""
+        self._stopped.set()
+        self._thread.join()
+        self._consumer.close()
+
+    def _receive(self) -> None:
+        while not self._stopped.is_set():
+            message = self._consumer.poll(_POLL_S)
+            if message is not None and message.error() is None:
+                self.came.append((time.time(), message))
+
+
+def drive(bootstrap: str, topic: str, rate: float, stopped: list[int]) -> list[float]:
+    """Send requests until ``stopped`` holds anything; return when each was due, in seconds since the Unix epoch."""
+    producer = Producer(
+        {"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "linger.ms": 0, "enable.idempotence": True}
+    )
+    pairs = produce.requests(int(_LONGEST_S * rate))
+    due_s: list[float] = []
+    start_s = time.time()
+    for number, (key, value) in enumerate(pairs):
+        at_s = start_s + number / rate
+        time.sleep(max(0.0, at_s - time.time()))
+        if stopped:
+            break
+        due_s.append(at_s)
+        producer.produce(topic, value, key)
+        producer.poll(0)
+    if producer.flush(_LAST_ANSWERS_S):
+        sys.exit("the broker did not accept the last requests")
+    return due_s
+
+
+def seen(due_s: list[float], came: list[tuple[float, Message]]) -> dict[str, list[Any]]:
+    """Return by request: when it was due, the milliseconds to its first answer, and the version that gave it."""
+    record = AvroRecord("PredictResult")
+    took_ms: list[float | None] = [None] * len(due_s)
+    versions: list[int | None] = [None] * len(due_s)
+    for at_s, message in reversed(came):
+        result = record.decode(message.value())
+        number = int(result["id"].rpartition("-")[2])
+        took_ms[number] = 1000 * (at_s - due_s[number])
+        versions[number] = result["version"]
+    return {"due_s": due_s, "took_ms": took_ms, "versions": versions}
+
+
+def main() -> None:
+    """Drive, receive, write."""
+    bootstrap, requests, results, rate, path = sys.argv[1:6]
+    stopped: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _frame: stopped.append(number))
+    receiver = Receiver(bootstrap, results)
+    try:
+        due_s = drive(bootstrap, requests, float(rate), stopped)
+        deadline_s = time.monotonic() + _LAST_ANSWERS_S
+        while len(receiver.came) < len(due_s) and time.monotonic() < deadline_s:
+            time.sleep(_POLL_S)
+    finally:
+        receiver.close()
+    Path(path).write_text(json.dumps(seen(due_s, receiver.came)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""``penstock versions show``: what every worker serves."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.commands import options, output
+from pipeline.commands.examples import CommandWithExamples
+from pipeline.commands.until_stopped import until_stopped
+from pipeline.commands.versions import rendering
+from pipeline.errors import ConnectorError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.control.fleet import Fleet
+    from pipeline.settings import Settings
+
+_REFRESH_S = 0.5
+
+
+@click.command(cls=CommandWithExamples, examples=("penstock versions digits --watch",))
+@click.argument("stream", required=False)
+@options.settings_options
+@click.option("--all", "with_ended", is_flag=True, help="Also versions that ended as wished.")
+@click.option("--watch", "is_live", is_flag=True, help="Keep the table up to date until Ctrl-C.")
+@options.json_option
+def show(
+    stream: str | None,
+    config: Path | None,
+    bootstrap: str | None,
+    with_ended: bool,  # noqa: FBT001  # click passes options by name
+    is_live: bool,  # noqa: FBT001
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Show the versions of STREAM, or of all streams: on which worker, in which state, since when, and why.
+
+    A version that could not be loaded is END with its reason. A worker that has not been heard from for three of its
+    intervals is shown as gone.
+    """
+    if is_live and as_json:
+        raise click.UsageError("--watch shows a table; leave out --json")
+    settings = options.load(config, bootstrap)
+    if is_live:
+        _show_live(settings, stream, with_ended)
+        return
+    from pipeline.control.fleet import read_fleet  # noqa: PLC0415  # loads Kafka's client
+
+    fleet = read_fleet(settings.kafka, settings.control.states_topic)
+    states = rendering.chosen(fleet, stream, with_ended=with_ended)
+    if as_json:
+        output.print_json(states)
+    elif states:
+        output.print_table(*rendering.versions_table(fleet, states, _now_ms()))
+        for note in rendering.notes(fleet, stream):
+            click.echo(note)
+    else:
+        click.echo(f"no worker has reported a version{f' of {stream}' if stream else ''}", err=True)
+
+
+def _show_live(settings: Settings, stream: str | None, with_ended: bool) -> None:  # noqa: FBT001  # passed through
+    from rich.live import Live  # noqa: PLC0415
+
+    from pipeline.control.fleet import FleetFollower  # noqa: PLC0415
+
+    failures: list[Exception] = []
+    follower = FleetFollower(settings.kafka, settings.control.states_topic, "penstock-versions", failures.append)
+    follower.start()
+    try:
+        with until_stopped() as stopped, Live(auto_refresh=False) as live:
+            while not stopped.wait(_REFRESH_S) and not failures:
+                live.update(follower.problem or _view(follower.fleet(), stream, with_ended), refresh=True)
+    finally:
+        follower.stop()
+    if failures:
+        raise failures[0] if isinstance(failures[0], ConnectorError) else click.ClickException(str(failures[0]))
+
+
+def _view(fleet: Fleet, stream: str | None, with_ended: bool) -> Any:  # noqa: FBT001  # passed through
+    from rich.console import Group  # noqa: PLC0415
+
+    states = rendering.chosen(fleet, stream, with_ended=with_ended)
+    return Group(output.table(*rendering.versions_table(fleet, states, _now_ms())), *rendering.notes(fleet, stream))
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
