@@ -217,14 +217,18 @@ STATES = [
     ServableState("w-1", "digits", 3, State.END, Error("invalid_artefact", "[broken]", retriable=False), at_ms=1),
     ServableState("w-1", "other", 1, State.LOADING, at_ms=1),
 ]
-NOW_MS = time.time_ns() // 1_000_000
 FOLLOWED = StreamState("digits", 7, is_settled=True, available=(2,), labels={"stable": 2}, notes=("a note",))
-WORKERS = (WorkerState("w-1", 1, NOW_MS, 600_000, (FOLLOWED,)),)
+
+
+def seen(ago_ms: int, interval_ms: int, stream: StreamState) -> tuple[WorkerState, ...]:
+    return (WorkerState("w-1", 1, time.time_ns() // 1_000_000 - ago_ms, interval_ms, (stream,)),)
 
 
 @pytest.fixture
 def states(monkeypatch: Any, here: Path) -> None:
-    monkeypatch.setattr("pipeline.control.fleet.read_fleet", lambda *_: Fleet(tuple(STATES), WORKERS))
+    monkeypatch.setattr(
+        "pipeline.control.fleet.read_fleet", lambda *_: Fleet(tuple(STATES), seen(0, 600_000, FOLLOWED))
+    )
 
 
 def test_versions_shows_what_is_served_and_why_something_is_not(states: None) -> None:
@@ -244,8 +248,8 @@ def test_versions_prints_one_json_array(states: None) -> None:
 
 
 def test_versions_shows_who_is_gone(states: None, monkeypatch: Any) -> None:
-    gone = WorkerState("w-1", 1, NOW_MS - 42_500, 5_000, (StreamState("digits", 7),))
-    monkeypatch.setattr("pipeline.control.fleet.read_fleet", lambda *_: Fleet(tuple(STATES), (gone,)))
+    gone = seen(42_500, 5_000, StreamState("digits", 7))
+    monkeypatch.setattr("pipeline.control.fleet.read_fleet", lambda *_: Fleet(tuple(STATES), gone))
     assert re.search(r"AVAILABLE, worker gone \d+ s", run("versions", "digits").stdout)
     assert re.search(r"w-1 +gone \d+ s", run("versions", "workers").stdout)
     monkeypatch.setattr("pipeline.control.fleet.read_fleet", lambda *_: Fleet(tuple(STATES), ()))
