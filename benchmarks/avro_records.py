@@ -29,9 +29,13 @@ class AvroRecord:
         fastavro.schemaless_writer(buffer, self._schema, datum)
         return buffer.getvalue()
 
+    def is_of(self, value: bytes | None) -> bool:
+        """Whether the bytes say that they are such a record."""
+        return value is not None and value.startswith(self.prefix)
+
     def decode(self, value: bytes | None) -> Datum:
         """Return the record; ValueError for bytes of another one."""
-        if value is None or not value.startswith(self.prefix):
+        if value is None or not self.is_of(value):
             raise ValueError(f"expected a record with the prefix {self.prefix.hex()}, got {value!r:.40}")
         buffer = io.BytesIO(value)
         buffer.seek(PREFIX_BYTES)

@@ -139,7 +139,8 @@ def _measure(harness: Harness, rival: Swapping, version: Path, requests: int) ->
                 _wait_for_answers(contender, place, int(2 * RATE))
                 before = {stream: _swap(contender, place, stream, version, requests / RATE) for stream in _SWAPS}
         record = AvroRecord("ServableState")
-        states = [record.decode(message.value()) for message in read(place.bootstrap, place.states) if message.value()]
+        values = [message.value() for message in read(place.bootstrap, place.states)]
+        states = [record.decode(value) for value in values if record.is_of(value)]
         answered = seen(json.loads(load_path.read_text()))
         swaps = {stream: _judge(answered, before[stream], going_on(states, stream, _VERSION)) for stream in _SWAPS}
         account = _account(place)
