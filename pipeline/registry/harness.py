@@ -14,6 +14,7 @@ from pipeline.registry.loader import Loader
 from pipeline.registry.policy import Phase
 from pipeline.registry.servable import Servable, ServableId
 from pipeline.registry.source import Aspired
+from pipeline.registry.states import VersionState
 
 
 class Harness:
@@ -100,6 +101,24 @@ class Harness:
     def drop(self) -> None:
         """Let go of everything heavy."""
         self.loader = self.servable = self.future = self.cancel_timer = None
+
+    def event(self, error: PenstockError | None, at_ms: int) -> VersionState:
+        """Return what the bus is told of the state that it has now."""
+        item = self.item
+        return VersionState(
+            id=self.id,
+            state=self.state,
+            error=error,
+            generation=item.generation,
+            kind=item.kind,
+            path=item.path,
+            digest=item.digest,
+            load_ms=self.load_ms,
+            at_ms=at_ms,
+            incarnation=self.incarnation,
+            estimate_bytes=self.estimate_bytes,
+            memory_bytes=self.memory_bytes,
+        )
 
     def describe(self) -> str:
         """One line for people: the version, its state, and why."""

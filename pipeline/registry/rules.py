@@ -60,5 +60,20 @@ def fate_of(phase: Phase, before: Aspired[Loader], item: Aspired[Loader], on_cha
     return Fate.IS_REPLACED
 
 
+def note_on(fate: Fate, before: Aspired[Loader], item: Aspired[Loader]) -> str | None:
+    """Return what a person should know of an incarnation that stays although something else is aspired. Pure."""
+    match fate:
+        case Fate.STAYS_BROKEN:
+            return f"is kept as it is; its new content can not be loaded: {item.error}"
+        case Fate.STAYS_CHANGED:
+            return (
+                f"is aspired with other content ({item.digest or item.path}) and kept as it is "
+                f"({before.digest or before.path}); give new content a version of its own, or load it by "
+                f"`penstock versions reload {item.id.name} {item.id.version}`"
+            )
+        case _:
+            return None
+
+
 def _text(error: PenstockError | None) -> tuple[str, str] | None:
     return None if error is None else (error.code, str(error))

@@ -15,11 +15,11 @@ from pipeline.registry.jobs import Jobs
 from pipeline.registry.loader import Loader
 from pipeline.registry.mailbox import Mailbox
 from pipeline.registry.policy import Action, Phase, Verb, VersionSnapshot
-from pipeline.registry.rules import Fate, Rules, fate_of
+from pipeline.registry.rules import Fate, Rules, fate_of, note_on
 from pipeline.registry.servable import Servable
 from pipeline.registry.snapshot import StreamSnapshot, move_labels, take_snapshot
 from pipeline.registry.source import Aspired
-from pipeline.registry.states import EventBus, VersionState
+from pipeline.registry.states import EventBus
 from pipeline.registry.timer import Timer
 
 logger = logging.getLogger(__name__)
@@ -114,27 +114,14 @@ class Stream:
             return False
         kept = lives[place]
         kept.is_aspired = True
-        self._report(kept, fates[place], item)
+        note = note_on(fates[place], kept.item, item)
+        if note is not None:
+            self._reported[item.id.version] = note
+            logger.warning("%s %s", kept.id, note)
         if kept.phase is Phase.CANCELLING:
             kept.phase = Phase.LOADING
         kept.item = replace(kept.item, generation=item.generation)
         return True
-
-    def _report(self, kept: Harness, fate: Fate, item: Aspired[Loader]) -> None:
-        """Note, for people, that what is aspired is not what stays."""
-        if fate is Fate.STAYS:
-            return
-        version, before = item.id.version, kept.item
-        if fate is Fate.STAYS_BROKEN:
-            what = f"is kept as it is; its new content can not be loaded: {item.error}"
-        else:
-            what = (
-                f"is aspired with other content ({item.digest or item.path}) and kept as it is "
-                f"({before.digest or before.path}); give new content a version of its own, or load it by "
-                f"`penstock versions reload {self.name} {version}`"
-            )
-        self._reported[version] = what
-        logger.warning("%s %s", kept.id, what)
 
     def _lives(self, version: int) -> list[Harness]:
         """Return the incarnations of a version, the newest first."""
@@ -333,22 +320,7 @@ class Stream:
         if harness.state is State.END:
             return
         harness.state = state
-        item = harness.item
-        event = VersionState(
-            id=harness.id,
-            state=state,
-            error=error,
-            generation=item.generation,
-            kind=item.kind,
-            path=item.path,
-            digest=item.digest,
-            load_ms=harness.load_ms,
-            at_ms=self._shared.clock.unix_ms(),
-            incarnation=harness.incarnation,
-            estimate_bytes=harness.estimate_bytes,
-            memory_bytes=harness.memory_bytes,
-        )
-        self._shared.bus.publish(event)
+        self._shared.bus.publish(harness.event(error, self._shared.clock.unix_ms()))
 
 
 _PENDING = (Phase.NEW, Phase.QUEUED, Phase.DEFERRED, Phase.RETRYING)
