@@ -53,6 +53,7 @@ class Registry:
             clock,
             max_load_retries=worker.max_load_retries,
             retry_interval_s=worker.load_retry_interval_s,
+            retry_failed_after_s=worker.retry_failed_after_s,
             rules=self._rules_of,
             budget=Budget(worker.memory_limit_bytes, WhenShort(worker.when_memory_is_short)),
         )

@@ -124,6 +124,7 @@ class WorkerSettings(Section, frozen=True):
     cache_limit_bytes: int = 20 * 1024**3
     max_load_retries: int = 2
     load_retry_interval_s: float = 1.0
+    retry_failed_after_s: float = 60.0
     memory_limit_bytes: int = 0
     when_memory_is_short: str = "wait"
     heartbeat_interval_s: float = 5.0
@@ -328,7 +329,13 @@ def _check_worker(worker: WorkerSettings, where: str) -> None:
     if worker.when_memory_is_short not in ("wait", "refuse"):
         reason = f"{worker.when_memory_is_short!r} is not wait or refuse"
         raise InvalidSettings(f"{place}.when_memory_is_short", reason)
-    for field in ("max_load_retries", "load_retry_interval_s", "memory_limit_bytes", "cache_limit_bytes"):
+    for field in (
+        "max_load_retries",
+        "load_retry_interval_s",
+        "retry_failed_after_s",
+        "memory_limit_bytes",
+        "cache_limit_bytes",
+    ):
         if getattr(worker, field) < 0:
             raise InvalidSettings(f"{place}.{field}", f"must not be negative, got {getattr(worker, field)}")
     if not 0 <= worker.load_niceness <= HIGHEST_NICENESS:

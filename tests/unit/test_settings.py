@@ -82,6 +82,7 @@ def test_what_to_text_writes_is_read_again(tmp_path: Path) -> None:
         ({"watch": {"missing_base_path": "x"}}, "missing_base_path"),
         ({"watch": {"await_versions_s": -1}}, "await_versions_s"),
         ({"worker": {"cache_limit_bytes": -1}}, "cache_limit_bytes"),
+        ({"worker": {"retry_failed_after_s": -1}}, "retry_failed_after_s"),
     ],
 )
 def test_a_mistake_is_an_error_that_names_it(tmp_path: Path, overrides: dict[str, Any], words: str) -> None:
