@@ -110,7 +110,9 @@ def _failures(
         if row is not None and is_failure(row) and (not is_up or row.generation >= generation):
             failures.append(reason_of(row))
         elif stream.is_settled and not is_up:
-            failures.append(f"version {version.version} is not available")
+            about = f"{stream.stream}/{version.version} "  # for instance that it waits for memory
+            why = [note for note in stream.notes if note.startswith(about)]
+            failures.append("; ".join([f"version {version.version} is not available", *why]))
     return failures
 
 

@@ -62,6 +62,8 @@ def test_a_version_that_failed_long_ago_and_is_kept_so_is_a_failure() -> None:
 
 def test_a_settled_worker_without_the_version_has_failed_even_where_no_row_says_why() -> None:
     assert one(worker("a", 7, 1)) == (Stage.FAILED, "version 2 is not available")
+    short = worker("a", 7, 1, notes=("m/1 is fine", "m/2 waits for memory"))
+    assert one(short) == (Stage.FAILED, "version 2 is not available; m/2 waits for memory")
 
 
 def test_a_reload_that_failed_beside_the_old_content_is_a_failure_of_that_generation_only() -> None:
