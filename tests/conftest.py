@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from pipeline.local.kafka import LocalKafka
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 # Threads of other packages that live as long as the process does, by the start of their names.
 _LASTING_THREADS: tuple[str, ...] = ("pytest_timeout",)
 _THREAD_GRACE_S = 5.0
+
+# No claim is about time: an example that takes long on a busy machine is no failure.
+settings.register_profile("penstock", deadline=None)
+settings.load_profile("penstock")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
