@@ -10,7 +10,9 @@ from registry_fakes import DEADLINE_S, FakeLoader
 
 from pipeline.clock import SystemClock
 from pipeline.errors import NotReady, UnknownServable, UnknownVersion
+from pipeline.records import State
 from pipeline.registry.caching_manager import CachingManager
+from pipeline.registry.monitor import StateMonitor
 from pipeline.registry.servable import ServableId
 from pipeline.registry.source import Aspired
 
@@ -73,10 +75,11 @@ def test_a_version_that_the_stream_does_not_have_is_unknown(rig, factory):
 
 
 def test_the_least_recently_used_stream_goes_when_there_are_too_many(rig, factory):
-    manager = caching(rig, factory, max_streams=2)
+    manager, monitor = caching(rig, factory, max_streams=2), StateMonitor(rig.bus)
     for name in "abac":
         ask(manager, name)
     assert manager.streams() == ("a", "c")
+    assert monitor.wait([ServableId("b", 1)], State.END, DEADLINE_S)
     assert factory.loaders["b", 1].unloads == 1
     assert rig.manager.streams() == ("a", "c")
     ask(manager, "b")
