@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import sys
 import threading
 import time
 import tracemalloc
@@ -127,14 +126,6 @@ def mixed(number):
     if place < 3:
         return version, int(place == 2), None
     return number, 0, InvalidArtefact(f"m/{number}", "no weights")
-
-
-@pytest.fixture
-def switch_often():
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-4)
-    yield
-    sys.setswitchinterval(before)
 
 
 @pytest.fixture

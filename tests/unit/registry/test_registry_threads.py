@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
-import sys
 import threading
 import time
 import weakref
@@ -151,14 +150,6 @@ def test_one_incarnation_is_loaded_and_unloaded_once_however_many_aspire_at_once
         list(racers.map(aspire, loaders))
     threaded.settle("m")
     assert sum(loader.loads for loader in loaders) == 1
-
-
-@pytest.fixture
-def switch_often():
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-4)
-    yield
-    sys.setswitchinterval(before)
 
 
 @pytest.fixture
