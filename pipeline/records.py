@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from pipeline.description import Description
 from pipeline.errors import PenstockError
 from pipeline.tensors import Tensor
 
@@ -125,6 +126,7 @@ class ServableState(msgspec.Struct, frozen=True):
     estimate_bytes: int | None = None
     memory_bytes: int | None = None
     at_ms: int = 0
+    description: Description | None = None
 
     @property
     def key(self) -> str:

@@ -105,6 +105,7 @@ class Reporter:
                     event.estimate_bytes,
                     event.memory_bytes,
                     event.at_ms,
+                    event.description,
                 )
             )
         self._heartbeat.touch(event.id.name)

@@ -12,7 +12,7 @@ from pipeline.records import State
 from pipeline.registry.handle import Handle
 from pipeline.registry.loader import Loader
 from pipeline.registry.policy import Phase
-from pipeline.registry.servable import Servable, ServableId
+from pipeline.registry.servable import Description, Servable, ServableId
 from pipeline.registry.source import Aspired
 from pipeline.registry.states import VersionState
 
@@ -38,6 +38,7 @@ class Harness:
         self.load_ms: int | None = None
         self.estimate_bytes: int | None = None
         self.memory_bytes: int | None = None
+        self.description: Description | None = None
         self.future: Future[None] | None = None
         self.cancel_timer: Callable[[], None] | None = None
         self._lock = threading.Lock()
@@ -118,6 +119,7 @@ class Harness:
             incarnation=self.incarnation,
             estimate_bytes=self.estimate_bytes,
             memory_bytes=self.memory_bytes,
+            description=self.description,
         )
 
     def describe(self) -> str:

@@ -14,7 +14,7 @@ from pipeline.errors import InsufficientMemory, LoadFailed, PenstockError
 from pipeline.registry.budget import Budget, Verdict
 from pipeline.registry.harness import Harness
 from pipeline.registry.loader import Loader
-from pipeline.registry.servable import Servable
+from pipeline.registry.servable import Servable, describe
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +102,7 @@ class Jobs:
             before_bytes = self._measure()
             servable = _checked(loader.load())
             self._account(harness, loader, before_bytes)
+            harness.description = describe(servable)
             report = partial(outcome.load_ended, harness, servable)
         except BaseException as error:  # noqa: BLE001  # whatever a model's code raises is this version's problem alone
             self._budget.release(harness)

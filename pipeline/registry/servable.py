@@ -7,7 +7,10 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from pipeline.description import Description, Signature, TensorSpec
 from pipeline.tensors import Array
+
+__all__ = ["Description", "Servable", "ServableId", "Signature", "TensorSpec", "describe"]
 
 
 class ServableId(NamedTuple):
@@ -20,31 +23,17 @@ class ServableId(NamedTuple):
         return f"{self.name}/{self.version}"
 
 
-class TensorSpec(msgspec.Struct, frozen=True):
-    """A tensor of a signature: datatype as the Open Inference Protocol names it, -1 for an axis of any length.
-
-    Where the signature is batched, the first axis is the batch and is -1.
-    """
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
-
-
-class Signature(msgspec.Struct, frozen=True):
-    """One way to call a servable.
-
-    ``batched`` says that axis 0 of every tensor is the batch: rows are independent, any number of them may be joined
-    into one call, and row i of each output belongs to row i of the inputs. Otherwise each request is a call of its own.
-    """
-
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    batched: bool = True
+def describe(servable: Servable) -> Description:
+    """Return what a servable says of itself, its signatures filled in; of one that says nothing, those alone."""
+    own = getattr(servable, "description", None) or Description()
+    return msgspec.structs.replace(own, signatures=dict(servable.signatures))
 
 
 class Servable(Protocol):
-    """One loaded version. Called from worker threads, by several at once, only while a handle is held."""
+    """One loaded version. Called from worker threads, by several at once, only while a handle is held.
+
+    It may have an attribute ``description``, a Description without signatures, constant for its life.
+    """
 
     @property
     def signatures(self) -> Mapping[str, Signature]:

@@ -10,7 +10,7 @@ from functools import partial
 
 from pipeline.errors import PenstockError
 from pipeline.records import State
-from pipeline.registry.servable import ServableId
+from pipeline.registry.servable import Description, ServableId
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,8 @@ class VersionState:
     the life of the version did not end as wished. ``generation`` is that of the aspiration which caused the change,
     ``load_ms`` the duration of the last load from AVAILABLE on, ``at_ms`` milliseconds since the Unix epoch.
     ``incarnation`` tells two lives of one version apart that overlap, while new content is loaded beside the old; the
-    newer is the higher. ``estimate_bytes`` is what the loader said, ``memory_bytes`` what the process grew by.
+    newer is the higher. ``estimate_bytes`` is what the loader said, ``memory_bytes`` what the process grew by,
+    ``description`` what the servable is, from AVAILABLE on.
     """
 
     id: ServableId
@@ -38,6 +39,7 @@ class VersionState:
     incarnation: int = 1
     estimate_bytes: int | None = None
     memory_bytes: int | None = None
+    description: Description | None = None
 
 
 Subscriber = Callable[[VersionState], None]

@@ -83,14 +83,20 @@ class PythonLoader:
         return None
 
     def load(self) -> PythonServable:
-        """See Loader. Imports the class, makes one object of it and calls its ``load``."""
+        """See Loader. Imports the class, makes one object of it and calls its ``load``.
+
+        Raises LoadFailed with type and text of whatever that raised; an OSError passes, it may pass by itself.
+        """
         try:
             model = self._make()
             if hasattr(model, "load"):
                 model.load(self._path)
             self._servable = PythonServable(self._id, model)
-        except BaseException:
+        except BaseException as error:
             self._forget_module()
+            if isinstance(error, Exception) and not isinstance(error, PenstockError | OSError):
+                reason = f"the class could not be loaded: {type(error).__name__}: {error}"
+                raise LoadFailed(str(self._id), reason) from error
             raise
         return self._servable
 

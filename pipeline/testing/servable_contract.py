@@ -32,6 +32,7 @@ from pipeline.registry.loader import Loader
 from pipeline.registry.servable import Servable, ServableId, Signature
 from pipeline.registry.source_adapter import SourceAdapter
 from pipeline.tensors import Array
+from pipeline.testing import damage
 from pipeline.testing.meters import bytes_read, counting_allocations
 from pipeline.testing.signature_checks import check_outputs, check_signature, small_numbers
 
@@ -55,7 +56,8 @@ class ServableContract:
 
     ``entry_point`` is what the package's entry point names. ``options`` are those of a stream, ``wrong_options`` some
     that must be refused. ``frameworks`` must not be imported before the first load. Answers to one row may differ by
-    ``relative_tolerance`` from those to the same row in a batch.
+    ``relative_tolerance`` from those to the same row in a batch. ``damaged_versions`` are
+    tried.
     """
 
     entry_point: ClassVar[str]
@@ -63,6 +65,7 @@ class ServableContract:
     wrong_options: ClassVar[Mapping[str, Any]] = {"no_such_option": 1}
     frameworks: ClassVar[tuple[str, ...]] = ("jax", "onnxruntime", "openvino", "sklearn", "tensorflow", "torch")
     relative_tolerance: ClassVar[float] = 0.01
+    damaged_versions: ClassVar[int] = 30
 
     def write_version(self, path: Path) -> None:
         """Make a version that loads at ``path``, which does not exist yet: a directory, or a file."""
@@ -128,6 +131,15 @@ class ServableContract:
             assert str(error), "the error says nothing"
         with self._loaded(self._version, adapter) as servable:
             self._ask(servable)
+
+    def test_damaged_files_fail_their_version_and_never_the_worker(self, tmp_path: Path) -> None:
+        """Bits flipped, ends cut off, ``damaged_versions`` times: LoadFailed, or a model; no crash, no other error."""
+        self._adapter(tmp_path)
+        (tmp_path / "copies").mkdir()
+        seeds = range(self.damaged_versions)
+        limit_s = 60.0 + self.damaged_versions
+        wrong = damage.survey(self.entry_point, self._version, self.options, seeds, tmp_path / "copies", limit_s)
+        assert not wrong, "\n".join(wrong)
 
     # -- what is promised while it is loaded --------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -212,6 +213,19 @@ RisingEstimate = loading(_RisingEstimate)
 # -- after it ---------------------------------------------------------------------------------------------------------
 
 
+class _DyingLoader(SumsLoader):
+    def load(self):
+        try:
+            return super().load()
+        except InvalidArtefact:
+            os._exit(3)
+
+
+class _RaisingLoader(SumsLoader):
+    def load(self):
+        return Sums(float((self.path / "sums.txt").read_text()))
+
+
 class _KeptLoader(SumsLoader):
     def load(self):
         servable = super().load()
@@ -250,3 +264,7 @@ class _TearingLoader(SumsLoader):
 
 class TearsDownOthers(SumsAdapter):
     loads = _TearingLoader
+
+
+DiesOfDamage = loading(_DyingLoader)
+RaisesForDamage = loading(_RaisingLoader)

@@ -57,6 +57,12 @@ SERVABLE_FAULTS = [
     ("RaisesAnything", "test_a_broken_version_fails_to_load_with_its_reason", "expected LoadFailed, got ValueError"),
     ("LoadsAnything", "test_a_broken_version_fails_to_load_with_its_reason", "expected LoadFailed, got None"),
     ("NoSignature", "test_it_answers_what_its_signatures_declare", "no signature"),
+    ("DiesOfDamage", "test_damaged_files_fail_their_version_and_never_the_worker", "the process died of it"),
+    (
+        "RaisesForDamage",
+        "test_damaged_files_fail_their_version_and_never_the_worker",
+        "expected LoadFailed, got ValueE",
+    ),
     ("FixedBatch", "test_it_answers_what_its_signatures_declare", "axis 0 of a batch is -1"),
     ("NoOutput", "test_it_answers_what_its_signatures_declare", "output sum is missing"),
     ("WrongDatatype", "test_it_answers_what_its_signatures_declare", "sum is float64, declared as FP32"),

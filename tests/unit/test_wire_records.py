@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipeline import records, tensors
+from pipeline import description, records, tensors
 from pipeline.codecs import schemas
 
 PAIRS = {
@@ -21,6 +21,9 @@ PAIRS = {
     "StreamState": records.StreamState,
     "Tensor": tensors.Tensor,
     "Error": records.Error,
+    "Description": description.Description,
+    "Signature": description.Signature,
+    "TensorSpec": description.TensorSpec,
     "Source": records.Source,
     "AspiredVersion": records.AspiredVersion,
 }
