@@ -19,14 +19,16 @@ _WORKERS = ("worker", "seen", "started", "stream", "generation", "settled", "ava
 _DIGEST_CHARACTERS = 8
 
 
-def chosen(fleet: Fleet, stream: str | None, *, with_ended: bool) -> list[ServableState]:
-    """Return the states of one stream, or of all; without those that did not end by a fault of the version."""
+def chosen(fleet: Fleet, stream: str | None, version: int | None = None, *, with_ended: bool) -> list[ServableState]:
+    """Return the states of a version, of a stream, or of all; without those that ended, but not by their own fault."""
     from pipeline.control.rows import is_failure  # noqa: PLC0415  # loads Kafka's client
 
     return [
         state
         for state in fleet.states
-        if stream in (None, state.stream) and (with_ended or state.state != "END" or is_failure(state))
+        if stream in (None, state.stream)
+        and version in (None, state.version)
+        and (with_ended or state.state != "END" or is_failure(state))
     ]
 
 
@@ -46,7 +48,7 @@ def versions_table(fleet: Fleet, states: Sequence[ServableState], now_ms: int) -
                 f"{state.version} ({_ordinal(state.incarnation)} life)" if is_doubled else str(state.version),
                 ", ".join(_labels(sign, state)),
                 state.worker,
-                _state(state, sign, now_ms),
+                state_text(state, sign, now_ms),
                 duration(now_ms - state.at_ms),
                 "" if state.load_ms is None else f"{state.load_ms} ms",
                 short_digest(state.digest),
@@ -95,7 +97,8 @@ def short_digest(digest: str | None) -> str:
     return "" if digest is None else digest.rpartition(":")[2][:_DIGEST_CHARACTERS]
 
 
-def _state(state: ServableState, sign: WorkerState | None, now_ms: int) -> str:
+def state_text(state: ServableState, sign: WorkerState | None, now_ms: int) -> str:
+    """Return a state and, where nobody can vouch for it any more, that its worker is gone."""
     from pipeline.control.fleet import is_vanished  # noqa: PLC0415  # loads Kafka's client
 
     if state.state == "END":

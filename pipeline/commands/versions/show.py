@@ -10,26 +10,30 @@ import click
 from pipeline.commands import options, output
 from pipeline.commands.examples import CommandWithExamples
 from pipeline.commands.until_stopped import until_stopped
-from pipeline.commands.versions import rendering
+from pipeline.commands.versions import details, rendering
 from pipeline.errors import ConnectorError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from pipeline.control.fleet import Fleet
+    from pipeline.records import ServableState
     from pipeline.settings import Settings
 
 _REFRESH_S = 0.5
 
 
-@click.command(cls=CommandWithExamples, examples=("penstock versions digits --watch",))
-@click.argument("stream", required=False)
+@click.command(
+    cls=CommandWithExamples, examples=("penstock versions digits --watch", "penstock versions show digits/3")
+)
+@click.argument("what", metavar="[STREAM | STREAM/VERSION]", required=False)
 @options.settings_options
 @click.option("--all", "with_ended", is_flag=True, help="Also versions that ended as wished.")
 @click.option("--watch", "is_live", is_flag=True, help="Keep the table up to date until Ctrl-C.")
 @options.json_option
 def show(
-    stream: str | None,
+    what: str | None,
     config: Path | None,
     bootstrap: str | None,
     with_ended: bool,  # noqa: FBT001  # click passes options by name
@@ -38,11 +42,16 @@ def show(
 ) -> None:
     """Show the versions of STREAM, or of all streams: on which worker, in which state, since when, and why.
 
+    Of STREAM/VERSION it shows what the version is: its signatures, framework, threads, memory, and each worker's part.
+
     A version that could not be loaded is END with its reason. A worker that has not been heard from for three of its
     intervals is shown as gone.
     """
     if is_live and as_json:
         raise click.UsageError("--watch shows a table; leave out --json")
+    stream, version = details.split(what) if what else (None, None)
+    if is_live and version is not None:
+        raise click.UsageError("--watch follows streams; name no version")
     settings = options.load(config, bootstrap)
     if is_live:
         _show_live(settings, stream, with_ended)
@@ -50,15 +59,30 @@ def show(
     from pipeline.control.fleet import read_fleet  # noqa: PLC0415  # loads Kafka's client
 
     fleet = read_fleet(settings.kafka, settings.control.states_topic)
-    states = rendering.chosen(fleet, stream, with_ended=with_ended)
+    states = rendering.chosen(fleet, stream, version, with_ended=with_ended)
     if as_json:
         output.print_json(states)
+    elif states and version is not None:
+        _show_one(fleet, states)
     elif states:
         output.print_table(*rendering.versions_table(fleet, states, _now_ms()))
         for note in rendering.notes(fleet, stream):
             click.echo(note)
     else:
-        click.echo(f"no worker has reported a version{f' of {stream}' if stream else ''}", err=True)
+        click.echo(f"no worker has reported a version{f' of {what}' if what else ''}", err=True)
+
+
+def _show_one(fleet: Fleet, states: Sequence[ServableState]) -> None:
+    for place, group in enumerate(details.same(states)):
+        if place:
+            click.echo()
+        for name, text in details.facts(group[0]):
+            click.echo(f"{name:<10} {text}")
+        if group[0].description is not None:
+            click.echo()
+            output.print_table(*details.tensors_table(group[0].description))
+        click.echo()
+        output.print_table(*details.workers_table(fleet, group, _now_ms()))
 
 
 def _show_live(settings: Settings, stream: str | None, with_ended: bool) -> None:  # noqa: FBT001  # passed through

@@ -85,4 +85,4 @@ def test_a_command_that_does_not_exist_is_a_usage_error() -> None:
 def test_versions_without_a_command_shows_them() -> None:
     result = CliRunner().invoke(main, ["versions", "digits", "--help"])
     assert result.exit_code == 0
-    assert "[STREAM]" in result.output
+    assert "[STREAM | STREAM/VERSION]" in result.output
