@@ -1,4 +1,4 @@
-"""What one version is, for people: what computes it with what, how it is called, and how each worker is with it. Pure."""
+"""What one version is, for people: what computes it with what, how it is called, how each worker is with it. Pure."""
 
 from __future__ import annotations
 
