@@ -74,7 +74,7 @@ def workers_table(fleet: Fleet, states: Sequence[ServableState], now_ms: int) ->
     from pipeline.control.rows import reason_of  # noqa: PLC0415  # loads Kafka's client
 
     signs = {worker.worker: worker for worker in fleet.workers}
-    rows = [
+    rows: list[Sequence[str]] = [
         (
             state.worker,
             rendering.state_text(state, signs.get(state.worker), now_ms),
