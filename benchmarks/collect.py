@@ -1,4 +1,6 @@
-"""The collector, a process of its own: ``python -m benchmarks.collect BOOTSTRAP REQUESTS RESULTS WARM_UP`` accounts.
+"""The collector, a process of its own, accounts: ``python -m benchmarks.collect BOOTSTRAP REQUESTS RESULTS WARM_UP``.
+
+``WORKLOAD EXPECTED`` may follow: a .npy file with what each distinct row of a workload is answered.
 
 It runs when the contender has ended, so it costs no contender anything and misses no late duplicate. The time of a
 result is the broker's (LogAppendTime): one clock, which no contender and no collector can hold up.
@@ -9,13 +11,18 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from benchmarks import accounting, figures, model
 from benchmarks.avro_records import AvroRecord, Datum
+from benchmarks.workload import MLP, WORKLOADS
+
+if TYPE_CHECKING:
+    from benchmarks.workload import Workload
 
 _TIMEOUT_S: Final = 60.0
 _TOLERANCE: Final = 1e-3
@@ -40,21 +47,40 @@ def read(bootstrap: str, topic: str) -> list[Message]:
         consumer.close()
 
 
-def account(requests: list[Datum], results: list[Datum]) -> accounting.Account:
-    """Return the account, every output compared with what numpy computes from the request."""
+Expected = Callable[[model.Floats], model.Floats]
+
+
+def by_row(load: Workload, answers: model.Floats) -> Expected:
+    """Return rows -> answers, for the distinct rows of a workload, whose ``answers`` stand in their order."""
+    known = {row.tobytes(): answer for row, answer in zip(load.rows(), answers, strict=True)}
+    return lambda rows: np.array([known[row.tobytes()] for row in rows])
+
+
+def account(
+    requests: list[Datum], results: list[Datum], load: Workload = MLP, expect: Expected = model.expected
+) -> accounting.Account:
+    """Return the account, every output compared with what is expected of the request."""
     ids = [request["id"] for request in requests]
     errors = sum(result["error"] is not None for result in results)
     inputs = b"".join(request["inputs"][0]["data"] for request in requests)
-    expected = model.expected(np.frombuffer(inputs, "<f4").reshape(-1, model.FEATURES))
+    expected = expect(np.frombuffer(inputs, "<f4").reshape(-1, *load.row_shape))
     position = {name: number for number, name in enumerate(ids)}
     answered = [result for result in results if result["error"] is None and result["id"] in position]
     got = np.frombuffer(b"".join(result["outputs"][0]["data"] for result in answered), "<f4")
     wanted = expected[[position[result["id"]] for result in answered]]
-    is_close = np.abs(got.reshape(-1, model.CLASSES) - wanted).max(axis=1, initial=0) < _TOLERANCE
+    scale = max(1.0, float(np.abs(wanted).max(initial=0)))
+    is_close = np.abs(got.reshape(-1, load.classes) - wanted).max(axis=1, initial=0) < _TOLERANCE * scale
     return accounting.account(ids, [result["id"] for result in results], errors, int((~is_close).sum()))
 
 
-def collect(bootstrap: str, requests: str, results: str, warm_up: int) -> dict[str, Any]:
+def collect(
+    bootstrap: str,
+    requests: str,
+    results: str,
+    warm_up: int,
+    load: Workload = MLP,
+    expect: Expected = model.expected,
+) -> dict[str, Any]:
     """Return the account of the two topics and the rate after the warm-up, 0 where nothing came after it."""
     request_record, result_record = AvroRecord("PredictRequest"), AvroRecord("PredictResult")
     asked = [request_record.decode(message.value()) for message in read(bootstrap, requests)]
@@ -62,11 +88,20 @@ def collect(bootstrap: str, requests: str, results: str, warm_up: int) -> dict[s
     answers = [result_record.decode(message.value()) for message in messages]
     took_ms = [message.timestamp()[1] for message in messages]
     return {
-        "account": account(asked, answers),
+        "account": account(asked, answers, load, expect),
         "records_per_s": figures.steady_rate(took_ms, warm_up) if len(messages) > warm_up else 0.0,
         "result_bytes": max((len(message.value() or b"") for message in messages), default=0),
     }
 
 
+def main() -> None:
+    """Account and print."""
+    load, expect = MLP, model.expected
+    if len(sys.argv) > 5:
+        load = WORKLOADS[sys.argv[5]]
+        expect = by_row(load, np.load(sys.argv[6]))
+    print(json.dumps(collect(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), load, expect)))
+
+
 if __name__ == "__main__":
-    print(json.dumps(collect(sys.argv[1], sys.argv[2], sys.argv[3], warm_up=int(sys.argv[4]))))
+    main()

@@ -8,7 +8,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-_PACKAGES: Final = ("confluent-kafka", "fastavro", "faust-streaming", "numpy", "openvino", "penstock")
+_PACKAGES: Final = (
+    "confluent-kafka",
+    "fastavro",
+    "faust-streaming",
+    "numpy",
+    "onnxruntime",
+    "openvino",
+    "penstock",
+    "tensorflow",
+    "torch",
+)
 
 
 def describe(broker: str, pinned: str) -> dict[str, Any]:

@@ -41,8 +41,8 @@ def expected(rows: Floats) -> Floats:
     return answer
 
 
-def write(base_path: Path) -> Path:
-    """Write version 1 below ``base_path`` and return its ``model.xml``."""
+def graph() -> Any:
+    """Return the model as OpenVINO's graph."""
     import openvino  # noqa: PLC0415  # the load generator and the collector need this module without it
     from openvino import opset13 as opset  # noqa: PLC0415
 
@@ -52,7 +52,14 @@ def write(base_path: Path) -> Path:
     answer = opset.matmul(hidden, opset.constant(second), transpose_a=False, transpose_b=False)
     rows.output(0).tensor.set_names({INPUT})
     answer.output(0).tensor.set_names({OUTPUT})
+    return openvino.Model([answer], [rows], NAME)
+
+
+def write(base_path: Path) -> Path:
+    """Write version 1 below ``base_path`` and return its ``model.xml``."""
+    import openvino  # noqa: PLC0415  # likewise
+
     path = base_path / "1" / "model.xml"
     path.parent.mkdir(parents=True)
-    openvino.save_model(openvino.Model([answer], [rows], NAME), path, compress_to_fp16=False)
+    openvino.save_model(graph(), path, compress_to_fp16=False)
     return path

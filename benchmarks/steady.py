@@ -56,7 +56,7 @@ def drive(bootstrap: str, topic: str, rate: float, stopped: list[int]) -> list[f
     producer = Producer(
         {"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "linger.ms": 0, "enable.idempotence": True}
     )
-    pairs = produce.requests(int(_LONGEST_S * rate))
+    pairs = list(produce.requests(int(_LONGEST_S * rate)))
     due_s: list[float] = []
     start_s = time.time()
     for number, (key, value) in enumerate(pairs):

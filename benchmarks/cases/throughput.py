@@ -7,49 +7,34 @@ committed the last request; then it is stopped in good order, and only then the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from benchmarks import accounting, figures, machine, model, report
+from benchmarks import machine, model, report
+from benchmarks.cases import backlog
 from benchmarks.contenders import hand_written, penstock
 from benchmarks.harness import alternate
-from benchmarks.place import PARTITIONS, Watch
-from benchmarks.process import helper
+from benchmarks.place import PARTITIONS
 
 if TYPE_CHECKING:
-    from benchmarks.harness import Harness, Rival
-    from benchmarks.place import Place
-    from benchmarks.process import Contender
+    from benchmarks.harness import Harness
 
 NAME: Final = "throughput"
 REQUESTS: Final = 200_000
 ROUNDS: Final = 5
 TARGET: Final = 1.0
 _RIVALS: Final = (penstock, hand_written)
-_LIMIT_S: Final = 300.0
 _REHEARSAL: Final = 20_000
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One contender's round."""
-
-    records_per_s: float
-    cpu_us: float
-    account: accounting.Account
-    request_bytes: int
-    result_bytes: int
 
 
 def run(harness: Harness, rounds: int, requests: int) -> report.Report:
     """Measure all rounds and return the report; raises BenchmarkError."""
     warm_up = requests // 10
     for rival in _RIVALS:  # not counted: the broker is cold
-        _measure(harness, rival, min(_REHEARSAL, requests))
+        backlog.measure(harness, rival, min(_REHEARSAL, requests))
     measured = alternate(
         _RIVALS,
         rounds,
-        lambda rival: _measure(harness, rival, requests + warm_up),
+        lambda rival: backlog.measure(harness, rival, requests + warm_up),
         lambda _, one: f"{one.records_per_s:>9,.0f} records/s  {one.cpu_us:>6.1f} CPU us a record",
     )
     last = measured[penstock.NAME][-1]
@@ -78,39 +63,3 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
         },
         machine=machine.describe(harness.broker, str(harness.cores)),
     )
-
-
-def _measure(harness: Harness, rival: Rival, count: int) -> Measured:
-    warm_up = count // 11
-    with harness.place(rival.NAME) as place:
-        produced = helper("benchmarks.produce", place.bootstrap, place.requests, count)
-        with harness.running(rival, place) as contender:
-            ticks = _watch(contender, place, count)
-        collected = helper("benchmarks.collect", place.bootstrap, place.requests, place.results, warm_up)
-        account: accounting.Account = collected["account"]
-        watch = Watch(place, place.requests)
-        account["uncommitted"] = watch.end() - watch.committed()
-        watch.close()
-    return Measured(
-        collected["records_per_s"],
-        figures.cpu_us_per_record(ticks, warm_up) or 0.0,
-        account,
-        produced["request_bytes"],
-        collected["result_bytes"],
-    )
-
-
-def _watch(contender: Contender, place: Place, count: int) -> list[tuple[int, float]]:
-    """Return (records committed, CPU seconds) over time, up to the last record."""
-    ticks: list[tuple[int, float]] = []
-    watch = Watch(place, place.requests)
-
-    def is_done() -> bool:
-        ticks.append((watch.committed(), contender.cpu_s))
-        return ticks[-1][0] >= count
-
-    try:
-        contender.wait(is_done, f"answering {count} requests", _LIMIT_S)
-    finally:
-        watch.close()
-    return ticks

@@ -29,11 +29,14 @@ def servable(base_path: Path) -> dict[str, Any]:
 
 
 def command(
-    place: Place, servables: Mapping[str, Any] | None = None, worker: Mapping[str, Any] | None = None
+    place: Place,
+    servables: Mapping[str, Any] | None = None,
+    worker: Mapping[str, Any] | None = None,
+    route: Mapping[str, Any] | None = None,
 ) -> list[str | Path]:
     """Write ``penstock.yaml`` and return the command; only names, addresses and the model's thread count are set.
 
-    ``servables`` takes the place of the model's one stream, and ``worker`` is added to that section.
+    ``servables`` takes the place of the model's one stream; ``worker`` is added to that section, ``route`` to the route.
     """
     settings = {
         "kafka": {"bootstrap.servers": place.bootstrap},
@@ -48,6 +51,7 @@ def command(
                 "request_topic": place.requests,
                 "result_topic": place.results,
                 "group": place.group,
+                **(route or {}),
             }
         },
     }

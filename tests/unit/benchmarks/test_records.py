@@ -8,8 +8,9 @@ import numpy as np
 
 from benchmarks import model, produce
 from benchmarks.avro_records import AvroRecord
-from benchmarks.collect import account
+from benchmarks.collect import account, by_row
 from benchmarks.contenders.hand_written import Codec
+from benchmarks.workload import Workload
 from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.codecs.codec import Limits
 
@@ -43,7 +44,7 @@ def test_the_rival_reads_requests_and_its_results_are_read_by_our_codec():
 
 
 def test_wrong_outputs_errors_and_losses_are_counted():
-    pairs = produce.requests(4)
+    pairs = list(produce.requests(4))
     requests = [AvroRecord("PredictRequest").decode(value) for _, value in pairs]
     right = model.expected(rows_of(pairs))
     right[1] += 1
@@ -59,3 +60,17 @@ def test_wrong_outputs_errors_and_losses_are_counted():
 def test_no_results_at_all_are_all_lost():
     requests = [AvroRecord("PredictRequest").decode(value) for _, value in produce.requests(2)]
     assert account(requests, [])["lost"] == 2
+
+
+def test_answers_of_another_workload_are_compared_with_those_of_its_runtime():
+    load = Workload("squares", "x", "y", (2,), 2, 3)
+    pairs = list(produce.requests(4, load))
+    requests = [AvroRecord("PredictRequest").decode(value) for _, value in pairs]
+    assert requests[0]["inputs"][0]["data"] == requests[3]["inputs"][0]["data"], "distinct rows come again"
+    answers = load.rows() ** 2
+    results = [
+        {"id": request["id"], "error": None, "outputs": [{"data": (answers[number % 3] + (number == 1)).tobytes()}]}
+        for number, request in enumerate(requests)
+    ]
+    one = account(requests, results, load, by_row(load, answers))
+    assert (one["answered"], one["wrong"]) == (4, 1)

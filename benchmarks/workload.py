@@ -1,0 +1,37 @@
+"""What is asked for: the rows that requests carry. One request is one row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from benchmarks import model
+
+if TYPE_CHECKING:
+    from benchmarks.model import Floats
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A network by what goes in and what comes out; ``distinct`` rows are asked for again and again."""
+
+    name: str
+    input: str
+    output: str
+    row_shape: tuple[int, ...]
+    classes: int
+    distinct: int
+
+    def rows(self) -> Floats:
+        """Return the distinct rows, standard normal float32 [distinct, *row_shape]; the same every time."""
+        return np.random.default_rng(1).standard_normal((self.distinct, *self.row_shape), np.float32)
+
+
+MLP: Final = Workload(model.NAME, model.INPUT, model.OUTPUT, (model.FEATURES,), model.CLASSES, 251)
+IMAGES: Final = Workload("resnet50", "image", "logits", (3, 224, 224), 1000, 16)
+# TensorFlow's convolutions take the channels last on a CPU, the others' first.
+CHANNELS_LAST: Final = Workload("resnet50-channels-last", "image", "logits", (224, 224, 3), 1000, 16)
+
+WORKLOADS: Final = {one.name: one for one in (MLP, IMAGES, CHANNELS_LAST)}
