@@ -1,7 +1,7 @@
 """A runtime alone, a process of its own: ``python -m benchmarks.bare ACTION RUNTIME NETWORK VERSION [...]``.
 
-``write`` makes the version and, beside it, ``VERSION.npy``: what the runtime answers to each distinct row, a batch of
-BATCH at a time. ``rate BATCH SECONDS`` prints how many rows a second it computes, in batches as they would come to it.
+``write`` makes the version; ``answer`` writes, beside it, ``VERSION.npy``: what the runtime answers to the distinct rows.
+``rate BATCH SECONDS`` prints how many rows a second it computes, in batches as they would come to it.
 """
 
 from __future__ import annotations
@@ -42,10 +42,12 @@ def main(action: str, name: str, network: str, version: Path, *arguments: str) -
     if action == "write":
         version.mkdir(parents=True)
         runtime.write(load, version)
+        return sum(file.stat().st_size for file in version.rglob("*") if file.is_file())
+    if action == "answer":
         predict, rows = runtime.run(load, version), load.rows()
         answers = [predict(np.ascontiguousarray(rows[at : at + _BATCH])) for at in range(0, len(rows), _BATCH)]
         np.save(version.with_name(f"{version.name}.npy"), np.concatenate(answers))
-        return sum(file.stat().st_size for file in version.rglob("*") if file.is_file())
+        return len(rows)
     return {"rows_per_s": rate(runtime.run(load, version), load.rows(), int(arguments[0]), float(arguments[1]))}
 
 

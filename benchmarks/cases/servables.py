@@ -84,7 +84,8 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
 
 def _prepare(folder: Path, runtime: str, network: str, batch: int) -> Serving:
     base_path = folder / f"{runtime}-{network}"
-    helper("benchmarks.bare", "write", runtime, network, base_path / "1")
+    for action in ("write", "answer"):  # one after the other: threads are set before a framework has done anything
+        helper("benchmarks.bare", action, runtime, network, base_path / "1")
     return Serving(runtime, network, base_path, batch)
 
 

@@ -36,7 +36,8 @@ def command(
 ) -> list[str | Path]:
     """Write ``penstock.yaml`` and return the command; only names, addresses and the model's thread count are set.
 
-    ``servables`` takes the place of the model's one stream; ``worker`` is added to that section, ``route`` to the route.
+    ``servables`` takes the place of the model's one stream; ``worker`` is added to that section, and ``route`` to
+    the route.
     """
     settings = {
         "kafka": {"bootstrap.servers": place.bootstrap},

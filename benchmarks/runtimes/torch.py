@@ -48,12 +48,17 @@ def write(load: Workload, version: Path) -> None:
             super().__init__()
             self.net = network(load)
 
-        def forward(self, **inputs: Any) -> Any:
-            return {load.output: self.net(inputs[load.input])}
+    class OfRows(Named):
+        def forward(self, x: Any) -> Any:
+            return {load.output: self.net(x)}
 
-    example = {load.input: torch.zeros(2, *load.row_shape)}
-    shapes = {"inputs": {load.input: {0: torch.export.Dim("batch", min=1, max=4096)}}}
-    program = torch.export.export(Named().eval(), (), example, dynamic_shapes=shapes)
+    class OfImages(Named):
+        def forward(self, image: Any) -> Any:
+            return {load.output: self.net(image)}
+
+    named = OfRows() if load.name == MLP.name else OfImages()
+    shapes = {load.input: {0: torch.export.Dim("batch", min=1, max=4096)}}
+    program = torch.export.export(named.eval(), (torch.zeros(2, *load.row_shape),), dynamic_shapes=shapes)
     torch.export.save(program, version / "model.pt2")
 
 
@@ -66,7 +71,7 @@ def run(load: Workload, version: Path) -> Callable[[Floats], Floats]:
 
     def predict(rows: Floats) -> Floats:
         with torch.inference_mode():
-            answer: Floats = module(**{load.input: torch.from_numpy(rows)})[load.output].numpy()
+            answer: Floats = module(torch.from_numpy(rows))[load.output].numpy()
         return answer
 
     return predict

@@ -1,0 +1,89 @@
+"""Loads: how long until a version is AVAILABLE, and what it takes of memory, against the bare runtime's own load.
+
+ResNet-50, each load in a new process, the framework's import included. The target is that of the slowest.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from benchmarks import machine, report
+from benchmarks.process import helper
+
+if TYPE_CHECKING:
+    from benchmarks.harness import Harness
+
+NAME: Final = "loads"
+REQUESTS: Final = 1
+ROUNDS: Final = 5
+TARGET: Final = 1.10
+_RUNTIMES: Final = ("openvino", "onnxruntime", "tensorflow", "torch")
+_WHO: Final = ("penstock", "bare")
+
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one of the two does with the version of one runtime."""
+
+    runtime: str
+    who: str
+    version: Path
+
+    @property
+    def NAME(self) -> str:  # noqa: N802  # see Rival
+        """What the report calls it."""
+        return f"{self.runtime}, {self.who}"
+
+
+def run(harness: Harness, rounds: int, requests: int) -> report.Report:  # noqa: ARG001  # nothing is asked here
+    """Load each ``rounds`` times. Raises BenchmarkError."""
+    with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
+        loads = [Load(name, who, _write(Path(folder), name)) for name in _RUNTIMES for who in _WHO]
+        measured = _alternate(loads, rounds)
+    seconds = {name: [one["seconds"] for one in several] for name, several in measured.items()}
+    ratios = [
+        statistics.median(seconds[f"{name}, penstock"]) / statistics.median(seconds[f"{name}, bare"])
+        for name in _RUNTIMES
+    ]
+    return report.make(
+        case=NAME,
+        measure="ResNet-50, time to AVAILABLE / the bare runtime's load",
+        unit="s",
+        target=TARGET,
+        better="lower",
+        rounds=seconds,
+        ratio=max(ratios),
+        others={"memory, MiB": {name: [one["mib"] for one in several] for name, several in measured.items()}},
+        descriptions={"penstock": "a worker's registry, from the aspiration on", "bare": "the framework alone"},
+        accounts={},
+        settings={"ratios": dict(zip(_RUNTIMES, (round(ratio, 3) for ratio in ratios), strict=True))},
+        machine=machine.describe("none", str(harness.cores)),
+    )
+
+
+def _write(folder: Path, runtime: str) -> Path:
+    version = folder / runtime / "1"
+    if not version.exists():
+        helper("benchmarks.bare", "write", runtime, "resnet50", version)
+    return version
+
+
+def _alternate(loads: list[Load], rounds: int) -> dict[str, list[Figures]]:
+    """Load each once without counting it, so that no disk is read; then all in turn."""
+    measured: dict[str, list[Figures]] = {one.NAME: [] for one in loads}
+    for number in range(rounds + 1):
+        for one in loads:
+            found: Figures = helper("benchmarks.loading", one.who, one.runtime, "resnet50", one.version)
+            if number:
+                print(
+                    f"  round {number}/{rounds}  {one.NAME:<22} {found['seconds']:.2f} s", file=sys.stderr, flush=True
+                )
+                measured[one.NAME].append(found)
+    return measured

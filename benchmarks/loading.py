@@ -1,0 +1,60 @@
+"""One load, a process of its own: ``python -m benchmarks.loading penstock|bare RUNTIME NETWORK VERSION``.
+
+Prints the seconds until the version can answer, the import of the framework included, and by how many MiB the process
+has grown when it has answered once. The one goes the way of a worker: an aspiration, and AVAILABLE.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks import model, runtimes
+from benchmarks.beside import aspire
+from pipeline import settings
+from pipeline.clock import SystemClock
+from pipeline.host import Registry
+from pipeline.registry.memory import resident_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.model import Floats
+    from benchmarks.workload import Workload
+
+_MIB = 1 << 20
+
+
+def served(registry: Registry, load: Workload, version: Path) -> Callable[[Floats], Floats]:
+    """Return what a version answers that the registry has made available."""
+    aspire(registry, model.NAME, version)
+
+    def predict(rows: Floats) -> Floats:
+        with registry.manager.acquire(model.NAME) as handle:
+            answer: Floats = handle.servable.predict("serving_default", {load.input: rows})[load.output]
+        return answer
+
+    return predict
+
+
+def main(who: str, name: str, network: str, version: Path) -> dict[str, float]:
+    """Load, answer once, and return the figures."""
+    runtime, load = runtimes.named(name), runtimes.workload_for(name, network)
+    stream = {"base_path": str(version.parent), "kind": runtime.KIND, "options": dict(runtime.OPTIONS)}
+    registry = Registry(settings.load(overrides={"servables": {model.NAME: stream}}), "benchmark", SystemClock())
+    rows = load.rows()[:1]
+    before_bytes, started_s = resident_bytes() or 0, time.perf_counter()
+    predict = served(registry, load, version) if who == "penstock" else runtime.run(load, version)
+    took_s = time.perf_counter() - started_s
+    predict(rows)
+    grown = ((resident_bytes() or 0) - before_bytes) / _MIB
+    registry.close(10.0)
+    return {"seconds": took_s, "mib": grown}
+
+
+if __name__ == "__main__":
+    who, name, network, version = sys.argv[1:]
+    print(json.dumps(main(who, name, network, Path(version))))
