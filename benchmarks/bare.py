@@ -1,6 +1,6 @@
 """A runtime alone, a process of its own: ``python -m benchmarks.bare ACTION RUNTIME NETWORK VERSION [...]``.
 
-``write`` makes the version; ``answer`` writes, beside it, ``VERSION.npy``: what the runtime answers to the distinct rows.
+``write`` makes the version; ``answer`` writes, beside it, ``VERSION.npy``: what the runtime answers to the rows.
 ``rate BATCH SECONDS`` prints how many rows a second it computes, in batches as they would come to it.
 """
 
