@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from pipeline.errors import InvalidArtefact, LoadFailed, PenstockError, PluginEr
 from pipeline.registry.loader import Loader
 from pipeline.registry.options import Options, check_options
 from pipeline.registry.servable import Servable, ServableId
+from pipeline.registry.source_adapter import SourceAdapter
 from pipeline.servables.kinds import load_adapter
 from pipeline.servables.pipeline import plan as plans
 from pipeline.servables.pipeline.composition import Mismatch, compose
@@ -24,10 +26,15 @@ class PipelineOptions(Options, frozen=True):
 
 
 class PipelineAdapter:
-    """Source adapter of pipelines."""
+    """Source adapter of pipelines. ``find`` returns the adapter of a kind, or raises PluginError; each is made once."""
 
     kind = "pipeline"
     looks_for = FILE
+
+    def __init__(self, find: Callable[[str], SourceAdapter] = load_adapter) -> None:
+        self._find = find
+        self._lock = threading.Lock()
+        self._adapters: dict[str, SourceAdapter] = {}
 
     def detect(self, path: Path) -> bool:
         """See SourceAdapter."""
@@ -35,14 +42,28 @@ class PipelineAdapter:
 
     def loader(self, id: ServableId, path: Path, options: Mapping[str, Any]) -> PipelineLoader:  # noqa: A002  # TF Serving's word
         """See SourceAdapter. ``options`` are the fields of PipelineOptions; a step's own are checked by its load."""
-        return PipelineLoader(id, path, check_options(id, options, PipelineOptions))
+        return PipelineLoader(id, path, check_options(id, options, PipelineOptions), self)
+
+    def adapter_of(self, kind: str) -> SourceAdapter:
+        """Return the adapter that all steps of a kind share; raises PluginError. Thread-safe."""
+        with self._lock:
+            if kind not in self._adapters:
+                self._adapters[kind] = self._find(kind)
+            return self._adapters[kind]
 
 
 class PipelineLoader:
     """See Loader: loads the steps one after the other, and unloads them in reverse."""
 
-    def __init__(self, id: ServableId, path: Path, options: PipelineOptions) -> None:  # noqa: A002  # TF Serving's word
+    def __init__(
+        self,
+        id: ServableId,  # noqa: A002  # TF Serving's word
+        path: Path,
+        options: PipelineOptions,
+        adapter: PipelineAdapter,
+    ) -> None:
         self._id = id
+        self._adapter = adapter
         self._path = path
         self._options = options
         self._loaders: list[Loader] = []
@@ -90,7 +111,7 @@ class PipelineLoader:
         loaders = []
         for place, step in enumerate(plan.steps):
             try:
-                adapter = load_adapter(step.kind)
+                adapter = self._adapter.adapter_of(step.kind)
             except PluginError as error:
                 raise InvalidArtefact(what, f"{FILE}: step {step.name!r}: {error}") from error
             path = plans.path_of(what, self._path, step)
