@@ -15,6 +15,8 @@ _MOST_PARTS: Final = 4096  # segments or chunks before the pixels; cameras write
 _PNG_MAGIC: Final = b"\x89PNG\r\n\x1a\n"
 # Start-of-frame markers; C4, C8 and CC in their midst are something else.
 _JPEG_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# End of image, start of scan; and FF 00, which decoders skip as filler, so that they would read on at another place.
+_JPEG_ENDS: Final = frozenset((0x00, 0xD9, 0xDA))
 _JPEG_BARE: Final = frozenset((0x01, *range(0xD0, 0xD8)))
 
 
@@ -56,7 +58,7 @@ def _jpeg(content: bytes) -> tuple[int, int]:
         if marker in _JPEG_FRAMES:
             height, width = struct.unpack_from(">HH", content, place + 3)
             return width, height
-        if marker in (0xD9, 0xDA):
+        if marker in _JPEG_ENDS:
             break
         if marker not in _JPEG_BARE:
             place += max(2, *struct.unpack_from(">H", content, place))
