@@ -1,4 +1,4 @@
-"""What an encoded image says of itself in its first bytes: pure functions, nothing is decoded.
+"""What an encoded image says of itself: pure functions, nothing is decoded.
 
 Hostile images are refused here, before a native decoder sees them: one that claims 50,000 x 50,000 pixels costs a few
 microseconds.
@@ -11,7 +11,11 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 FORMATS: Final = ("jpeg", "png", "gif", "bmp")
-_MOST_PARTS: Final = 4096  # segments or chunks before the pixels; cameras write a few dozen
+_MOST_PARTS: Final = 4096  # segments before the pixels; cameras write a few dozen
+_MOST_PNG_CHUNKS: Final = 65536  # libpng writes one for 8 KiB of compressed pixels
+_JPEG_SCAN: Final = b"\xff\xda"
+# Progressive images have about ten; each empty one costs a pass over all pixels for some twenty bytes.
+_MOST_SCANS: Final = 100
 _PNG_MAGIC: Final = b"\x89PNG\r\n\x1a\n"
 # Start-of-frame markers; C4, C8 and CC in their midst are something else.
 _JPEG_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -29,17 +33,17 @@ class Header(NamedTuple):
 
 
 class NoImage(ValueError):
-    """The bytes begin as no image does that is known here, or end before its size is said."""
+    """The bytes begin as no image does that is known here, or break off, or would cost a decoder too much."""
 
 
 def read(content: bytes) -> Header:
-    """Return what the first bytes of an image say; raises NoImage."""
+    """Return what an image says of itself; raises NoImage. Looks at the parts that it is made of, not into them."""
     for begin, name, size in _READERS:
         if content.startswith(begin):
             try:
                 width, height = size(content)
             except (struct.error, IndexError) as error:
-                raise NoImage(f"it is a {name.upper()} image that ends before its size") from error
+                raise NoImage(f"it is a {name.upper()} image that ends too early") from error
             if width < 1 or height < 1:
                 raise NoImage(f"it is a {name.upper()} image of {width} x {height} pixels")
             return Header(name, width, height)
@@ -47,6 +51,8 @@ def read(content: bytes) -> Header:
 
 
 def _jpeg(content: bytes) -> tuple[int, int]:
+    if content.count(_JPEG_SCAN) > _MOST_SCANS:
+        raise NoImage(f"it is a JPEG image of more than {_MOST_SCANS} scans")
     place = 2
     for _ in range(_MOST_PARTS):
         if content[place] != 0xFF:
@@ -66,18 +72,21 @@ def _jpeg(content: bytes) -> tuple[int, int]:
 
 
 def _png(content: bytes) -> tuple[int, int]:
+    """Also walks over all chunks: OpenCV believes a chunk's length, and clears 4 GB for one that claims so many."""
     if content[12:16] != b"IHDR":
         raise NoImage("it is a PNG image whose first chunk is not IHDR")
     width, height = struct.unpack_from(">II", content, 16)
     place = len(_PNG_MAGIC)
-    for _ in range(_MOST_PARTS):
+    for _ in range(_MOST_PNG_CHUNKS):
         length, chunk = struct.unpack_from(">I4s", content, place)
+        place += 12 + length
+        if place > len(content):
+            raise NoImage("it is a PNG image that ends within a chunk: its bytes are damaged, or end too early")
         if chunk == b"acTL":
             raise NoImage("it is an animated PNG image; only still ones are read")
-        if chunk == b"IDAT":
+        if chunk == b"IEND":
             return width, height
-        place += 12 + length
-    raise NoImage("it is a PNG image without pixels")
+    raise NoImage(f"it is a PNG image of more than {_MOST_PNG_CHUNKS} chunks")
 
 
 def _gif(content: bytes) -> tuple[int, int]:

@@ -42,7 +42,7 @@ class ImageServable:
             for numbers in (options.mean, options.scale)
         )
         self._is_planar = options.layout == "CHW"
-        self._threads = options.threads or len(os.sched_getaffinity(0))
+        self._threads = options.threads or _cores()
         self._pool = ThreadPoolExecutor(self._threads, f"images-{what}")
         self.signatures: Mapping[str, Signature] = {DEFAULT_SIGNATURE: _signature(options)}
         self.description = Description("opencv-python-headless", cv2.__version__, threads=self._threads)
@@ -66,7 +66,7 @@ class ImageServable:
         self._pool.shutdown()
 
     def _check(self, row: int, content: bytes) -> None:
-        """Refuse by the first bytes what must not reach the decoder."""
+        """Refuse by what it says of itself what must not reach the decoder."""
         try:
             found = header.read(content)
         except NoImage as error:
@@ -112,6 +112,11 @@ class ImageServable:
         if (width, height) != (to.width, to.height):
             image = self._cv2.resize(image, (to.width, to.height), interpolation=self._interpolation)
         return image[to.top : to.top + options.height, to.left : to.left + options.width]
+
+
+def _cores() -> int:
+    """How many cores this process may use; where the system does not say, how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _signature(options: ImageOptions) -> Signature:

@@ -45,6 +45,12 @@ def png(width, height, bits, colour_type, raw, *more):
     return b"\x89PNG\r\n\x1a\n" + head + b"".join(more) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
 
 
+def damaged_pixels(content):
+    """One bit of the compressed pixels is flipped, so that only the decoder can find it."""
+    place = content.index(b"IDAT") + 20
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
 def with_orientation(jpeg, orientation):
     exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0" + bytes([orientation, 0, 0, 0, 0, 0, 0, 0])
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
@@ -87,6 +93,11 @@ def test_an_image_becomes_what_opencv_makes_of_it_by_hand(prepare, extension):
     got = prepare(content, layout="HWC", mean=mean.tolist(), scale=scale.tolist())
     np.testing.assert_allclose(got, (by_hand[:, :, ::-1] - mean) / scale, rtol=1e-6)
     np.testing.assert_array_equal(prepare(content, datatype="UINT8", layout="HWC"), by_hand[:, :, ::-1])
+
+
+def test_a_progressive_image_is_read_as_any_other(prepare):
+    content = cv2.imencode(".jpg", PICTURE, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    np.testing.assert_array_equal(prepare(content), prepare(JPEG))
 
 
 def test_grey_has_one_channel_and_one_mean(prepare):
@@ -160,18 +171,22 @@ def test_the_signature_says_what_comes_out(tmp_path, load):
         (b"", "first bytes, none, are those of no"),
         (b"hello", "first bytes, 68656c6c6f"),
         (JPEG[: len(JPEG) // 2], "damaged, or end too early"),
-        (PNG[: len(PNG) // 2], "damaged, or end too early"),
+        (PNG[: len(PNG) // 2], "ends within a chunk: its bytes are damaged, or end too early"),
+        (png(1, 1, 8, 2, b"\0\0\0\0", b"\xff\xff\xff\xf0tEXt"), "ends within a chunk"),
+        (png(1, 1, 8, 2, b"\0\0\0\0", chunk(b"tEXt", b"") * 70_000), "more than 65536 chunks"),
         (JPEG[:-2], "damaged, or end too early"),
-        (JPEG[:10], "ends before its size"),
-        (PNG[:20], "ends before its size"),
+        (JPEG[:-2] + b"\xff\xda\0\0" * 100 + JPEG[-2:], "more than 100 scans"),
+        (JPEG[:10], "JPEG image that ends too early"),
+        (PNG[:20], "PNG image that ends too early"),
         (b"\xff\xd8\xff\xd9", "without a frame"),
         (b"\xff\xd8\xff\x00\x00\x02" + JPEG[2:], "without a frame"),
+        (damaged_pixels(PNG), "damaged, or end too early"),
         (png(50_000, 50_000, 8, 2, b"\0"), "50000 x 50000 pixels, max_pixels is 32000000"),
         (JPEG.replace(struct.pack(">HH", 48, 64), b"\xff\xff\xff\xff"), "65535 x 65535 pixels"),
         (png(0, 5, 8, 2, b"\0"), "of 0 x 5 pixels"),
         (png(1, 1, 8, 2, b"\0\0\0\0", chunk(b"acTL", b"\0" * 8)), "animated"),
         (PNG[:8] + PNG[20:], "first chunk is not IHDR"),
-        (PNG[:33], "ends before its size"),
+        (PNG[:33], "PNG image that ends too early"),
     ],
 )
 def test_what_is_no_image_is_refused_with_the_reason(prepare, content, reason):
