@@ -5,7 +5,7 @@
     PenstockError
     ├── BadRequest            the request is at fault; sending it again fails again
     │   ├── Undecodable, RecordTooLarge, NoInputs, TooManyTensors
-    │   ├── UnknownInput, MissingInput, WrongDatatype, WrongShape, UnknownSignature
+    │   ├── UnknownInput, MissingInput, WrongDatatype, WrongShape, InvalidInput, UnknownSignature
     │   ├── UnknownServable, UnknownVersion, UnknownLabel
     │   ├── DeadlineExceeded, ReplyRefused, ResultTooLarge
     ├── NotReady              nothing can answer now; the same request may succeed later
@@ -150,6 +150,23 @@ class WrongShape(BadRequest):
 
     def __str__(self) -> str:
         return f"{self.servable}: tensor {self.tensor!r} has shape {list(self.got)}, expected {list(self.expected)}"
+
+
+@dataclass(eq=False)
+class InvalidInput(BadRequest):
+    """One row of a tensor holds what the servable can not compute with: bytes that are no image, for instance.
+
+    ``row`` is its place in the request where that was computed alone, which a batch that fails ends in.
+    """
+
+    servable: str
+    tensor: str
+    row: int
+    reason: str
+    code = "invalid_input"
+
+    def __str__(self) -> str:
+        return f"{self.servable}: tensor {self.tensor!r}, row {self.row}: {self.reason}"
 
 
 @dataclass(eq=False)
