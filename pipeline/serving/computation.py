@@ -46,6 +46,7 @@ class _Computation:
         # Of members that are more than one call: their inputs by part, and the outcomes of the parts, in order.
         self._inputs: dict[Part, tuple[Tensor, ...]] = {}
         self._partial: dict[int, list[Outcome]] = {}
+        self._failed: set[int] = set()
 
     def outcomes(self) -> list[Outcome]:
         calls = plan(self._form, self._members)
@@ -96,9 +97,7 @@ class _Computation:
 
     def _still_wanted(self, parts: Sequence[Part]) -> Sequence[Part]:
         """The parts of members that have not failed by another part."""
-        if not self._partial:
-            return parts
-        return [part for part in parts if not any(it.error for it in self._partial.get(part.member, ()))]
+        return [part for part in parts if part.member not in self._failed] if self._failed else parts
 
     def _inputs_of(self, call: Call) -> list[tuple[Tensor, ...]]:
         members = self._members
@@ -107,6 +106,7 @@ class _Computation:
         return [self._inputs.get(part, members[part.member].inputs) for part in call.parts]
 
     def _fail(self, call: Call, error: PenstockError, started_ms: int) -> None:
+        self._failed.update([part.member for part in call.parts])
         self._note(call, [Outcome((), error, started_ms, 0)] * len(call.parts))
 
     def _note(self, call: Call, outcomes: Sequence[Outcome]) -> None:

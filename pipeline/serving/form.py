@@ -174,11 +174,9 @@ def _check_outputs(servable: str, signature: Signature) -> None:
     for spec in signature.outputs:
         for axis in _axes(signature, spec):
             if spec.shape[axis] < 0 and not _name(spec, axis):
-                reason = (
-                    f"axis {axis} of output {spec.name!r} may have any length, and without a name nobody knows whether"
-                )
-                step = "name it, as the axis of the input that it follows, or else as you like"
-                raise InvalidSettings(f"batching.axes of {servable}", f"{reason} padding makes it longer; {step}")
+                reason = f"output {spec.name!r} may have any length in axis {axis}, so that needs a name to be cut by"
+                step = "that of an input's axis where it has the same length, else any other"
+                raise InvalidSettings(f"batching.axes of {servable}", f"{reason}: {step}")
 
 
 def _pad_values(servable: str, signature: Signature, mask: int | None, settings: BatchingSettings) -> tuple[Any, ...]:
