@@ -111,7 +111,7 @@ def form_of(id: str, servable: Servable, name: str, settings: BatchingSettings) 
         outputs=outputs,
         multiples=tuple(1 if slot in fixed else settings.pad_to_multiple_of for slot in range(len(slots))),
         is_padding=is_padding,
-        pad_values=_pad_values(id, signature, mask, settings) if is_padding else (),
+        pad_values=_pad_values(id, signature, settings, mask, inputs) if is_padding else (),
         mask=mask if mask is not None and _can_be_made(mask, signature, inputs) else None,
     )
 
@@ -179,13 +179,17 @@ def _check_outputs(servable: str, signature: Signature) -> None:
                 raise InvalidSettings(f"batching.axes of {servable}", f"{reason}: {step}")
 
 
-def _pad_values(servable: str, signature: Signature, mask: int | None, settings: BatchingSettings) -> tuple[Any, ...]:
+def _pad_values(
+    servable: str, signature: Signature, settings: BatchingSettings, mask: int | None, inputs: Sequence[Axis]
+) -> tuple[Any, ...]:
+    """The element that pads each input: 0 for the mask, and for inputs that are never padded."""
+    padded = {it.tensor for it in inputs if _open(signature, it)} - {mask}
     values = []
     for place, spec in enumerate(signature.inputs):
         given = settings.pad_value
         value = given.get(spec.name, 0) if isinstance(given, dict) else given
         try:
-            values.append(padding.element(spec.datatype, 0 if place == mask else value))
+            values.append(padding.element(spec.datatype, value if place in padded else 0))
         except (TypeError, ValueError, OverflowError):
             reason = f"{value!r} is no {spec.datatype}, which input {spec.name!r} is"
             raise InvalidSettings(f"batching.pad_value of {servable}", f"{reason}; give one for each input") from None

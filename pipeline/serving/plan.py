@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
@@ -80,23 +81,24 @@ def _by_lengths(parts: Iterable[Part]) -> Iterable[list[Part]]:
 
 def _by_padding(form: Form, parts: Iterable[Part]) -> Iterator[list[Part]]:
     """The shortest first; a new list begins where one more request would be too much padding for the others."""
+    row_elements = functools.cache(functools.partial(_row_elements, form))
     several: list[Part] = []
     longest: tuple[int, ...] = ()
     rows = elements = 0
     for part in sorted(parts, key=lambda part: part.lengths):
         rows += part.rows
-        elements += part.rows * _row_elements(form, part.lengths)
+        elements += part.rows * row_elements(part.lengths)
         longest = tuple(map(max, longest or part.lengths, part.lengths))
-        if several and rows * _row_elements(form, longest) > MOST_PADDING * elements:
+        if several and rows * row_elements(longest) > MOST_PADDING * elements:
             yield several
             several, longest, rows = [], part.lengths, part.rows
-            elements = rows * _row_elements(form, longest)
+            elements = rows * row_elements(longest)
         several.append(part)
     if several:
         yield several
 
 
-def _row_elements(form: Form, lengths: Sequence[int]) -> int:
+def _row_elements(form: Form, lengths: tuple[int, ...]) -> int:
     inputs = range(len(form.signature.inputs))
     return sum(math.prod(form.input_shape(tensor, 1, lengths)) for tensor in inputs)
 

@@ -51,8 +51,9 @@ def run(
     seen: set[str] = set()
     for position, record in enumerate(records):
         calls, error = 0, None
-        is_first = record.signature not in seen
-        seen.add(record.signature)
+        signature = record.signature or DEFAULT_SIGNATURE
+        is_first = signature not in seen
+        seen.add(signature)
         try:
             for _ in _answers(id_, servable, position, record, batching, is_first=is_first):
                 calls += 1

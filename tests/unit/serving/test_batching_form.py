@@ -115,6 +115,14 @@ def test_settings_that_do_not_fit_a_signature_are_an_error_that_says_which(
         form(servable, **settings)
 
 
+def test_a_pad_value_is_for_the_inputs_that_are_padded_but_the_mask() -> None:
+    servable = Declares(
+        TensorSpec("x", "INT8", (-1, -1)), TensorSpec("b", "BYTES", (-1, 2)), TensorSpec("m", "BOOL", (-1, -1))
+    )
+    it = form(servable, variable_length="pad", pad_value=-7, mask="m")
+    assert it.pad_values == (-7, b"", False)
+
+
 def test_what_can_not_be_padded_needs_no_names() -> None:
     servable = Declares(TensorSpec("x", "FP32", (-1, 2)), outputs=(TensorSpec("y", "FP32", (-1, -1)),))
     assert not form(servable, variable_length="pad").is_padding
