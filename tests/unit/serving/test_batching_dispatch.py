@@ -132,6 +132,18 @@ def test_outputs_of_other_rows_or_lengths_than_the_inputs_fail_clearly(made: dic
             raise AssertionError(result.error.message)
 
 
+def test_answers_to_the_calls_of_one_request_that_do_not_fit_together_fail_clearly() -> None:
+    class Growing(TextServable):
+        def predict(self, signature: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+            self.calls.append(inputs["ids"].shape)
+            return {"sum": np.zeros((len(inputs["ids"]), len(self.calls)))}
+
+    settings = BatchingSettings(max_rows=2, mask="mask")
+    [result] = Stage(Growing(), settings).answers([request("a", [[1], [2], [3]])])
+    assert result.error is not None
+    assert "do not fit: 'sum' FP64 [2, 1] and 'sum' FP64 [1, 2]" in result.error.message
+
+
 class Words:
     """BYTES of any length, counted without those that are empty."""
 
