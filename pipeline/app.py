@@ -79,7 +79,7 @@ def create_app(
         connector = plugins.find(plugins.CONNECTORS, route_settings.connector).from_settings(
             route_settings, settings, f"{_NAME}-{worker_id}-{name}"
         )
-        dispatcher = Dispatcher(route_settings, registry.manager, codecs, clock)
+        dispatcher = Dispatcher(route_settings, registry.manager, codecs, clock, registry.batching_of)
         route = Route(name, route_settings, connector, dispatcher, pool, metrics)
         routes[name] = (route, _add_agent(application, route))
     watching = settings.watch.in_worker if is_watching is None else is_watching

@@ -21,7 +21,8 @@
     └── RemoteError           an error result, raised in the client with the code that the wire carried
 
 ``code`` is stable and appears in results, states, headers and metrics. ``retriable`` says whether the same request may
-succeed later. The evidence is kept as fields, and every error survives pickling.
+succeed later; raised by a servable it also says that no request is to blame, so that all of the call are answered with
+it. The evidence is kept as fields, and every error survives pickling.
 """
 
 from __future__ import annotations
@@ -140,16 +141,22 @@ class WrongDatatype(BadRequest):
 
 @dataclass(eq=False)
 class WrongShape(BadRequest):
-    """A tensor's shape does not fit the signature's; -1 in ``expected`` is an axis of any length."""
+    """A tensor's shape does not fit the signature's, or another tensor's in an axis that both have.
+
+    -1 is an axis of any length; ``reason`` says more where it is not the signature's shape that is expected.
+    """
 
     servable: str
     tensor: str
     expected: tuple[int, ...]
     got: tuple[int, ...]
+    reason: str = ""
     code = "wrong_shape"
 
     def __str__(self) -> str:
-        return f"{self.servable}: tensor {self.tensor!r} has shape {list(self.got)}, expected {list(self.expected)}"
+        reason = f": {self.reason}" if self.reason else ""
+        shapes = f"has shape {list(self.got)}, expected {list(self.expected)}"
+        return f"{self.servable}: tensor {self.tensor!r} {shapes}{reason}"
 
 
 @dataclass(eq=False)

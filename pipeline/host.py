@@ -25,7 +25,7 @@ from pipeline.registry.rules import OnChange, Rules
 from pipeline.registry.states import EventBus
 from pipeline.reporting import Reporter
 from pipeline.rollout import RollOut
-from pipeline.settings import Settings
+from pipeline.settings import BatchingSettings, Settings
 from pipeline.settings_file import SettingsFile, need_restart, take_servables
 from pipeline.storage.sources import Sources
 
@@ -66,6 +66,11 @@ class Registry:
         if set_ is None:  # it has been removed, and is being forgotten
             return Rules(policy.availability_preserving)
         return Rules(getattr(policy, set_.transition), OnChange(set_.on_change))
+
+    def batching_of(self, stream: str) -> BatchingSettings:
+        """Return how requests of a stream are batched now. From any thread."""
+        set_ = self._settings.servables.get(stream)
+        return BatchingSettings() if set_ is None else set_.batching
 
     def update(self, settings: Settings) -> None:
         """Serve the streams of other settings from now on. Not for an event loop: it may wait for a lock."""

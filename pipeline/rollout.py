@@ -75,7 +75,7 @@ class VersionLoader:
         """See Loader, and ``gate.load``. Raises PathRefused, UnknownKind or AmbiguousKind before anything is opened."""
         try:
             loader, path = self._find()
-            return gate.load(loader, self.id, path, self.settings.warm_up)
+            return gate.load(loader, self.id, path, self.settings.warm_up, self.settings.batching)
         except BaseException:
             self._release()
             raise

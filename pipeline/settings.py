@@ -6,6 +6,7 @@ field; a test compares the two.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,6 +45,19 @@ class WarmUpSettings(Section, frozen=True):
     required: bool = False
 
 
+class BatchingSettings(Section, frozen=True):
+    """How requests are joined into calls of a servable; docs/batching.md. 0 for ``max_rows`` is no limit."""
+
+    allowed_batch_sizes: tuple[int, ...] = ()
+    max_rows: int = 0
+    unbatched: tuple[str, ...] = ()
+    axes: dict[str, tuple[str, ...]] = {}
+    variable_length: str = "group"
+    pad_value: Scalar | dict[str, Scalar] = 0
+    pad_to_multiple_of: int = 1
+    mask: str = ""
+
+
 class StreamSettings(Section, frozen=True):
     """One servable stream: where its versions lie, and how they are loaded.
 
@@ -64,6 +78,7 @@ class StreamSettings(Section, frozen=True):
     transition: str = "availability_preserving"
     on_change: str = "report"
     warm_up: WarmUpSettings = WarmUpSettings()
+    batching: BatchingSettings = BatchingSettings()
 
 
 class RouteSettings(Section, frozen=True):
@@ -291,6 +306,7 @@ def _check(settings: Settings, where: str) -> None:
         if stream.versions.latest < 1:
             raise InvalidSettings(f"{where}: servables.{name}.versions.latest", "must be at least 1")
         _check_storage(stream, f"{where}: servables.{name}")
+        _check_batching(stream.batching, f"{where}: servables.{name}.batching")
     _check_watch(settings.watch, f"{where}: watch")
 
 
@@ -305,6 +321,25 @@ def _check_storage(stream: StreamSettings, place: str) -> None:
     for version in stream.versions.specific or ():
         if not 0 <= version < 2**63:
             raise InvalidSettings(f"{place}.versions.specific", f"{version} is not a version; from 0 to 2^63 - 1")
+
+
+def _check_batching(batching: BatchingSettings, place: str) -> None:
+    sizes = batching.allowed_batch_sizes
+    if any(size < 1 for size in sizes) or any(one >= next_ for one, next_ in itertools.pairwise(sizes)):
+        raise InvalidSettings(f"{place}.allowed_batch_sizes", f"{list(sizes)} do not increase from 1 or more")
+    if batching.max_rows < 0:
+        raise InvalidSettings(f"{place}.max_rows", f"must not be negative, got {batching.max_rows}")
+    if sizes and 0 < batching.max_rows < sizes[-1]:
+        reason = f"{sizes[-1]} is more than max_rows, which is {batching.max_rows}; leave one of them out"
+        raise InvalidSettings(f"{place}.allowed_batch_sizes", reason)
+    if batching.variable_length not in ("group", "pad"):
+        raise InvalidSettings(f"{place}.variable_length", f"{batching.variable_length!r} is not group or pad")
+    if batching.pad_to_multiple_of < 1:
+        raise InvalidSettings(f"{place}.pad_to_multiple_of", f"must be at least 1, got {batching.pad_to_multiple_of}")
+    if batching.variable_length != "pad":
+        for field in ("pad_to_multiple_of", "pad_value"):
+            if getattr(batching, field) != getattr(BatchingSettings(), field):
+                raise InvalidSettings(f"{place}.{field}", "has no effect without variable_length: pad; set that, too")
 
 
 def _check_watch(watch: WatchSettings, place: str) -> None:

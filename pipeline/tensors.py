@@ -142,6 +142,17 @@ def split(name: str, array: Array, rows: Sequence[int]) -> list[Tensor]:
     return tensors
 
 
+def join(tensors: Sequence[Tensor]) -> Tensor:
+    """Return the rows of tensors, in order, as one tensor; raises ValueError where more than axis 0 differs."""
+    first = tensors[0]
+    for other in tensors:
+        if (other.name, other.datatype, other.shape[1:]) != (first.name, first.datatype, first.shape[1:]):
+            one, two = (f"{it.name!r} {it.datatype} {list(it.shape)}" for it in (first, other))
+            raise ValueError(f"{one} and {two}")
+    rows = sum(tensor.shape[0] for tensor in tensors)
+    return Tensor(first.name, first.datatype, (rows, *first.shape[1:]), b"".join([t.data for t in tensors]))
+
+
 def _pack(array: Array) -> bytes:
     parts: list[bytes] = []
     for element in array.ravel():

@@ -13,7 +13,7 @@ import click
 from pipeline.errors import InvalidSettings
 from pipeline.registry.servable import Servable, ServableId
 from pipeline.rollout import Adapters
-from pipeline.settings import Settings, StreamSettings, WarmUpSettings
+from pipeline.settings import BatchingSettings, Settings, StreamSettings, WarmUpSettings
 from pipeline.storage.versions import parse_version
 
 
@@ -36,6 +36,7 @@ class LocalVersion:
         name, stream = _stream_of(self.path, settings, servable)
         self.id = ServableId(name, parse_version(self.path.name) or 0)
         self.warm_up: WarmUpSettings = stream.warm_up
+        self.batching: BatchingSettings = stream.batching
         self._kind = kind or stream.kind
         self._options = stream.options if options is None else options
 

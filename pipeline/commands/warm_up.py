@@ -175,7 +175,9 @@ def _golden(version: LocalVersion, records: Sequence[WarmUp]) -> list[WarmUp]:
 
     with version.loaded() as servable:
         return [
-            msgspec.structs.replace(record, expected=predict(version.id, servable, record.signature, record.inputs))
+            msgspec.structs.replace(
+                record, expected=predict(version.id, servable, record.signature, record.inputs, version.batching)
+            )
             for record in records
         ]
 
@@ -187,7 +189,7 @@ def _verdicts(version: LocalVersion, records: Sequence[WarmUp]) -> list[tuple[Ve
     found = []
     with version.loaded() as servable:
         began_s = time.perf_counter()
-        for verdict in run(version.id, servable, records):
+        for verdict in run(version.id, servable, records, version.batching):
             ended_s = time.perf_counter()
             found.append((verdict, (ended_s - began_s) * 1000))
             began_s = ended_s

@@ -45,6 +45,7 @@ class Servable(Protocol):
 
         ``inputs`` has exactly the tensors of the signature, checked against their specs; BYTES arrives as an object
         array of bytes. The arrays may be read-only and must not be kept. Any exception becomes the error result of
-        the guilty request: a batch that fails is split until its culprit stands alone.
+        the guilty request: a batch that fails is split until its culprit stands alone. An error of the tree that is
+        retriable blames no request: all of the batch are answered with it, and nothing is tried again.
         """
         ...

@@ -1,17 +1,20 @@
-"""Which requests of a batch are computed together: pure functions, no clock, no model."""
+"""Which requests of a batch ask the same thing, and whether they fit what they ask: pure, no clock, no model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from pipeline.errors import MissingInput, UnknownInput, WrongDatatype, WrongShape
 from pipeline.records import DEFAULT_SIGNATURE, PredictRequest
-from pipeline.registry.servable import Signature
+from pipeline.serving import padding
+from pipeline.serving.form import Form
+from pipeline.serving.plan import Member
 from pipeline.tensors import Tensor
 
 # Name, datatype, and the axes after the first; None for a scalar, which has no axis at all.
 TensorLayout = tuple[str, str, tuple[int, ...] | None]
+Layout = tuple[TensorLayout, ...]
 
 
 class GroupKey(NamedTuple):
@@ -21,7 +24,27 @@ class GroupKey(NamedTuple):
     version: int | None
     label: str | None
     signature: str
-    layout: tuple[TensorLayout, ...]
+    layout: Layout
+
+
+class Target(NamedTuple):
+    """What requests of one target are answered by: one signature of the version that a name stands for."""
+
+    servable: str
+    version: int | None
+    label: str | None
+    signature: str
+
+
+class Fit(NamedTuple):
+    """How a layout fits a form: the place of each input among its tensors, None for the mask that it lacks.
+
+    ``lengths`` are those of the slots where the signature is batched: all requests of the layout have them.
+    """
+
+    places: tuple[int | None, ...]
+    lengths: tuple[int, ...]
+    is_in_order: bool
 
 
 def key_of(request: PredictRequest, default_servable: str) -> GroupKey:
@@ -43,47 +66,78 @@ def group(requests: Iterable[tuple[int, PredictRequest]], default_servable: str)
     return groups
 
 
-def match(servable: str, signature: Signature, layout: tuple[TensorLayout, ...]) -> tuple[str, ...]:
-    """Return the signature's names for the tensors of a layout, in the layout's order; raises BadRequest.
+def by_target(groups: Mapping[GroupKey, list[int]]) -> Mapping[Target, list[GroupKey]]:
+    """Return the groups by what they ask, in order of first appearance; they differ in their layouts only."""
+    targets: dict[Target, list[GroupKey]] = {}
+    for key in groups:
+        targets.setdefault(Target(*key[:4]), []).append(key)
+    return targets
 
-    A tensor without a name stands for the only input of a signature that has one. One check holds for every request of
-    a group, because they share the layout.
+
+def match(form: Form, layout: Layout) -> Fit:
+    """Return how a layout fits; raises BadRequest. One check holds for every request of a group.
+
+    A tensor without a name stands for the only input of a signature that has one.
     """
+    places = _places(form, layout)
+    signature = form.signature
+    if not signature.batched:  # the lengths include axis 0, which the layout does not know
+        return Fit(places, (), places == tuple(range(len(layout))))
+    shapes = [None if place is None else (-1, *(layout[place][2] or ())) for place in places]
+    return Fit(places, form.lengths(shapes), places == tuple(range(len(layout))))
+
+
+def member(form: Form, fit: Fit, inputs: tuple[Tensor, ...]) -> Member:
+    """Return a request whose layout fits as a member of a plan; raises BadRequest.
+
+    Its tensors must have the same rows, or in an unbatched signature the axes 0 that this says.
+    """
+    if not fit.is_in_order:
+        inputs = tuple(_arranged(form, fit, inputs))
+    if not form.signature.batched:
+        _check_first_axes(form, inputs)
+        return Member(inputs, 1, form.lengths([tensor.shape for tensor in inputs]))
+    rows = inputs[0].shape[0]
+    for place, tensor in enumerate(inputs):
+        if tensor.shape[0] != rows:
+            name = form.signature.inputs[place].name
+            raise WrongShape(form.servable, name, (rows, *tensor.shape[1:]), tensor.shape)
+    return Member(inputs, rows, fit.lengths)
+
+
+def _places(form: Form, layout: Layout) -> tuple[int | None, ...]:
+    servable, signature = form.servable, form.signature
     specs = {spec.name: spec for spec in signature.inputs}
-    names: list[str] = []
-    for name, datatype, axes in layout:
+    found: dict[str, int] = {}
+    for place, (name, datatype, axes) in enumerate(layout):
         full = next(iter(specs)) if not name and len(specs) == 1 else name
         spec = specs.get(full)
-        if spec is None or full in names:
+        if spec is None or full in found:
             raise UnknownInput(servable, name, tuple(specs))
         if datatype != spec.datatype:
             raise WrongDatatype(servable, full, spec.datatype, datatype)
         got = () if axes is None else (-1, *axes)
-        # Axis 0 differs from request to request: it is free in a batched signature, and checked by ``rows`` otherwise.
-        expected = spec.shape if signature.batched else (-1, *spec.shape[1:]) if spec.shape else ()
+        # Axis 0 differs from request to request; where it is not the batch, ``member`` checks it.
+        expected = (-1, *spec.shape[1:]) if spec.shape else ()
         if len(got) != len(expected) or any(e not in (-1, g) for e, g in zip(expected, got, strict=True)):
             raise WrongShape(servable, full, spec.shape, got)
-        names.append(full)
-    for name in specs:
-        if name not in names:
-            raise MissingInput(servable, name, tuple(names))
-    return tuple(names)
+        found[full] = place
+    for place, name in enumerate(specs):
+        if name not in found and place != form.mask:
+            raise MissingInput(servable, name, tuple(found))
+    return tuple(found.get(name) for name in specs)
 
 
-def rows(servable: str, signature: Signature, names: tuple[str, ...], inputs: tuple[Tensor, ...]) -> int:
-    """Return how many rows of a batched call one request is, 1 where the signature is not batched.
+def _arranged(form: Form, fit: Fit, inputs: tuple[Tensor, ...]) -> Iterator[Tensor]:
+    for tensor, (spec, place) in enumerate(zip(form.signature.inputs, fit.places, strict=True)):
+        if place is None:
+            shape = form.input_shape(tensor, inputs[0].shape[0], fit.lengths)
+            yield padding.ones(spec.name, spec.datatype, shape)
+        else:
+            yield inputs[place]
 
-    Raises BadRequest when its tensors differ in axis 0, or axis 0 is not what an unbatched signature says.
-    """
-    if not signature.batched:
-        specs = {spec.name: spec for spec in signature.inputs}
-        for name, tensor in zip(names, inputs, strict=True):
-            spec = specs[name]
-            if spec.shape and spec.shape[0] not in (-1, tensor.shape[0]):
-                raise WrongShape(servable, name, spec.shape, tensor.shape)
-        return 1
-    count = inputs[0].shape[0]
-    for name, tensor in zip(names, inputs, strict=True):
-        if tensor.shape[0] != count:
-            raise WrongShape(servable, name, (count, *tensor.shape[1:]), tensor.shape)
-    return count
+
+def _check_first_axes(form: Form, inputs: tuple[Tensor, ...]) -> None:
+    for spec, tensor in zip(form.signature.inputs, inputs, strict=True):
+        if spec.shape and spec.shape[0] not in (-1, tensor.shape[0]):
+            raise WrongShape(form.servable, spec.name, spec.shape, tensor.shape)

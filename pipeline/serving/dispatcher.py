@@ -1,4 +1,4 @@
-"""The whole data path of a route: decode, group, take a handle, predict, split, encode.
+"""The whole data path of a route: decode, group, take a handle, compute, encode.
 
 Two steps, so that the next batch can be decoded while this one is computed: ``decode`` on the feeder's thread,
 ``answer`` on a worker thread. Neither raises for what a record says: a record's problem is its answer.
@@ -7,7 +7,8 @@ Two steps, so that the next batch can be decoded while this one is computed: ``d
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -24,16 +25,16 @@ from pipeline.errors import (
     ReplyRefused,
     ResultTooLarge,
     Undecodable,
-    UnknownSignature,
 )
 from pipeline.records import Error, PredictRequest, PredictResult, Source
 from pipeline.registry.handle import Handle
-from pipeline.registry.servable import Signature
-from pipeline.serving import batching, headers, prediction
-from pipeline.serving.batching import GroupKey
+from pipeline.serving import batching, headers
+from pipeline.serving.batching import Layout, Target
+from pipeline.serving.computation import Outcome, compute
+from pipeline.serving.form import Form, form_of
 from pipeline.serving.headers import Envelope
-from pipeline.settings import RouteSettings
-from pipeline.tensors import Tensor
+from pipeline.serving.plan import Member
+from pipeline.settings import BatchingSettings, RouteSettings
 
 
 class Servables(Protocol):
@@ -54,26 +55,31 @@ class Pending(msgspec.Struct, gc=False):
     error: PenstockError | None = None
 
 
-class _Call(msgspec.Struct, frozen=True):
-    """What all requests of a group share."""
+# What the settings of a stream say of its batches; asked once a batch, so they may change at run time.
+BatchingOf = Callable[[str], BatchingSettings]
 
-    handle: Handle
-    signature_name: str
-    signature: Signature
-    names: tuple[str, ...]
-    batch: Sequence[Pending]
-    answers: list[Answer | None]
+
+def _as_declared(_stream: str) -> BatchingSettings:
+    return BatchingSettings()
 
 
 class Dispatcher:
     """Turns the records of one route into answers, one for each, in order. Thread-safe; keeps nothing of a batch."""
 
-    def __init__(self, route: RouteSettings, servables: Servables, codecs: Sequence[Codec], clock: Clock) -> None:
+    def __init__(
+        self,
+        route: RouteSettings,
+        servables: Servables,
+        codecs: Sequence[Codec],
+        clock: Clock,
+        batching_of: BatchingOf = _as_declared,
+    ) -> None:
         self._route = route
         self._servables = servables
         self._codecs = tuple(codecs)
         self._by_content_type: Final[Mapping[str, Codec]] = {codec.content_type: codec for codec in codecs}
         self._clock = clock
+        self._batching_of = batching_of
         self._limits = Limits(route.max_record_bytes, route.max_tensors)
 
     def decode(self, records: Sequence[Record]) -> list[Pending]:
@@ -93,8 +99,9 @@ class Dispatcher:
             else:
                 todo.append((position, request))
         answers: list[Answer | None] = [None] * len(batch)
-        for key, positions in batching.group(todo, self._route.servable).items():
-            self._answer_group(key, positions, batch, answers)
+        groups = batching.group(todo, self._route.servable)
+        for target, keys in batching.by_target(groups).items():
+            self._answer_target(target, {key.layout: groups[key] for key in keys}, batch, answers)
         return [answer or self._refusal(pending) for answer, pending in zip(answers, batch, strict=True)]
 
     def refuse(self, record: Record, error: PenstockError) -> Answer:
@@ -142,78 +149,43 @@ class Dispatcher:
 
     # From requests to answers.
 
-    def _answer_group(
-        self, key: GroupKey, positions: list[int], batch: Sequence[Pending], answers: list[Answer | None]
+    def _answer_target(
+        self,
+        target: Target,
+        layouts: Mapping[Layout, list[int]],
+        batch: Sequence[Pending],
+        answers: list[Answer | None],
     ) -> None:
         try:
-            with self._servables.acquire(key.servable, key.version, key.label) as handle:
-                signatures = handle.servable.signatures
-                signature = signatures.get(key.signature)
-                if signature is None:
-                    raise UnknownSignature(str(handle.id), key.signature, tuple(signatures))
-                names = batching.match(str(handle.id), signature, key.layout)
-                self._answer_matched(_Call(handle, key.signature, signature, names, batch, answers), positions)
+            with self._servables.acquire(target.servable, target.version, target.label) as handle:
+                settings = self._batching_of(target.servable)
+                form = form_of(str(handle.id), handle.servable, target.signature, settings)
+                members: list[tuple[int, Member]] = []
+                for layout, positions in layouts.items():
+                    members += _members(form, layout, positions, batch)
+                outcomes = compute(handle.servable, form, [member for _, member in members], self._clock)
+                for (position, _), outcome in zip(members, outcomes, strict=True):
+                    answers[position] = self._conclude(handle, batch[position], outcome)
         except PenstockError as error:
-            for position in positions:
+            for position in itertools.chain(*layouts.values()):
                 batch[position].error = error
 
-    def _answer_matched(self, call: _Call, positions: list[int]) -> None:
-        members: list[tuple[int, int]] = []
-        for position in positions:
-            try:
-                count = batching.rows(str(call.handle.id), call.signature, call.names, _inputs(call, position))
-            except PenstockError as error:
-                call.batch[position].error = error
-            else:
-                members.append((position, count))
-        if call.signature.batched:
-            if members:
-                self._predict(call, members)
-        else:
-            for member in members:
-                self._predict(call, [member])
-
-    def _predict(self, call: _Call, members: list[tuple[int, int]]) -> None:
-        """Answer some members of a group by one prediction; a batch that fails is split until its culprit is alone."""
-        started_s = self._clock.monotonic_s()
-        started_ms = self._clock.unix_ms()
-        try:
-            requests = [_inputs(call, position) for position, _ in members]
-            counts = [count for _, count in members]
-            outputs = prediction.run(call.handle.servable, call.signature_name, call.names, requests, counts)
-        except Exception as error:  # noqa: BLE001  # a servable may raise anything; it becomes the culprit's answer
-            if len(members) > 1:
-                half = len(members) // 2
-                self._predict(call, members[:half])
-                self._predict(call, members[half:])
-            else:
-                call.batch[members[0][0]].error = prediction.as_error(str(call.handle.id), error)
-            return
-        compute_us = int((self._clock.monotonic_s() - started_s) * 1e6)
-        try:
-            cut = prediction.cut(str(call.handle.id), call.signature, outputs, counts)
-        except ModelFailed as error:
-            for position, _ in members:
-                call.batch[position].error = error
-            return
-        for (position, _), tensors in zip(members, cut, strict=True):
-            call.answers[position] = self._success(call, call.batch[position], tensors, started_ms, compute_us)
-
-    def _success(
-        self, call: _Call, pending: Pending, outputs: tuple[Tensor, ...], started_ms: int, compute_us: int
-    ) -> Answer | None:
-        """Return the answer with these outputs, or None after setting ``pending.error``."""
-        record, request, id_ = pending.record, pending.request, call.handle.id
+    def _conclude(self, handle: Handle, pending: Pending, outcome: Outcome) -> Answer | None:
+        """Return the answer with the outputs, or None after setting ``pending.error``."""
+        if outcome.error is not None:
+            pending.error = outcome.error
+            return None
+        record, request, id_ = pending.record, pending.request, handle.id
         result = PredictResult(
             "" if request is None else request.id,
             id_.name,
             id_.version,
-            outputs,
+            outcome.outputs,
             None,
             Source(record.topic, record.partition, record.offset),
-            call.handle.digest,
-            max(0, started_ms - record.timestamp_ms) * 1000,
-            compute_us,
+            handle.digest,
+            max(0, outcome.started_ms - record.timestamp_ms) * 1000,
+            outcome.compute_us,
         )
         value = pending.codec.encode_result(result)
         if len(value) > self._route.max_result_bytes:
@@ -246,9 +218,23 @@ class Dispatcher:
         )
 
 
-def _inputs(call: _Call, position: int) -> tuple[Tensor, ...]:
-    request = call.batch[position].request
-    return () if request is None else request.inputs
+def _members(
+    form: Form, layout: Layout, positions: Sequence[int], batch: Sequence[Pending]
+) -> Iterator[tuple[int, Member]]:
+    """Yield the requests of one layout that fit, by position; the others get the error that says why not."""
+    try:
+        fit = batching.match(form, layout)
+    except PenstockError as error:
+        for position in positions:
+            batch[position].error = error
+        return
+    for position in positions:
+        request = batch[position].request
+        try:
+            if request is not None:
+                yield position, batching.member(form, fit, request.inputs)
+        except PenstockError as error:
+            batch[position].error = error
 
 
 def _with_headers(request: PredictRequest, envelope: Envelope) -> PredictRequest:

@@ -10,25 +10,35 @@ from pipeline.errors import WarmUpFailed
 from pipeline.records import WarmUp
 from pipeline.registry.loader import Loader
 from pipeline.registry.servable import Servable, ServableId
-from pipeline.settings import WarmUpSettings
+from pipeline.serving.form import form_of
+from pipeline.settings import BatchingSettings, WarmUpSettings
 from pipeline.warm_up import file
-from pipeline.warm_up.run import Verdict, run
+from pipeline.warm_up.run import AS_DECLARED, Verdict, run
 
 logger = logging.getLogger(__name__)
 
 
-def load(loader: Loader, id_: ServableId, path: Path, settings: WarmUpSettings) -> Servable:
+def load(
+    loader: Loader,
+    id_: ServableId,
+    path: Path,
+    settings: WarmUpSettings,
+    batching: BatchingSettings = AS_DECLARED,
+) -> Servable:
     """Return what ``loader`` loads from ``path`` after it has answered the requests of the version's warm-up file.
 
-    On the load pool; takes as long as the load and the requests do. Raises what the loader raises; WarmUpFailed and
-    GoldenMismatch, which no further try would heal, so neither is retriable; OSError where the file can not be read
-    now. Whatever it raises, nothing is left loaded, as Loader.load promises.
+    On the load pool; takes as long as the load and the requests do. Raises what the loader raises; InvalidSettings
+    where ``batching`` does not fit a signature; WarmUpFailed and GoldenMismatch, which no further try would heal, so
+    neither is retriable; OSError where the file can not be read now. Whatever it raises, nothing is left loaded, as
+    Loader.load promises.
     """
     records = file.read(path)
     check_required(id_, records, settings)
     servable = loader.load()
     try:
-        for verdict in run(id_, servable, records):
+        for name in servable.signatures:
+            form_of(str(id_), servable, name, batching)
+        for verdict in run(id_, servable, records, batching):
             _judge(id_, verdict, settings)
     except BaseException:
         _unload(loader, id_)

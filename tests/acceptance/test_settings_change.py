@@ -45,4 +45,9 @@ def test_streams_come_and_go_with_the_settings_file_and_a_mistake_changes_nothin
     rewrite(it, factor=factor)
     wait_for("the stream is gone", lambda: worker.versions() == {"factor": [1]})
     assert answer(it, "factor") == [[2.0]]
+    rewrite(it, factor={**factor, "batching": {"axes": {"x": ["rows"]}}})  # it has two axes
+    predict = ("predict", "factor", '{"x": [[2.0]]}')
+    wait_for("other batching", lambda: "batching.axes of factor/1" in it.attempt(*predict).stderr)
+    rewrite(it, factor=factor)
+    wait_for("the batching of before", lambda: it.attempt(*predict).returncode == 0)
     assert worker.popen.poll() is None

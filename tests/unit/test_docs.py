@@ -16,6 +16,8 @@ from pipeline.metrics import Metrics
 from pipeline.records import WarmUp
 from pipeline.registry.servable import ServableId, Signature, TensorSpec
 from pipeline.serving import headers
+from pipeline.serving.form import form_of
+from pipeline.serving.plan import MOST_PADDING
 from pipeline.warm_up import comparison, file
 from pipeline.warm_up.run import run
 from tests.unit.test_errors import OURS
@@ -30,6 +32,7 @@ SECTIONS = [
     settings.RouteSettings,
     settings.VersionPolicy,
     settings.WarmUpSettings,
+    settings.BatchingSettings,
 ]
 
 
@@ -97,6 +100,32 @@ def test_the_warm_up_file_of_the_guide_is_written_and_a_model_that_does_as_it_sa
     [text] = blocks("warm-up.md", "yaml")
     (tmp_path / "penstock.yaml").write_text(text)
     assert settings.load(tmp_path / "penstock.yaml").servables["half-plus-two"].warm_up.required
+
+
+def test_the_page_of_batching_has_every_setting_and_its_example_is_one_that_fits_a_model_of_text(
+    tmp_path: Path,
+) -> None:
+    text = (DOCS / "batching.md").read_text()
+    fields = [field.name for field in msgspec.structs.fields(settings.BatchingSettings)]
+    assert re.findall(r"^\| `(\w+)`", text, re.MULTILINE) == fields
+    [block] = blocks("batching.md", "yaml")
+    (tmp_path / "penstock.yaml").write_text(block)
+    batching = settings.load(tmp_path / "penstock.yaml").servables["sentiment"].batching
+
+    class Sentiment:
+        signatures: ClassVar = {
+            "serving_default": Signature(
+                tuple([TensorSpec(name, "INT64", (-1, -1)) for name in ("input_ids", "attention_mask")]),
+                (TensorSpec("token_scores", "FP32", (-1, -1, -1)),),
+            )
+        }
+
+        def predict(self, _signature: str, inputs: Any) -> Any:
+            raise NotImplementedError
+
+    form = form_of("sentiment/1", Sentiment(), "serving_default", batching)
+    assert (form.is_padding, form.sizes, form.multiples, form.mask) == (True, (1, 8, 32), (16,), 1)
+    assert f"at most {['no', 'one', 'two', 'three', 'four'][MOST_PADDING]} times the elements" in text
 
 
 def test_every_field_and_limit_of_the_warm_up_file_is_described() -> None:

@@ -83,6 +83,17 @@ def test_what_to_text_writes_is_read_again(tmp_path: Path) -> None:
         ({"watch": {"await_versions_s": -1}}, "await_versions_s"),
         ({"worker": {"cache_limit_bytes": -1}}, "cache_limit_bytes"),
         ({"worker": {"retry_failed_after_s": -1}}, "retry_failed_after_s"),
+        ({"servables": {"m": {"batching": {"allowed_batch_sizes": [8, 8]}}}}, r"m\.batching\.allowed_batch_sizes"),
+        ({"servables": {"m": {"batching": {"allowed_batch_sizes": [0, 8]}}}}, "do not increase from 1"),
+        ({"servables": {"m": {"batching": {"allowed_batch_sizes": [8], "max_rows": 4}}}}, "8 is more than max_rows"),
+        ({"servables": {"m": {"batching": {"max_rows": -1}}}}, "max_rows"),
+        ({"servables": {"m": {"batching": {"variable_length": "cut"}}}}, "'cut' is not group or pad"),
+        ({"servables": {"m": {"batching": {"pad_to_multiple_of": 8}}}}, "no effect without variable_length: pad"),
+        ({"servables": {"m": {"batching": {"pad_value": {"x": 1}}}}}, "no effect without variable_length: pad"),
+        (
+            {"servables": {"m": {"batching": {"variable_length": "pad", "pad_to_multiple_of": 0}}}},
+            "pad_to_multiple_of: must be at least 1",
+        ),
     ],
 )
 def test_a_mistake_is_an_error_that_names_it(tmp_path: Path, overrides: dict[str, Any], words: str) -> None:

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from pipeline import warm_up
-from pipeline.errors import GoldenMismatch, NotReady, WarmUpFailed
+from pipeline.errors import GoldenMismatch, InvalidSettings, NotReady, WarmUpFailed
 from pipeline.records import AspiredVersion, AspiredVersions, State
 from pipeline.registry import policy
 from pipeline.registry.manager import Manager
 from pipeline.registry.servable import ServableId, Signature, TensorSpec
 from pipeline.registry.states import EventBus, VersionState
 from pipeline.rollout import RollOut
-from pipeline.settings import Settings, StreamSettings, WarmUpSettings
+from pipeline.settings import BatchingSettings, Settings, StreamSettings, WarmUpSettings
 from pipeline.tensors import Array
 from pipeline.testing.fakes import AddingServable, FakeClock, InlineExecutor
 from pipeline.warm_up import gate
@@ -31,6 +31,7 @@ SUMS = np.array([3, 7], np.float32)
 GOOD = warm_up.request({"x": ROWS}, {"sum": SUMS}, description="two rows")
 WRONG = warm_up.request({"x": ROWS}, {"sum": SUMS + 1}, description="two rows")
 RAISES = warm_up.request({"x": np.full((1, 2), 13, np.float32)})
+AS_DECLARED = BatchingSettings()
 FAIL, IGNORE, REQUIRED = WarmUpSettings(), WarmUpSettings(on_error="ignore"), WarmUpSettings(required=True)
 
 
@@ -134,6 +135,21 @@ def test_requests_pass_the_checks_of_real_ones(
         load(tmp_path, warm_up.request(inputs, **more))
 
 
+def test_the_first_request_of_a_signature_warms_each_allowed_batch_size_and_the_others_follow_them(
+    tmp_path: Path,
+) -> None:
+    warm_up.write(tmp_path, [GOOD, warm_up.request({"x": np.repeat(ROWS, 5, axis=0)})])
+    servable = gate.load(CountingLoader(), ID, tmp_path, FAIL, BatchingSettings(allowed_batch_sizes=(1, 4, 8)))
+    assert servable.calls == [4, 1, 4, 8, 8, 4]
+
+
+def test_batching_settings_that_do_not_fit_a_signature_fail_the_version_before_any_request_does(tmp_path: Path) -> None:
+    loader = CountingLoader()
+    with pytest.raises(InvalidSettings, match=r"batching.axes of m/1: tensor 'x' has the shape"):
+        gate.load(loader, ID, tmp_path, FAIL, BatchingSettings(axes={"x": ("rows",)}))
+    assert (loader.loads, loader.unloads) == (1, 1)
+
+
 def test_batch_sizes_are_for_batched_signatures(tmp_path: Path) -> None:
     class Whole(AddingServable):
         signatures = {  # noqa: RUF012  # what users write
@@ -229,7 +245,7 @@ class Model:
 class Deployed:
     """One stream with its manager, everything on the calling thread."""
 
-    def __init__(self, folder: Path, settings: WarmUpSettings = FAIL) -> None:
+    def __init__(self, folder: Path, settings: WarmUpSettings = FAIL, batching: BatchingSettings = AS_DECLARED) -> None:
         Model.made.clear()
         Model.unloads = 0
         self.folder = folder
@@ -240,7 +256,9 @@ class Deployed:
             policy.availability_preserving, InlineExecutor(), InlineExecutor(), bus, FakeClock(), max_load_retries=3
         )
         options = {"class": f"{__name__}:Model"}
-        stream = StreamSettings(base_path=str(folder), kind="python", options=options, warm_up=settings)
+        stream = StreamSettings(
+            base_path=str(folder), kind="python", options=options, warm_up=settings, batching=batching
+        )
         self.rollout = RollOut(Settings(servables={"m": stream}), self.manager)
 
     def drop(self, version: int, *records: Any) -> None:
@@ -251,6 +269,12 @@ class Deployed:
 
     def states(self, version: int) -> list[State]:
         return [event.state for event in self.events if event.id.version == version]
+
+
+def test_the_batching_settings_of_the_stream_are_those_of_its_loads(tmp_path: Path) -> None:
+    it = Deployed(tmp_path, batching=BatchingSettings(axes={"x": ("rows",)}))
+    it.drop(1)
+    assert isinstance(it.events[-1].error, InvalidSettings)
 
 
 def test_a_mismatch_ends_the_version_after_one_load_and_the_old_one_goes_on(tmp_path: Path) -> None:

@@ -1,0 +1,130 @@
+"""Requests of one form, answered by the calls of their plan; one that fails is split until its culprit is alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from pipeline.clock import Clock
+from pipeline.errors import ModelFailed, PenstockError
+from pipeline.registry.servable import Servable
+from pipeline.serving import prediction
+from pipeline.serving.form import Form
+from pipeline.serving.plan import Call, Member, Part, call_of, plan
+from pipeline.tensors import Tensor, join, split
+
+
+class Outcome(msgspec.Struct, frozen=True, gc=False):
+    """The answer to one member: ``outputs``, or an ``error``; when its first call began, how long its calls took."""
+
+    outputs: tuple[Tensor, ...]
+    error: PenstockError | None
+    started_ms: int
+    compute_us: int
+
+
+def compute(servable: Servable, form: Form, members: Sequence[Member], clock: Clock) -> list[Outcome]:
+    """Return the outcome of each member, in order. Blocks for as long as the calls take; raises nothing of theirs.
+
+    A call that raises is tried again in halves: k culprits among n requests cost about k log2 n calls, and no neighbour
+    its answer. An error that is retriable concerns the whole call (its servable is not there, its process has died):
+    all of its requests get it, and it is not tried again. The same holds for outputs that can not be cut.
+    """
+    return _Computation(servable, form, members, clock).outcomes()
+
+
+class _Computation:
+    """Keeps what the calls have brought until all of them are made."""
+
+    def __init__(self, servable: Servable, form: Form, members: Sequence[Member], clock: Clock) -> None:
+        self._servable = servable
+        self._form = form
+        self._members = members
+        self._clock = clock
+        self._outcomes: list[Outcome | None] = [None] * len(members)
+        # Of members that are more than one call: their inputs by part, and the outcomes of the parts, in order.
+        self._inputs: dict[Part, tuple[Tensor, ...]] = {}
+        self._partial: dict[int, list[Outcome]] = {}
+        self._failed: set[int] = set()
+
+    def outcomes(self) -> list[Outcome]:
+        calls = plan(self._form, self._members)
+        self._split_large(calls)
+        for call in calls:
+            self._make(call)
+        for place, parts in self._partial.items():
+            self._outcomes[place] = _joined(self._form.servable, parts)
+        return [outcome for outcome in self._outcomes if outcome is not None]
+
+    def _split_large(self, calls: Sequence[Call]) -> None:
+        large: dict[int, list[Part]] = {}
+        for call in calls:
+            for part in dict.fromkeys((call.parts[0], call.parts[-1])):  # those between them are whole
+                if part.rows < self._members[part.member].rows:
+                    large.setdefault(part.member, []).append(part)
+        for place, parts in large.items():
+            rows = [part.rows for part in parts]
+            columns = [split(tensor.name, tensor.array(), rows) for tensor in self._members[place].inputs]
+            self._inputs.update(zip(parts, zip(*columns, strict=True), strict=True))
+            self._partial[place] = []
+
+    def _make(self, call: Call) -> None:
+        parts = self._still_wanted(call.parts)
+        if not parts:
+            return
+        if len(parts) < len(call.parts):
+            call = call_of(self._form, parts)
+        started_ms, started_s = self._clock.unix_ms(), self._clock.monotonic_s()
+        try:
+            outputs = prediction.run(self._servable, self._form, call, self._inputs_of(call))
+        except Exception as raised:  # noqa: BLE001  # a servable may raise anything; it becomes the culprit's answer
+            error = prediction.as_error(self._form.servable, raised)
+            half = len(call.parts) // 2
+            if half and not error.retriable:
+                self._make(call_of(self._form, call.parts[:half]))
+                self._make(call_of(self._form, call.parts[half:]))
+            else:
+                self._fail(call, error, started_ms)
+            return
+        compute_us = int((self._clock.monotonic_s() - started_s) * 1e6)
+        try:
+            cut = prediction.cut(self._form, call, outputs)
+        except ModelFailed as error:
+            self._fail(call, error, started_ms)
+            return
+        self._note(call, [Outcome(tensors, None, started_ms, compute_us) for tensors in cut])
+
+    def _still_wanted(self, parts: Sequence[Part]) -> Sequence[Part]:
+        """The parts of members that have not failed by another part."""
+        return [part for part in parts if part.member not in self._failed] if self._failed else parts
+
+    def _inputs_of(self, call: Call) -> list[tuple[Tensor, ...]]:
+        members = self._members
+        if not self._partial:
+            return [members[part.member].inputs for part in call.parts]
+        return [self._inputs.get(part, members[part.member].inputs) for part in call.parts]
+
+    def _fail(self, call: Call, error: PenstockError, started_ms: int) -> None:
+        self._failed.update([part.member for part in call.parts])
+        self._note(call, [Outcome((), error, started_ms, 0)] * len(call.parts))
+
+    def _note(self, call: Call, outcomes: Sequence[Outcome]) -> None:
+        for part, outcome in zip(call.parts, outcomes, strict=True):
+            if part.member in self._partial:
+                self._partial[part.member].append(outcome)
+            else:
+                self._outcomes[part.member] = outcome
+
+
+def _joined(servable: str, parts: Sequence[Outcome]) -> Outcome:
+    """Return the outcome of a member from those of its parts: all their rows, or the first error."""
+    started_ms, compute_us = parts[0].started_ms, sum(part.compute_us for part in parts)
+    error = next((part.error for part in parts if part.error is not None), None)
+    if error is None:
+        try:
+            outputs = tuple([join(column) for column in zip(*[part.outputs for part in parts], strict=True)])
+            return Outcome(outputs, None, started_ms, compute_us)
+        except ValueError as reason:
+            error = ModelFailed(servable, f"its answers to the calls of one large request do not fit: {reason}")
+    return Outcome((), error, started_ms, compute_us)
