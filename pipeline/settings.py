@@ -47,7 +47,8 @@ class WarmUpSettings(Section, frozen=True):
 class StreamSettings(Section, frozen=True):
     """One servable stream: where its versions lie, and how they are loaded.
 
-    A ``storage`` that is left empty is ``fsspec`` where the base path is a URI, else ``file``.
+    A ``storage`` that is left empty is ``fsspec`` where the base path is a URI, else ``file``. ``processes`` and
+    ``predict_timeout_s`` count where ``isolation`` is ``process``.
     """
 
     base_path: str
@@ -63,6 +64,9 @@ class StreamSettings(Section, frozen=True):
     keep_last: bool = False
     transition: str = "availability_preserving"
     on_change: str = "report"
+    isolation: str = "thread"
+    processes: int = 1
+    predict_timeout_s: float = 60.0
     warm_up: WarmUpSettings = WarmUpSettings()
 
 
@@ -291,6 +295,7 @@ def _check(settings: Settings, where: str) -> None:
         if stream.versions.latest < 1:
             raise InvalidSettings(f"{where}: servables.{name}.versions.latest", "must be at least 1")
         _check_storage(stream, f"{where}: servables.{name}")
+        _check_isolation(stream, f"{where}: servables.{name}")
     _check_watch(settings.watch, f"{where}: watch")
 
 
@@ -305,6 +310,15 @@ def _check_storage(stream: StreamSettings, place: str) -> None:
     for version in stream.versions.specific or ():
         if not 0 <= version < 2**63:
             raise InvalidSettings(f"{place}.versions.specific", f"{version} is not a version; from 0 to 2^63 - 1")
+
+
+def _check_isolation(stream: StreamSettings, place: str) -> None:
+    if stream.isolation not in ("thread", "process"):
+        raise InvalidSettings(f"{place}.isolation", f"{stream.isolation!r} is not thread or process")
+    if stream.processes < 0:
+        raise InvalidSettings(f"{place}.processes", f"must not be negative, got {stream.processes}; 0 is one per core")
+    if stream.predict_timeout_s <= 0:
+        raise InvalidSettings(f"{place}.predict_timeout_s", f"must be above 0, got {stream.predict_timeout_s:g}")
 
 
 def _check_watch(watch: WatchSettings, place: str) -> None:

@@ -19,10 +19,13 @@ from pipeline.errors import (
     DeadlineExceeded,
     ModelFailed,
     NoInputs,
+    NotReady,
     PenstockError,
+    PredictTimedOut,
     RecordTooLarge,
     ReplyRefused,
     ResultTooLarge,
+    ServableDied,
     Undecodable,
     UnknownSignature,
 )
@@ -54,8 +57,14 @@ class Pending(msgspec.Struct, gc=False):
     error: PenstockError | None = None
 
 
-class _Call(msgspec.Struct, frozen=True):
-    """What all requests of a group share."""
+# A group is given up when so many calls in a row have cost it their processes, and so much time: else a model that
+# hangs on everything would hold up its route once for each request.
+_LOSSES: Final = 4
+_LOST_S: Final = 120.0
+
+
+class _Call(msgspec.Struct):
+    """What all requests of a group share; and how many calls in a row have died or hung, and how long that took."""
 
     handle: Handle
     signature_name: str
@@ -63,6 +72,8 @@ class _Call(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
     batch: Sequence[Pending]
     answers: list[Answer | None]
+    losses: int = 0
+    lost_s: float = 0.0
 
 
 class Dispatcher:
@@ -175,6 +186,11 @@ class Dispatcher:
 
     def _predict(self, call: _Call, members: list[tuple[int, int]]) -> None:
         """Answer some members of a group by one prediction; a batch that fails is split until its culprit is alone."""
+        if call.losses >= _LOSSES and call.lost_s >= _LOST_S:
+            reason = f"not tried: the last {call.losses} calls died or hung, which took {call.lost_s:.0f} s"
+            for position, _ in members:
+                call.batch[position].error = NotReady(str(call.handle.id), (reason,))
+            return
         started_s = self._clock.monotonic_s()
         started_ms = self._clock.unix_ms()
         try:
@@ -182,13 +198,15 @@ class Dispatcher:
             counts = [count for _, count in members]
             outputs = prediction.run(call.handle.servable, call.signature_name, call.names, requests, counts)
         except Exception as error:  # noqa: BLE001  # a servable may raise anything; it becomes the culprit's answer
+            if isinstance(error, ServableDied | PredictTimedOut):
+                call.losses, call.lost_s = call.losses + 1, call.lost_s + self._clock.monotonic_s() - started_s
             if len(members) > 1:
-                half = len(members) // 2
-                self._predict(call, members[:half])
-                self._predict(call, members[half:])
+                for part in batching.divide(members, error):
+                    self._predict(call, part)
             else:
                 call.batch[members[0][0]].error = prediction.as_error(str(call.handle.id), error)
             return
+        call.losses, call.lost_s = 0, 0.0
         compute_us = int((self._clock.monotonic_s() - started_s) * 1e6)
         try:
             cut = prediction.cut(str(call.handle.id), call.signature, outputs, counts)
