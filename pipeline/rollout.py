@@ -131,6 +131,7 @@ class RollOut:
         self._adapters = Adapters()
         self._lock = threading.Lock()
         self._settings = settings
+        self._has_spawner = False
         self._prepare_processes(settings)
         self._standing: dict[str, tuple[AspiredVersions, int]] = {}
         folder = cache_folder(settings.worker.cache_dir, os.environ)
@@ -168,8 +169,10 @@ class RollOut:
 
     def _prepare_processes(self, settings: Settings) -> None:
         """Start the thread that starts processes, if any are wanted, at the priority of this one: loads are nicer."""
-        if any(stream.isolation == "process" for stream in settings.servables.values()):
+        is_wanted = any(stream.isolation == "process" for stream in settings.servables.values())
+        if is_wanted and not self._has_spawner:
             self._adapters.spawner.open()
+            self._has_spawner = True
 
     def _pass_on(self, record: AspiredVersions, generation: int) -> None:
         stream = self._settings.servables.get(record.stream)

@@ -54,6 +54,7 @@ class Crew:
 
         Blocks for as long as the loads take. Raises what the first load that fails raises; then none is left.
         """
+        self._spawner.open()
         try:
             loaded = self._start()
             if self._size > 1:
@@ -131,6 +132,7 @@ class Crew:
                 process.unload()
             except Exception as error:  # noqa: BLE001  # whatever a model's code raised; the others are to end as well
                 errors.append(error)
+        self._spawner.close()
         if errors:
             raise errors[0]
 
@@ -177,7 +179,8 @@ class Crew:
         self._all.discard(process)
         if process in self._idle:
             self._idle.remove(process)
-        if is_failure:
+        if is_failure:  # nobody was using it who would let go of it
+            process.kill()
             self._fail("it ended though nobody had asked it anything")
         threading.Thread(target=self._replace, name=f"penstock-replace-{process.pid}", daemon=True).start()
         logger.warning("%s: process %d is gone (%s), and is being replaced", self._name, process.pid, process.end)

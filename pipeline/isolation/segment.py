@@ -98,7 +98,7 @@ def capacity(has_bytes: int, needed_bytes: int, calls: int, peak_bytes: int) -> 
     A power of two: pages that are never written to take no memory. ``peak_bytes`` is the most that the last ``calls``
     needed, this one included.
     """
-    if needed_bytes > has_bytes:
+    if needed_bytes > has_bytes or not has_bytes:
         return _rounded(needed_bytes)
     if calls >= CALLS and _rounded(peak_bytes) <= has_bytes // 4:
         return _rounded(peak_bytes)

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -16,21 +17,39 @@ class Spawner:
     """Starts children from one thread. Any thread may ask; it waits for the start, some milliseconds.
 
     On Linux a child asks to be killed when its parent dies, and the kernel takes the thread that started it for its
-    parent: so that thread must stay, and does until nobody has the spawner any more. A child also begins with the
-    thread's niceness, which it could not lower again: whoever loads at low priority calls ``open`` before, from a
-    thread of normal priority.
+    parent: so that thread stays from the first ``open`` to the last ``close``, which whoever has children calls before
+    and after. A child also begins with the thread's niceness, which it could not lower again: where loads run at low
+    priority, a thread of normal priority calls ``open`` first.
     """
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1, "penstock-spawner")
+        self._lock = threading.Lock()
+        self._users = 0
+        self._pool: ThreadPoolExecutor | None = None
 
     def open(self) -> None:
         """Start the thread, if it does not run yet, with the priority of the calling one."""
-        self._pool.submit(int).result()
+        with self._lock:
+            self._users += 1
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(1, "penstock-spawner")
+                self._pool.submit(int).result()
+
+    def close(self) -> None:
+        """Say that one who has opened it has no child any more; the last one ends the thread."""
+        with self._lock:
+            self._users -= 1
+            if not self._users and self._pool is not None:
+                self._pool.shutdown()
+                self._pool = None
 
     def start(self, connected: socket.socket) -> subprocess.Popen[bytes]:
         """Start a child that talks over ``connected``; what it prints comes by the pipe. Raises OSError."""
-        return self._pool.submit(_start, connected.fileno()).result()
+        with self._lock:
+            pool = self._pool
+        if pool is None:
+            raise OSError("the spawner of child processes is closed")
+        return pool.submit(_start, connected.fileno()).result()
 
 
 def _start(descriptor: int) -> subprocess.Popen[bytes]:
