@@ -167,6 +167,13 @@ class RollOut:
                 self._pass_on(*self._standing[stream])
             return sorted(settings.servables.keys() - before.keys()), removed
 
+    def close(self) -> None:
+        """Let go of what starts processes; nothing is loaded any more."""
+        with self._lock:
+            if self._has_spawner:
+                self._adapters.spawner.close()
+            self._has_spawner = False
+
     def _prepare_processes(self, settings: Settings) -> None:
         """Start the thread that starts processes, if any are wanted, at the priority of this one: loads are nicer."""
         is_wanted = any(stream.isolation == "process" for stream in settings.servables.values())

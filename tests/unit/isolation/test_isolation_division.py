@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_isolation_faults import ask
+from obedient import ask
 
 from pipeline.errors import InvalidSettings, ModelFailed
 from pipeline.isolation import servable as isolated

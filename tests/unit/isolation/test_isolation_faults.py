@@ -6,15 +6,16 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from obedient import ask, wait_until
 
 from pipeline.errors import (
     InvalidArtefact,
+    InvalidSettings,
     LoadFailed,
     MissingExtra,
     ModelFailed,
@@ -28,20 +29,6 @@ from pipeline.isolation.process import how
 from pipeline.registry.servable import Servable, ServableId
 from pipeline.servables.lookup import LookupAdapter
 from pipeline.servables.openvino import OpenVinoAdapter
-
-Ask = Callable[..., Any]
-
-
-def ask(servable: Servable, *numbers: int) -> Any:
-    return servable.predict("serving_default", {"x": np.array([[number] for number in numbers], np.float32)})
-
-
-def wait_until(condition: Callable[[], Any], timeout_s: float = 20.0) -> Any:
-    deadline_s = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline_s, f"not within {timeout_s} s"
-        time.sleep(0.01)
-    return value
 
 
 @pytest.mark.parametrize(
@@ -146,8 +133,6 @@ def test_a_load_that_fails_in_the_child_fails_as_it_would_here(
 
 
 def test_bad_files_and_bad_options_fail_with_the_errors_of_their_kind(tmp_path: Path) -> None:
-    from pipeline.errors import InvalidSettings
-
     (tmp_path / "model.xml").write_text("<net")
     (tmp_path / "model.bin").write_bytes(b"")
     loader = IsolatedAdapter(OpenVinoAdapter()).loader(ServableId("m", 1), tmp_path, {})
@@ -187,8 +172,6 @@ def test_the_pause_before_a_start_grows_with_the_failures_and_is_bounded() -> No
 
 def test_a_call_waits_for_a_process_only_as_long_as_it_may_take(loader_of: Any) -> None:
     """The one process hangs with somebody else's call: that one, and who waits behind it, have their errors in time."""
-    from concurrent.futures import ThreadPoolExecutor
-
     servable = loader_of(timeout_s=1.0).load()
     with ThreadPoolExecutor(3) as pool:
         start_s = time.monotonic()

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_isolation_faults import ask, wait_until
+from obedient import ask, is_there, wait_until, write_version
 
 from pipeline.isolation.segment import CALLS, Arena, capacity
 from pipeline.registry.servable import ServableId
@@ -24,13 +24,6 @@ def descriptors(pid: int | str = "self") -> int:
 
 def resident_bytes(pid: int | str = "self") -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def is_there(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_a_thousand_calls_leave_neither_descriptors_nor_memory_behind(loader_of: Any) -> None:
@@ -117,8 +110,6 @@ time.sleep(600)
 
 @pytest.mark.parametrize("number", [0, 3, -1], ids=["at rest", "hanging", "holding the GIL"])
 def test_a_worker_that_is_killed_takes_its_children_along(tmp_path: Path, number: int) -> None:
-    from conftest import write_version  # type: ignore[attr-defined]  # this folder's
-
     write_version(tmp_path / "1")
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
