@@ -168,8 +168,9 @@ class RollOut:
             return sorted(settings.servables.keys() - before.keys()), removed
 
     def close(self) -> None:
-        """Let go of what starts processes; nothing is loaded any more."""
+        """End the processes of versions that are still loaded, because a call hangs in them; start none any more."""
         with self._lock:
+            self._adapters.spawner.end_all()
             if self._has_spawner:
                 self._adapters.spawner.close()
             self._has_spawner = False

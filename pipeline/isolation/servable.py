@@ -69,8 +69,10 @@ class IsolatedServable:
 
 
 def _rows(signature: Signature | None, inputs: Mapping[str, Array]) -> int:
-    """Return into how many parts a call can be divided: its rows where it is batched."""
+    """Return into how many parts a call can be divided: its rows, where it may have any number of them."""
     if signature is None or not signature.batched:
+        return 1
+    if any(spec.shape[:1] != (-1,) for spec in (*signature.inputs, *signature.outputs)):
         return 1
     lengths = {array.shape[0] if array.ndim else 0 for array in inputs.values()}
     return max(1, lengths.pop()) if len(lengths) == 1 else 1

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final
 
 CHILD: Final = "pipeline.isolation.child"
@@ -25,6 +27,8 @@ class Spawner:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._users = 0
+        self._is_ended = False
+        self._started: list[subprocess.Popen[bytes]] = []
         self._pool: ThreadPoolExecutor | None = None
 
     def open(self) -> None:
@@ -46,10 +50,20 @@ class Spawner:
     def start(self, connected: socket.socket) -> subprocess.Popen[bytes]:
         """Start a child that talks over ``connected``; what it prints comes by the pipe. Raises OSError."""
         with self._lock:
-            pool = self._pool
-        if pool is None:
-            raise OSError("the spawner of child processes is closed")
-        return pool.submit(_start, connected.fileno()).result()
+            if self._pool is None or self._is_ended:
+                raise OSError("the spawner of child processes is closed")
+            started = self._pool.submit(_start, connected.fileno()).result()
+            self._started = [one for one in self._started if one.poll() is None] + [started]
+        return started
+
+    def end_all(self) -> None:
+        """Kill all children that still run, and start none any more: whoever waits for one has its error now."""
+        with self._lock:
+            self._is_ended = True
+            for one in self._started:
+                with suppress(ProcessLookupError, PermissionError):
+                    if one.poll() is None:
+                        os.killpg(one.pid, signal.SIGKILL)
 
 
 def _start(descriptor: int) -> subprocess.Popen[bytes]:

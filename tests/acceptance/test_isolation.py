@@ -94,6 +94,30 @@ def test_servables_that_crash_hang_or_are_killed_cost_nobody_else_anything(deplo
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
+def test_a_worker_that_is_told_to_stop_does_not_wait_for_a_call_that_hangs(deploy: Deploy, tmp_path: Path) -> None:
+    stream = {"base_path": "models/hanging", "kind": "python", "options": {"class": "bad_model:Bad"}}
+    it = deploy(
+        servables={"hanging": {**stream, "isolation": "process", "predict_timeout_s": 600}},
+        routes={"hanging": {}},
+        worker={"drain_timeout_s": 2},
+    )
+    (tmp_path / "bad_model.py").write_text(MODEL)
+    it.drop("hanging", 1, {"deed": b"hanging"})
+    worker = it.worker("one", "--watch").wait_until_ready()
+    send(it, "hanging", [1])
+    pid = pid_of(read(it.bootstrap, it.settings.routes["hanging"], 1)[0])
+    send(it, "hanging", [1, 13])
+    wait_for("the call", lambda: is_hanging(pid))
+    worker.signal(signal.SIGTERM)
+    assert worker.wait(20) == 0
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def is_hanging(pid: int) -> bool:
+    """Whether the main thread of a process is in C's sleep."""
+    return "nanosleep" in Path(f"/proc/{pid}/wchan").read_text()
+
+
 def send(it: Deployment, name: str, numbers: Iterable[int]) -> None:
     """Send a request for each number, all to one partition, so that they come as few batches."""
     producer = Producer({"bootstrap.servers": it.bootstrap, "linger.ms": 50})

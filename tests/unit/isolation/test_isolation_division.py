@@ -52,6 +52,7 @@ def test_only_rows_are_divided() -> None:
     assert isolated._rows(Signature(spec, spec), x) == 4
     assert isolated._rows(Signature(spec, spec, batched=False), x) == 1
     assert isolated._rows(None, x) == 1
+    assert isolated._rows(Signature((TensorSpec("x", "FP32", (4,)),), spec), x) == 1
     assert isolated._rows(Signature(spec, spec), {"x": np.zeros(0)}) == 1
     assert isolated._rows(Signature(spec, spec), {**x, "y": np.zeros(())}) == 1
 
