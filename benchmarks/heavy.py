@@ -39,6 +39,19 @@ def write(version: Path, warm_ups: int) -> None:
     warm_up.write(version, requests)
 
 
+def write_images(version: Path) -> None:
+    """Write the network alone: ``image`` FP32 [-1, 3, 224, 224] to ``logits`` FP32 [-1, 10]."""
+    import openvino  # noqa: PLC0415  # as above
+
+    ops = openvino.opset13
+    images = ops.parameter([-1, *_IMAGE[1:]], openvino.Type.f32)
+    images.output(0).tensor.set_names({"image"})
+    logits = _ResNet(ops)(images)
+    logits.output(0).tensor.set_names({"logits"})
+    version.mkdir(parents=True)
+    openvino.save_model(openvino.Model([logits], [images]), version / "model.xml", compress_to_fp16=False)
+
+
 def _graph(openvino: Any) -> Any:
     ops = openvino.opset13
     first, second = model.weights()

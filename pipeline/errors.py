@@ -10,6 +10,8 @@
     │   ├── DeadlineExceeded, ReplyRefused, ResultTooLarge
     ├── NotReady              nothing can answer now; the same request may succeed later
     ├── ModelFailed           the servable raised, or returned what its signature does not allow
+    ├── ServableDied          the process of an isolated servable ended while it computed, or does not come back
+    ├── PredictTimedOut       an isolated servable did not answer in time; its process was killed
     ├── LoadFailed            a version can not be loaded; its state record carries this
     │   ├── InvalidArtefact, PathRefused, FetchFailed, UnknownKind, AmbiguousKind, MissingExtra, LoadCancelled
     │   ├── WarmUpFailed, GoldenMismatch, WorkerLost
@@ -293,6 +295,40 @@ class ModelFailed(PenstockError):
 
     def __str__(self) -> str:
         return f"{self.servable}: {self.reason}"
+
+
+@dataclass(eq=False)
+class ServableDied(PenstockError):
+    """The process of an isolated servable ended while it computed, or has not come back since.
+
+    ``how`` it ended, the signal's name included, and ``next`` say what is being done about it.
+    """
+
+    servable: str
+    how: str
+    next: str
+    code = "servable_died"
+    retriable = True
+
+    def __str__(self) -> str:
+        return f"{self.servable}: its process {self.how}; {self.next}"
+
+
+@dataclass(eq=False)
+class PredictTimedOut(PenstockError):
+    """An isolated servable did not answer within the time that its stream allows."""
+
+    servable: str
+    timeout_s: float
+    reason: str
+    code = "predict_timed_out"
+    retriable = True
+
+    def __str__(self) -> str:
+        return (
+            f"{self.servable}: no answer within {self.timeout_s:g} s, {self.reason}; where it may take longer, raise "
+            "predict_timeout_s of the servable"
+        )
 
 
 @dataclass(eq=False)

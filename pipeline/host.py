@@ -108,6 +108,7 @@ class Registry:
             log.warning("%s is still in use and was left loaded", left)
         self._loads.shutdown(wait=False, cancel_futures=True)
         self._unloads.shutdown(wait=False)
+        self.rollout.close()
         self.reporter.close(timeout_s)
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import LoadFailed
+from pipeline.isolation.adapter import IsolatedAdapter, IsolatedLoader
+from pipeline.isolation.spawner import Spawner
 from pipeline.records import AspiredVersion, AspiredVersions
 from pipeline.registry.loader import Loader
 from pipeline.registry.servable import Servable, ServableId
@@ -26,10 +28,11 @@ from pipeline.warm_up import gate
 class Adapters:
     """One source adapter of each kind for the life of a worker: what servables of a kind share lives there.
 
-    Thread-safe; a kind is imported when it is first needed.
+    Thread-safe; a kind is imported when it is first needed. ``spawner`` starts the processes of isolated versions.
     """
 
     def __init__(self) -> None:
+        self.spawner = Spawner()
         self._lock = threading.Lock()
         self._named: dict[str, SourceAdapter] = {}
 
@@ -86,14 +89,29 @@ class VersionLoader:
             self._loader.unload()
         self._release()
 
+    def memory_bytes(self) -> int | None:
+        """Return what the processes of an isolated version have resident, None for one in this process."""
+        return self._loader.memory_bytes() if isinstance(self._loader, IsolatedLoader) else None
+
     def _find(self) -> tuple[Loader, Path]:
         """Make the loader of the kind that the files are of; return it, and where they lie on this machine."""
         manifest = self.settings.manifest if self.settings.complete_when == "manifest" else None
         path = self.fetcher.local_path(self.version.path, self.version.digest, self.allowed_roots, manifest)
         self._path = path
         adapter = self.adapters.named(self.kind) if self.kind else self.adapters.fitting(path)
+        if self.settings.isolation == "process":
+            adapter = self._isolated(adapter)
         self._loader = adapter.loader(self.id, path, self.settings.options)
         return self._loader, path
+
+    def _isolated(self, adapter: SourceAdapter) -> SourceAdapter:
+        stream = self.settings
+        return IsolatedAdapter(
+            adapter,
+            processes=stream.processes,
+            timeout_s=stream.predict_timeout_s,
+            spawner=self.adapters.spawner,
+        )
 
     def _release(self) -> None:
         if self._path is not None:
@@ -113,6 +131,8 @@ class RollOut:
         self._adapters = Adapters()
         self._lock = threading.Lock()
         self._settings = settings
+        self._has_spawner = False
+        self._prepare_processes(settings)
         self._standing: dict[str, tuple[AspiredVersions, int]] = {}
         folder = cache_folder(settings.worker.cache_dir, os.environ)
         self._fetcher = Fetcher(Cache(folder, settings.worker.cache_limit_bytes))
@@ -138,6 +158,7 @@ class RollOut:
         """
         with self._lock:
             before, self._settings = self._settings.servables, settings
+            self._prepare_processes(settings)
             removed = sorted(before.keys() - settings.servables.keys())
             for stream in removed:
                 self._target.forget(stream, -1)
@@ -145,6 +166,21 @@ class RollOut:
             for stream in sorted(changed & self._standing.keys()):
                 self._pass_on(*self._standing[stream])
             return sorted(settings.servables.keys() - before.keys()), removed
+
+    def close(self) -> None:
+        """End the processes of versions that are still loaded, because a call hangs in them; start none any more."""
+        with self._lock:
+            self._adapters.spawner.end_all()
+            if self._has_spawner:
+                self._adapters.spawner.close()
+            self._has_spawner = False
+
+    def _prepare_processes(self, settings: Settings) -> None:
+        """Start the thread that starts processes, if any are wanted, at the priority of this one: loads are nicer."""
+        is_wanted = any(stream.isolation == "process" for stream in settings.servables.values())
+        if is_wanted and not self._has_spawner:
+            self._adapters.spawner.open()
+            self._has_spawner = True
 
     def _pass_on(self, record: AspiredVersions, generation: int) -> None:
         stream = self._settings.servables.get(record.stream)

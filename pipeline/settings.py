@@ -61,7 +61,8 @@ class BatchingSettings(Section, frozen=True):
 class StreamSettings(Section, frozen=True):
     """One servable stream: where its versions lie, and how they are loaded.
 
-    A ``storage`` that is left empty is ``fsspec`` where the base path is a URI, else ``file``.
+    A ``storage`` that is left empty is ``fsspec`` where the base path is a URI, else ``file``. ``processes`` and
+    ``predict_timeout_s`` count where ``isolation`` is ``process``.
     """
 
     base_path: str
@@ -77,6 +78,9 @@ class StreamSettings(Section, frozen=True):
     keep_last: bool = False
     transition: str = "availability_preserving"
     on_change: str = "report"
+    isolation: str = "thread"
+    processes: int = 1
+    predict_timeout_s: float = 60.0
     warm_up: WarmUpSettings = WarmUpSettings()
     batching: BatchingSettings = BatchingSettings()
 
@@ -307,6 +311,7 @@ def _check(settings: Settings, where: str) -> None:
             raise InvalidSettings(f"{where}: servables.{name}.versions.latest", "must be at least 1")
         _check_storage(stream, f"{where}: servables.{name}")
         _check_batching(stream.batching, f"{where}: servables.{name}.batching")
+        _check_isolation(stream, f"{where}: servables.{name}")
     _check_watch(settings.watch, f"{where}: watch")
 
 
@@ -340,6 +345,13 @@ def _check_batching(batching: BatchingSettings, place: str) -> None:
         for field in ("pad_to_multiple_of", "pad_value"):
             if getattr(batching, field) != getattr(BatchingSettings(), field):
                 raise InvalidSettings(f"{place}.{field}", "has no effect without variable_length: pad; set that, too")
+def _check_isolation(stream: StreamSettings, place: str) -> None:
+    if stream.isolation not in ("thread", "process"):
+        raise InvalidSettings(f"{place}.isolation", f"{stream.isolation!r} is not thread or process")
+    if stream.processes < 0:
+        raise InvalidSettings(f"{place}.processes", f"must not be negative, got {stream.processes}; 0 is one per core")
+    if stream.predict_timeout_s <= 0:
+        raise InvalidSettings(f"{place}.predict_timeout_s", f"must be above 0, got {stream.predict_timeout_s:g}")
 
 
 def _check_watch(watch: WatchSettings, place: str) -> None:

@@ -130,8 +130,9 @@ class Jobs:
             outcome.load_admitted(harness)  # the pool is shut down; submitting the load will say so
 
     def _account(self, harness: Harness, loader: Loader, before_bytes: int | None) -> None:
+        harness.memory_bytes = _elsewhere_bytes(loader)
         after_bytes = self._measure()
-        if before_bytes is not None and after_bytes is not None:
+        if harness.memory_bytes is None and before_bytes is not None and after_bytes is not None:
             harness.memory_bytes = max(0, after_bytes - before_bytes)
         try:
             estimate_bytes = loader.estimate_bytes()
@@ -157,6 +158,12 @@ class Jobs:
 
 def _fail(outcome: Outcome, harness: Harness, error: PenstockError, is_retriable: bool, load_ms: int) -> None:  # noqa: FBT001  # a value that is passed on
     outcome.load_failed(harness, error, load_ms, is_retriable=is_retriable)
+
+
+def _elsewhere_bytes(loader: Loader) -> int | None:
+    """Return what a loader says that its version has resident outside this process; None where it says nothing."""
+    say: Callable[[], int | None] | None = getattr(loader, "memory_bytes", None)
+    return None if say is None else say()
 
 
 def _checked(servable: Servable) -> Servable:

@@ -11,7 +11,8 @@ class Loader(Protocol):
     """Loads and unloads one version. Making one is cheap, and one that is never used is dropped without a call.
 
     The manager calls ``load`` and ``unload`` of one loader one after the other, never both at once. What ``load``
-    returns may stand for something that lives elsewhere (another process, a device).
+    returns may stand for something that lives elsewhere (another process, a device). A loader of such may have a method
+    ``memory_bytes()``: what the loaded version has resident there, None where that is here; asked after a load.
     """
 
     def estimate_bytes(self) -> int | None:

@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import importlib.util
 import inspect
+import platform
 import sys
 import threading
 from collections.abc import Coroutine, Mapping
@@ -18,7 +19,7 @@ import numpy as np
 from pipeline.errors import InvalidArtefact, InvalidSettings, LoadFailed, ModelFailed, PathRefused, PenstockError
 from pipeline.records import DEFAULT_SIGNATURE
 from pipeline.registry.options import Options, check_options
-from pipeline.registry.servable import ServableId, Signature, TensorSpec
+from pipeline.registry.servable import Description, ServableId, Signature, TensorSpec
 from pipeline.tensors import DATATYPES, DTYPES, Array, datatype_of
 
 _FILE: Final = "servable.py"
@@ -91,7 +92,8 @@ class PythonLoader:
             model = self._make()
             if hasattr(model, "load"):
                 model.load(self._path)
-            self._servable = PythonServable(self._id, model)
+            notes = (f"{_FILE} of the version is run",) if self._options.allow_code_in_version else ()
+            self._servable = PythonServable(self._id, model, notes)
         except BaseException as error:
             self._forget_module()
             if isinstance(error, Exception) and not isinstance(error, PenstockError | OSError):
@@ -143,11 +145,12 @@ class PythonLoader:
 class PythonServable:
     """Calls the object and checks what it returns."""
 
-    def __init__(self, id: ServableId, model: Any) -> None:  # noqa: A002  # TF Serving's word
+    def __init__(self, id: ServableId, model: Any, notes: tuple[str, ...] = ()) -> None:  # noqa: A002  # TF Serving's word
         self._id = id
         self._model = model
         self._takes_signature = hasattr(model, "signatures")
         self.signatures: Mapping[str, Signature] = _signatures(id, model)
+        self.description = Description("python", platform.python_version(), notes=notes)
         self._loops = _Loops()
 
     def predict(self, signature: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
 from pipeline.clock import Clock
-from pipeline.errors import ModelFailed, PenstockError
+from pipeline.errors import ModelFailed, NotReady, PenstockError, PredictTimedOut, ServableDied
 from pipeline.registry.servable import Servable
 from pipeline.serving import prediction
 from pipeline.serving.form import Form
-from pipeline.serving.plan import Call, Member, Part, call_of, plan
+from pipeline.serving.plan import Call, Member, Part, call_of, divide, plan
 from pipeline.tensors import Tensor, join, split
+
+
+# Calls are given up when so many in a row have cost their processes, and so much time: else a model that hangs on
+# everything would hold up its route once for each request.
+_LOSSES: Final = 4
+_LOST_S: Final = 120.0
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -28,8 +35,9 @@ def compute(servable: Servable, form: Form, members: Sequence[Member], clock: Cl
     """Return the outcome of each member, in order. Blocks for as long as the calls take; raises nothing of theirs.
 
     A call that raises is tried again in halves: k culprits among n requests cost about k log2 n calls, and no neighbour
-    its answer. An error that is retriable concerns the whole call (its servable is not there, its process has died):
-    all of its requests get it, and it is not tried again. The same holds for outputs that can not be cut.
+    its answer. One that cost a process is tried again one by one, and when the last calls have all cost theirs, and
+    much time, the rest is answered NotReady. Any other error that is retriable concerns the whole call: all of its
+    requests get it, and it is not tried again. The same holds for outputs that can not be cut.
     """
     return _Computation(servable, form, members, clock).outcomes()
 
@@ -47,6 +55,9 @@ class _Computation:
         self._inputs: dict[Part, tuple[Tensor, ...]] = {}
         self._partial: dict[int, list[Outcome]] = {}
         self._failed: set[int] = set()
+        # How many calls in a row have died or hung, and how long that took.
+        self._losses = 0
+        self._lost_s = 0.0
 
     def outcomes(self) -> list[Outcome]:
         calls = plan(self._form, self._members)
@@ -76,17 +87,23 @@ class _Computation:
         if len(parts) < len(call.parts):
             call = call_of(self._form, parts)
         started_ms, started_s = self._clock.unix_ms(), self._clock.monotonic_s()
+        if self._losses >= _LOSSES and self._lost_s >= _LOST_S:
+            reason = f"not tried: the last {self._losses} calls died or hung, which took {self._lost_s:.0f} s"
+            self._fail(call, NotReady(self._form.servable, (reason,)), started_ms)
+            return
         try:
             outputs = prediction.run(self._servable, self._form, call, self._inputs_of(call))
         except Exception as raised:  # noqa: BLE001  # a servable may raise anything; it becomes the culprit's answer
             error = prediction.as_error(self._form.servable, raised)
-            half = len(call.parts) // 2
-            if half and not error.retriable:
-                self._make(call_of(self._form, call.parts[:half]))
-                self._make(call_of(self._form, call.parts[half:]))
-            else:
+            if isinstance(error, ServableDied | PredictTimedOut):
+                self._losses, self._lost_s = self._losses + 1, self._lost_s + self._clock.monotonic_s() - started_s
+            smaller = divide(call.parts, error)
+            for parts in smaller:
+                self._make(call_of(self._form, parts))
+            if not smaller:
                 self._fail(call, error, started_ms)
             return
+        self._losses, self._lost_s = 0, 0.0
         compute_us = int((self._clock.monotonic_s() - started_s) * 1e6)
         try:
             cut = prediction.cut(self._form, call, outputs)

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from pipeline.errors import PenstockError, PredictTimedOut, ServableDied
 from pipeline.serving.form import Form
 from pipeline.tensors import Tensor
 
@@ -69,6 +70,21 @@ def call_of(form: Form, parts: Sequence[Part]) -> Call:
         longest = map(max, zip(*[part.lengths for part in parts], strict=True))
         lengths = tuple([-(-length // step) * step for length, step in zip(longest, form.multiples, strict=True)])
     return Call(parts, rows, form.size(rows) if rows else 0, lengths)
+
+
+def divide(parts: Sequence[Part], error: PenstockError) -> list[Sequence[Part]]:
+    """Return what of a call that has failed is tried next, in order: nothing, or two lists at least.
+
+    Halves, which find one culprit among n in log2(n) steps. One by one where the failure cost a process, and with it
+    seconds, or a whole timeout: then a culprit costs two of these, and not log2(n). Nothing where one is left, or where
+    the error is retriable and so not a culprit's.
+    """
+    if len(parts) < 2:
+        return []
+    if isinstance(error, ServableDied | PredictTimedOut):
+        return [[part] for part in parts]
+    half = len(parts) // 2
+    return [] if error.retriable else [parts[:half], parts[half:]]
 
 
 def _by_lengths(parts: Iterable[Part]) -> Iterable[list[Part]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.records import AspiredVersion, AspiredVersions
@@ -88,6 +89,24 @@ def test_settings_that_say_the_same_change_nothing(worker: Worker) -> None:
     before = len(worker.events)
     assert worker.rollout.update(worker.settings("m")) == ([], [])
     assert len(worker.events) == before
+
+
+def test_a_stream_that_says_process_is_loaded_in_one_which_is_measured_and_described(tmp_path: Path) -> None:
+    worker = Worker(tmp_path, "m")
+    worker.rollout.update(worker.settings("m", isolation="process", processes=2))
+    worker.aspire("m", 1)
+    event = worker.events[-1]
+    assert (event.state, event.kind) == ("AVAILABLE", None)
+    assert event.description is not None
+    assert (event.description.isolation, event.description.processes) == ("process", 2)
+    assert event.memory_bytes is not None
+    assert event.memory_bytes > 2 * (10 << 20)
+    assert event.estimate_bytes == 2 * 8 * len("a,1\n")
+    with worker.manager.acquire("m") as handle:
+        outputs = handle.servable.predict("serving_default", {"key": np.array([b"a"], object)})
+    assert outputs["value"].tolist() == [b"1"]
+    worker.manager.close(10)
+    worker.rollout.close()
 
 
 def test_a_stream_that_was_forgotten_does_not_come_back_with_its_settings(worker: Worker) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.codecs.v2_json import V2JsonCodec
 from pipeline.connector import Answer, Headers, Record
-from pipeline.errors import ConnectorError
+from pipeline.errors import ConnectorError, PredictTimedOut, ServableDied
 from pipeline.records import PredictRequest, PredictResult, Source
 from pipeline.registry.servable import Servable, ServableId, Signature, TensorSpec
 from pipeline.serving.dispatcher import Dispatcher
@@ -223,3 +223,59 @@ def test_the_answer_that_a_broker_refuses_becomes_an_error_to_the_default_place(
     assert result.error is not None
     assert result.error.code == "connector_error"
     assert answer.partition is None
+
+
+class Costly:
+    """Row 1 ends its process, row 2 hangs for ``timeout_s``; what is asked is written down."""
+
+    signatures = AddingServable.signatures
+
+    def __init__(self, timeout_s: float = 60.0) -> None:
+        self.calls: list[int] = []
+        self.timeout_s = timeout_s
+
+    def predict(self, signature: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        x = inputs["x"]
+        self.calls.append(len(x))
+        if (x == 1).any():
+            raise ServableDied("adder/3", "was ended by SIGSEGV", "it is being replaced")
+        if (x == 2).any():
+            CLOCK.advance(self.timeout_s)
+            raise PredictTimedOut("adder/3", self.timeout_s, "so its process was killed")
+        return {"sum": x.sum(axis=1)}
+
+
+def rows(*numbers: int) -> list[PredictRequest]:
+    return [request(str(place), np.full((1, 2), number, np.float32)) for place, number in enumerate(numbers)]
+
+
+@pytest.mark.parametrize(("number", "code"), [(1, "servable_died"), (2, "predict_timed_out")])
+def test_a_request_that_costs_a_process_costs_two_and_its_neighbours_are_answered(number: int, code: str) -> None:
+    servable = Costly()
+    found = results(dispatcher(servable), *rows(*[5] * 40, number, *[5] * 23))
+    assert [r.id for r in found if r.error is not None] == ["40"]
+    assert found[40].error is not None
+    assert (found[40].error.code, found[40].error.retriable) == (code, True)
+    assert servable.calls == [64, *[1] * 64]
+
+
+def test_requests_that_die_in_a_row_leave_those_behind_them_alone() -> None:
+    """Deaths are quick; time is what a group may not lose."""
+    found = results(dispatcher(Costly()), *rows(*[1] * 20, *[5] * 20))
+    assert [r.error is None for r in found] == [False] * 20 + [True] * 20
+
+
+def test_a_servable_that_hangs_on_everything_holds_up_a_batch_for_four_timeouts_and_not_for_each_request() -> None:
+    servable = Costly()
+    start_s = CLOCK.monotonic_s()
+    found = results(dispatcher(servable), *rows(*[2] * 64))
+    assert CLOCK.monotonic_s() - start_s == 4 * 60
+    assert [r.error.code for r in found if r.error] == ["predict_timed_out"] * 3 + ["not_ready"] * 61
+    assert found[-1].error is not None
+    assert "not tried" in found[-1].error.message
+    assert servable.calls == [64, 1, 1, 1]
+
+
+def test_a_servable_that_answers_in_between_is_not_given_up() -> None:
+    found = results(dispatcher(Costly()), *rows(*[2, 5] * 8))
+    assert [r.error is None for r in found] == [False, True] * 8
