@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import time
@@ -47,9 +48,23 @@ class Channel:
         Raises EOFError when the other end is gone, by its socket or by ``is_alive``, TimeoutError after ``timeout_s``,
         ValueError for bytes that are no message.
         """
+        descriptors: list[int] = []
+        try:
+            return decode(self._read(descriptors, timeout_s, is_alive)), descriptors
+        except BaseException:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            raise
+
+    def close(self) -> None:
+        """Close this end; the other one then reads the end of the stream. Idempotent."""
+        self._socket.close()
+
+    def _read(self, descriptors: list[int], timeout_s: float | None, is_alive: Callable[[], bool] | None) -> memoryview:
+        """Return the bytes of one message, and append what came with it."""
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         self._socket.settimeout(None)
-        data, descriptors, size = bytearray(), list[int](), _LENGTH_BYTES
+        data, size = bytearray(), _LENGTH_BYTES
         while len(data) < size:
             self._wait(deadline_s, is_alive)
             try:
@@ -68,11 +83,7 @@ class Channel:
                     raise ValueError(f"a message of {size} bytes")
         if len(data) > size:
             raise ValueError(f"{len(data) - size} bytes after a message")
-        return decode(memoryview(data)[_LENGTH_BYTES:]), descriptors
-
-    def close(self) -> None:
-        """Close this end; the other one then reads the end of the stream. Idempotent."""
-        self._socket.close()
+        return memoryview(data)[_LENGTH_BYTES:]
 
     def _wait(self, deadline_s: float | None, is_alive: Callable[[], bool] | None) -> None:
         """Wait until there is something to read, the end of the stream included."""

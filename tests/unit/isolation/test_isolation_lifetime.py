@@ -1,13 +1,16 @@
-"""Loads in a child give way as loads in the worker do, and its calls do not."""
+"""A child loads as nice as its worker does, and ends when that says so, whatever it is doing."""
 
 from __future__ import annotations
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from obedient import ask
+import pytest
+from obedient import ask, wait_until
 
+from pipeline.errors import ServableDied
 from pipeline.isolation.spawner import Spawner
 
 CODE = "(self.path / 'niceness').write_text(f'{os.getpriority(os.PRIO_PROCESS, 0)}')"
@@ -34,3 +37,21 @@ def test_a_child_loads_as_nice_as_the_thread_that_loads_and_answers_as_nice_as_t
     assert os.getpriority(os.PRIO_PROCESS, pid) == normal
     loader.unload()
     spawner.close()
+
+
+def test_a_worker_that_ends_frees_who_waits_for_a_call_that_hangs_and_starts_nothing_in_its_place(
+    loader_of: Any,
+) -> None:
+    spawner = Spawner()
+    loader = loader_of(spawner=spawner)
+    servable = loader.load()
+    [pid] = loader._crew.pids()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ask, servable, 3)
+        wait_until(waiting.running)
+        spawner.end_all()
+        with pytest.raises(ServableDied, match="SIGKILL"):
+            waiting.result(20)
+    wait_until(lambda: pid not in loader._crew.pids())
+    with pytest.raises(ServableDied, match="spawner of child processes is closed"):
+        ask(servable, 0)

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import socket
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -174,6 +175,18 @@ def test_silence_ends_at_the_deadline_and_the_other_ends_death_at_once(ends: Any
         ours.receive(20)
     with pytest.raises(ConnectionError):
         ours.send(Unload())
+
+
+def test_descriptors_that_come_with_nonsense_are_closed(ends: Any) -> None:
+    ours, theirs = ends
+    segment, descriptor = Segment.create(1 << 16)
+    before = sorted(Path("/proc/self/fd").iterdir())
+    socket.send_fds(theirs, [b"\x01\x00\x00\x00\xff"], [descriptor])
+    with pytest.raises(ValueError, match=r"."):
+        ours.receive(5)
+    assert sorted(Path("/proc/self/fd").iterdir()) == before
+    os.close(descriptor)
+    assert segment.size_bytes == 1 << 16
 
 
 @pytest.mark.parametrize(
