@@ -1,8 +1,8 @@
-"""The fields of a row in Avro's binary form: each kind of field reads its own and hands it on as a piece of a column."""
+"""The fields of a row in Avro's binary form: each kind of field reads its own, and makes a piece of a column."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -50,23 +50,22 @@ def field_of(name: str, schema: Any) -> Decoder:
     Primitive types, ``fixed``, ``enum``, arrays of numbers of one length, and each of these or null.
     """
     kind = schema.type
+    decoder: Decoder | None = None
     if kind == "union":
-        branches = [branch for branch in schema.schemas if branch.type != "null"]
-        if len(branches) == 1:
-            return Nullable(field_of(name, branches[0]), [branch.type == "null" for branch in schema.schemas])
-    elif kind in _INTEGERS:
-        return Integers(_INTEGERS[kind])
-    elif kind in _RAW:
-        return Raw(_RAW[kind])
-    elif kind in {"string", "bytes"}:
-        return Strings()
-    elif kind == "fixed":
-        return Fixed(schema.size)
-    elif kind == "enum":
-        return Enums(schema.symbols)
-    elif kind == "array" and schema.items.type in {*_INTEGERS, *_RAW} - {"boolean"}:
-        return Vectors(name, schema.items.type)
-    raise Malformed(f"field {name} is {str(schema)[:200]}; expected numbers, text, an array of numbers, each or null")
+        others = [branch for branch in schema.schemas if branch.type != "null"]
+        if len(others) == 1:
+            decoder = Nullable(field_of(name, others[0]), [branch.type == "null" for branch in schema.schemas])
+    elif kind == "array":
+        if schema.items.type in _INTEGERS or schema.items.type in {"float", "double"}:
+            decoder = Vectors(name, schema.items.type)
+    elif kind in _PLAIN:
+        decoder = _PLAIN[kind](schema)
+    if decoder is None:
+        reason = (
+            f"field {name} is {str(schema)[:200]}; expected numbers, text, an array of numbers, each of them or null"
+        )
+        raise Malformed(reason)
+    return decoder
 
 
 def read_long(data: bytes, position: int) -> tuple[int, int]:
@@ -75,7 +74,7 @@ def read_long(data: bytes, position: int) -> tuple[int, int]:
     position += 1
     number, shift = byte & 0x7F, 7
     while byte & 0x80:
-        if shift > 63:  # noqa: PLR2004  # ten bytes carry 64 bits
+        if shift > 63:  # ten bytes carry 64 bits
             raise Malformed("an integer has more than 64 bits")
         byte = data[position]
         position += 1
@@ -293,3 +292,13 @@ class Nullable:
         self.nulls.clear()
         self._rows = 0
         self._decoder.clear()
+
+
+_PLAIN: Final[dict[str, Callable[[Any], Decoder]]] = {
+    **{kind: lambda schema: Integers(_INTEGERS[schema.type]) for kind in _INTEGERS},
+    **{kind: lambda schema: Raw(_RAW[schema.type]) for kind in _RAW},
+    "string": lambda _: Strings(),
+    "bytes": lambda _: Strings(),
+    "fixed": lambda schema: Fixed(schema.size),
+    "enum": lambda schema: Enums(schema.symbols),
+}

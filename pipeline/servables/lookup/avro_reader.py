@@ -6,7 +6,7 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import avro.schema
 
@@ -41,7 +41,7 @@ class AvroReader:
         try:
             meta, self._start = _header(head)
             self._is_deflated = {b"null": False, b"deflate": True}[meta.get("avro.codec", b"null")]
-            schema = avro.schema.parse(meta["avro.schema"].decode())
+            schema: Any = avro.schema.parse(meta["avro.schema"].decode())
             self._decoders = {field.name: field_of(field.name, field.type) for field in schema.fields}
         except KeyError as error:
             reason = f"{file.name}: {error} is missing in its header, or no codec that is read (null, deflate)"
@@ -69,10 +69,9 @@ class AvroReader:
                     for field in self._decoders.values():
                         field.clear()
                     left, done = left - count, done + count
-                if position != len(block):
-                    raise Malformed("a block is longer than its rows")
+                _check_end(block, position)
         except (IndexError, Malformed, OverflowError, ValueError, zlib.error) as error:
-            reason = f"{self._file.name}, after row {done}: {error or type(error).__name__}"
+            reason = f"{self._file.name}, after row {done}: {type(error).__name__}: {error}"
             raise InvalidArtefact(self._what, reason) from error
 
     def place(self, row: int) -> str:
@@ -84,8 +83,6 @@ class AvroReader:
         for _ in range(rows):
             for read in reads:
                 position = read(block, position)
-        if position > len(block):
-            raise Malformed("a block is cut short")
         return position
 
     def _piece(self, column: Column, start: int) -> Piece:
@@ -110,6 +107,11 @@ class AvroReader:
                 if rows > len(block):
                     raise Malformed(f"a block of {rows} rows has {len(block)} bytes")
                 yield rows, block
+
+
+def _check_end(block: bytes, position: int) -> None:
+    if position != len(block):
+        raise Malformed(f"a block has {len(block)} bytes, its rows take {position}")
 
 
 def _header(head: bytes) -> tuple[dict[str, bytes], int]:

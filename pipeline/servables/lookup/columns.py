@@ -82,7 +82,7 @@ class NumbersWriter:
 
     def write(self, piece: Piece) -> None:
         """Add some rows, [rows] or [rows, length]. Raises InvalidArtefact where the length is another than before."""
-        assert not isinstance(piece, Texts)  # noqa: S101  # readers keep to the datatypes of their fields
+        assert not isinstance(piece, Texts)  # readers keep to the datatypes of their fields
         shape = piece.shape[1:]
         if self._shape not in (None, shape):
             reason = f"column {self._column.name} has vectors of {self._shape} and of {shape}; expected one length"
@@ -114,7 +114,7 @@ class TextsWriter:
 
     def write(self, piece: Piece) -> None:
         """Add some rows."""
-        assert isinstance(piece, Texts)  # noqa: S101  # readers keep to the datatypes of their fields
+        assert isinstance(piece, Texts)  # readers keep to the datatypes of their fields
         self._data.append(piece.data)
         self._ends.append((piece.offsets[1:] + self._end).tobytes())
         self._end += len(piece.data)

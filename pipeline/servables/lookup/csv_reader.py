@@ -25,7 +25,7 @@ _BOOLEANS: Final = {"true": True, "false": False, "1": True, "0": False}
 
 
 class CsvReader:
-    """See Reader. UTF-8, with or without a byte order mark; cells and rows of any other length than the first are errors.
+    """See Reader. UTF-8, with or without a byte order mark; each row has as many cells as the first.
 
     An empty cell is an empty text in a BYTES column, and a null in any other.
     """

@@ -140,7 +140,7 @@ class TextIndexWriter:
         return HashIndex(hashes, keep(_ORDER, (order[rows] for rows in slices(len(order)))), texts)
 
     def _refuse_repeats(self, texts: Texts, hashes: Array, order: Array) -> None:
-        """Only equal hashes are looked at, the earliest row first; those before it in the order are before it in rows."""
+        """Only equal hashes are looked at, the earliest row first; of one hash the rows are in order."""
         places = np.flatnonzero(hashes[1:] == hashes[:-1]) + 1
         for place in places[np.argsort(order[places])].tolist():
             first = int(np.searchsorted(hashes, hashes[place]))

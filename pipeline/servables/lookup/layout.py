@@ -40,7 +40,7 @@ class Layout(NamedTuple):
 
 
 def choose(what: str, fields: Sequence[Field], options: LookupOptions) -> Layout:
-    """Return the layout of a file with these columns; raise InvalidArtefact, in the name of ``what``, where none fits."""
+    """Return the layout of a file with these columns; raise InvalidArtefact where there is none."""
     by_name = {field.name: field for field in fields}
     keys = options.keys or tuple(field.name for field in fields[:1])
     values = options.columns or tuple(field.name for field in fields if field.name not in keys)

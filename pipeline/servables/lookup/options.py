@@ -15,7 +15,7 @@ class LookupOptions(Options, frozen=True):
     """Options of a table; ``docs/servables/lookup.md`` has them one by one.
 
     ``key`` names the key column or columns, and then the inputs are called as they are; without it the first column is
-    the key and the input is ``key``. ``columns`` says which columns are outputs, and names them where the file does not.
+    the key and the input is ``key``. ``columns`` says which columns are outputs; it names them where the file does not.
     ``header``, ``delimiter`` and ``datatypes`` (by column, BYTES unless named) are for CSV. ``missing`` is what a key
     gets that is not in the table, ``nulls`` what a value that is null becomes: an ``error``, or its column's
     ``default``. ``default`` is one text for all BYTES columns, or a value by column.

@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.errors import InvalidArtefact, MissingExtra
 from pipeline.servables.lookup.layout import Column, Field
 from pipeline.servables.lookup.options import LookupOptions
+from pipeline.servables.lookup.parquet_pages import Chunk, largest_dictionary
 from pipeline.servables.lookup.reader import Piece, Texts, refuse_null
 from pipeline.tensors import DTYPES, Array
 
@@ -19,6 +20,8 @@ MAGIC: Final = b"PAR1"
 _FOOTER_BYTES: Final = 12  # at least: two marks and a length
 _PIECE_ROWS: Final = 65536
 _PIECE_BYTES: Final = 16 << 20
+_MOST_BYTES: Final = 512 << 20  # of one column of a piece, were all its values the longest of its dictionary
+_READ_BYTES: Final = 1 << 20
 _THRIFT_BYTES: Final = 16 << 20  # of the footer; pyarrow's own limit is 100 MB
 _TEXTS: Final = ("string", "large_string", "binary", "large_binary", "string_view", "binary_view")
 _NUMBERS: Final = {
@@ -37,12 +40,13 @@ class ParquetReader:
             reason = "datatypes in the options are for CSV files; the schema of a Parquet file has them"
             raise InvalidArtefact(what, reason)
         try:
-            import pyarrow  # noqa: PLC0415  # 0.2 s and 40 MB that only its users shall pay
-            import pyarrow.parquet  # noqa: PLC0415
+            import pyarrow as pa  # noqa: PLC0415  # 0.2 s and 40 MB that only its users shall pay
+            import pyarrow.parquet as pq  # noqa: PLC0415  # as above
         except ImportError as error:
             raise MissingExtra(what, f"pyarrow can not be imported ({error})", "tables") from error
-        self._arrow = pyarrow
-        self.framework = ("pyarrow", str(pyarrow.__version__))
+        self._arrow: Any = pa
+        self._parquet: Any = pq
+        self.framework = ("pyarrow", str(pa.__version__))
         self._check_ends()
         with self._open() as opened:
             self._check_footer(opened.metadata, options.max_table_bytes)
@@ -54,7 +58,7 @@ class ParquetReader:
         names = [column.name for column in columns]
         start = 0
         with self._open() as opened:
-            rows = _rows_at_once(opened.metadata)
+            rows = self._rows_at_once(opened.metadata, names)
             for batch in opened.iter_batches(rows, columns=names, use_threads=False):
                 yield [self._piece(column, batch.column(column.name), start) for column in columns]
                 start += batch.num_rows
@@ -76,11 +80,12 @@ class ParquetReader:
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
-        """Yield pyarrow's ParquetFile; what it raises is InvalidArtefact, unless the system says that it can not read."""
+        """Yield pyarrow's ParquetFile; what it raises is InvalidArtefact, unless the system can not read the file."""
         try:
-            with self._arrow.parquet.ParquetFile(
+            with self._parquet.ParquetFile(
                 self._file,
                 pre_buffer=False,
+                buffer_size=_READ_BYTES,  # else a chunk is read as a whole
                 page_checksum_verification=True,
                 arrow_extensions_enabled=False,
                 thrift_string_size_limit=_THRIFT_BYTES,
@@ -114,6 +119,21 @@ class ParquetReader:
         if unpacked_bytes > max_table_bytes:
             reason = f"it unpacks to {unpacked_bytes} bytes, the limit is {max_table_bytes}; raise max_table_bytes"
             raise InvalidArtefact(self._what, reason)
+
+    def _rows_at_once(self, footer: Any, names: Sequence[str]) -> int:
+        """Return how many rows are read together: so that a piece stays small, whatever its dictionaries hold."""
+        groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+        chunks: list[Chunk] = []
+        piece_bytes = 0
+        for group in groups:
+            for chunk in map(group.column, range(group.num_columns)):
+                if chunk.path_in_schema.split(".")[0] in names:
+                    begin = min(chunk.data_page_offset, chunk.dictionary_page_offset or chunk.data_page_offset)
+                    chunks.append(Chunk(chunk.path_in_schema, begin, chunk.total_compressed_size, chunk.num_values))
+                    piece_bytes += max(chunk.total_uncompressed_size, 8 * chunk.num_values)
+        dictionary_bytes = largest_dictionary(self._file, chunks)
+        by_rows = _PIECE_BYTES * footer.num_rows // max(piece_bytes, 1)
+        return max(1, min(_PIECE_ROWS, by_rows, _MOST_BYTES // max(dictionary_bytes, 1)))
 
     def _piece(self, column: Column, array: Any, start: int) -> Piece:
         types = self._arrow.types
@@ -185,9 +205,3 @@ def _filled(array: Array, nulls: Array | None, column: Column) -> Array:
     filled = array.copy()
     filled[nulls] = column.default
     return filled
-
-
-def _rows_at_once(footer: Any) -> int:
-    groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
-    row_bytes = sum(group.total_byte_size for group in groups) // max(footer.num_rows, 1)
-    return max(1, min(_PIECE_ROWS, _PIECE_BYTES // max(row_bytes, 1)))

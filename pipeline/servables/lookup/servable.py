@@ -16,7 +16,7 @@ from pipeline.tensors import Array
 
 
 class LookupServable:
-    """A table of ``rows`` rows: one input [batch] per key column, one output [batch] or [batch, length] per value column.
+    """A table of ``rows`` rows: an input [batch] per key column, an output [batch] or [batch, length] per value column.
 
     ``memory_bytes`` is what it keeps in memory, files that are mapped not counted. With ``has_found`` a key that is not
     in the table gets the defaults, and ``found`` (BOOL [batch]) says so.
