@@ -132,7 +132,7 @@ class ParquetReader:
                     chunks.append(Chunk(chunk.path_in_schema, begin, chunk.total_compressed_size, chunk.num_values))
                     piece_bytes += max(chunk.total_uncompressed_size, 8 * chunk.num_values)
         dictionary_bytes = largest_dictionary(self._file, chunks)
-        by_rows = _PIECE_BYTES * footer.num_rows // max(piece_bytes, 1)
+        by_rows: int = _PIECE_BYTES * footer.num_rows // max(piece_bytes, 1)
         return max(1, min(_PIECE_ROWS, by_rows, _MOST_BYTES // max(dictionary_bytes, 1)))
 
     def _piece(self, column: Column, array: Any, start: int) -> Piece:
