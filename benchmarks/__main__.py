@@ -15,9 +15,7 @@ from benchmarks.process import BenchmarkError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-CASES: Final = {
-    case.NAME: case for case in (throughput, round_trip, swap, registry, servables, loads, isolation)
-}
+CASES: Final = {case.NAME: case for case in (throughput, round_trip, swap, registry, servables, loads, isolation)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -345,6 +345,8 @@ def _check_batching(batching: BatchingSettings, place: str) -> None:
         for field in ("pad_to_multiple_of", "pad_value"):
             if getattr(batching, field) != getattr(BatchingSettings(), field):
                 raise InvalidSettings(f"{place}.{field}", "has no effect without variable_length: pad; set that, too")
+
+
 def _check_isolation(stream: StreamSettings, place: str) -> None:
     if stream.isolation not in ("thread", "process"):
         raise InvalidSettings(f"{place}.isolation", f"{stream.isolation!r} is not thread or process")

@@ -15,7 +15,6 @@ from pipeline.serving.form import Form
 from pipeline.serving.plan import Call, Member, Part, call_of, divide, plan
 from pipeline.tensors import Tensor, join, split
 
-
 # Calls are given up when so many in a row have cost their processes, and so much time: else a model that hangs on
 # everything would hold up its route once for each request.
 _LOSSES: Final = 4

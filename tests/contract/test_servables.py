@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,36 +9,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as ops
 
-from pipeline.registry.servable import Signature
-from pipeline.tensors import Array
 from pipeline.testing.servable_contract import ServableContract
-
-
-class TestLookup(ServableContract):
-    entry_point = "pipeline.servables.lookup:LookupAdapter"
-    options: ClassVar = {"header": True, "datatypes": {"size": "FP64"}}
-    wrong_options: ClassVar = {"missing": "sometimes"}
-
-    def write_version(self, path: Path) -> None:
-        path.mkdir()
-        (path / "table.csv").write_text("name,colour,size\na,red,1\nb,blue,2.5\n")
-
-    def write_broken_version(self, path: Path) -> None:
-        path.mkdir()
-        (path / "table.csv").write_text("name,colour,size\na,red,1\nb,blue\n")
-
-    def make_inputs(self, signature: Signature, rows: int) -> Mapping[str, Array]:
-        return {"key": np.array([b"%c" % b"ab"[row % 2] for row in range(rows)], object)}
-
-
-class TestLookupOfOneFile(TestLookup):
-    options: ClassVar = {"missing": "empty"}
-
-    def write_version(self, path: Path) -> None:
-        path.write_text("a,red\nb,blue\n")
-
-    def write_broken_version(self, path: Path) -> None:
-        path.write_bytes(b"a,\xff\n")
 
 
 class TestOpenVino(ServableContract):
