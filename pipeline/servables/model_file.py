@@ -8,22 +8,24 @@ from typing import Final
 
 from pipeline.errors import InvalidArtefact
 
-_HEAD_BYTES: Final = 256
+_BYTES: Final = 256
 
 
-def candidates(path: Path, suffixes: Sequence[str], begins: Callable[[bytes], bool]) -> list[Path]:
-    """Return the files of a version, or the version itself, with one of ``suffixes`` that ``begins`` recognises.
+def candidates(path: Path, suffixes: Sequence[str], recognises: Callable[[bytes], bool]) -> list[Path]:
+    """Return the files of a version with one of ``suffixes`` that ``recognises`` accepts, or the version if it is one.
 
-    ``begins`` is given the first 256 bytes.
+    A version that is a file has a number for a name, so there is no suffix to go by. ``recognises`` is given the first
+    256 bytes and the last 256. Empty where there is nothing at ``path``.
     """
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    return [file for file in files if file.suffix in suffixes and file.is_file() and begins(head(file))]
+    files = sorted(file for file in path.iterdir() if file.suffix in suffixes) if path.is_dir() else [path]
+    return [file for file in files if file.is_file() and recognises(_ends(file))]
 
 
-def head(file: Path) -> bytes:
-    """Return the first bytes of a file."""
+def _ends(file: Path) -> bytes:
     with file.open("rb") as opened:
-        return opened.read(_HEAD_BYTES)
+        first = opened.read(_BYTES)
+        opened.seek(max(file.stat().st_size - _BYTES, 0))
+        return first + opened.read(_BYTES)
 
 
 def the_one(what: str, path: Path, found: Sequence[Path], looks_for: str) -> Path:

@@ -53,7 +53,11 @@ def adapter() -> SimpleAdapter:
 
 
 def _find(path: Path) -> list[Path]:
-    return candidates(path, _SUFFIXES, lambda head: b"learner" in head) if path.exists() else []
+    return candidates(path, _SUFFIXES, _is_model)
+
+
+def _is_model(ends: bytes) -> bool:
+    return ends[:1] == b"{" and b"learner" in ends[:64]
 
 
 def _estimate_bytes(path: Path) -> int | None:
