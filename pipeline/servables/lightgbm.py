@@ -70,14 +70,13 @@ def read_model(id: ServableId, path: Path, options: LightgbmOptions) -> Lightgbm
     data = file.read_bytes()
     try:
         model = examine(data)
-        text = data.decode()
     except (ValueError, IndexError, KeyError, OverflowError) as error:
         raise InvalidArtefact(str(id), f"{file.name} is no sound LightGBM model: {error}") from error
     if options.iterations > model.rounds:
         reason = f"iterations is {options.iterations}, {file.name} has {model.rounds}"
         raise InvalidSettings(f"options of {id.name}", reason)
     try:
-        booster = lightgbm.Booster(model_str=text)
+        booster = lightgbm.Booster(model_str=model.text)
         servable = LightgbmServable(booster, model, options)
         _try_out(servable, model)
     except (lightgbm.basic.LightGBMError, ValueError, TypeError, KeyError, IndexError) as error:

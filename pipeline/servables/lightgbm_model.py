@@ -26,12 +26,17 @@ _EMPTY: Final = np.empty(0, np.int64)
 
 
 class LightgbmModel(msgspec.Struct, frozen=True):
-    """What a servable needs to know; ``outputs`` numbers come out for a row, ``rounds`` were trained."""
+    """What a servable needs to know; ``outputs`` numbers come out for a row, ``rounds`` were trained.
+
+    ``text`` is the model as far as predictions need it. What LightGBM writes after the trees (importances, parameters of
+    the training, categories of a data frame) is left out: it dies of a parameter section that is cut off.
+    """
 
     objective: str
     features: int
     outputs: int
     rounds: int
+    text: str
 
 
 class _Splits(msgspec.Struct):
@@ -42,7 +47,7 @@ class _Splits(msgspec.Struct):
 
 
 def examine(data: bytes) -> LightgbmModel:
-    """Return what a model file says.
+    """Return what a model file says of itself.
 
     Raises ValueError where LightGBM would read or write where nothing is, or never come to an end: child, leaf, feature
     and category indices, and every length that has to agree with another. A tree at a time, so that other threads run.
@@ -72,10 +77,11 @@ def examine(data: bytes) -> LightgbmModel:
         offset += size
     if data[offset : offset + len(_END)] != _END:
         raise ValueError(f"the trees are not as long as tree_sizes says, or {_END.decode()!r} is missing")
+    text = data[: offset + len(_END)].decode() + "\n"
     if trees:
         left, right = (np.concatenate([getattr(tree, side) for tree in trees]) for side in ("left", "right"))
         check_walks(left, right, np.array([tree.left.size for tree in trees]))
-    return LightgbmModel(objective.partition(" ")[0], features, outputs, sizes.size // outputs)
+    return LightgbmModel(objective.partition(" ")[0], features, outputs, sizes.size // outputs, text)
 
 
 def _header(data: bytes) -> tuple[dict[str, bytes], int]:
