@@ -127,20 +127,23 @@ def _serve(id: ServableId, model: SklearnModel, options: SklearnOptions) -> Skle
     for one in model.estimators:
         if "n_jobs" in vars(one):
             one.n_jobs = options.threads
-    features, names = getattr(estimator, "n_features_in_", None), getattr(estimator, "feature_names_in_", None)
+    names = [str(name) for name in getattr(estimator, "feature_names_in_", ())]
     if options.columns:
-        unknown = sorted(set(options.columns).difference(() if names is None else names))
+        unknown = sorted(set(options.columns).difference(names))
         if unknown:
-            known = "none, it was not trained on a data frame" if names is None else ", ".join(names)
-            raise InvalidSettings(where, f"columns {', '.join(unknown)} are not of the model; it has {known}")
-        inputs = tuple(TensorSpec(str(n), options.columns.get(n, "FP64"), (-1,), ("rows",)) for n in names or ())
+            known = ", ".join(names) or "none: it was not trained on a data frame"
+            raise InvalidSettings(where, f"columns {', '.join(unknown)} are not of the model, whose columns are {known}")
+        inputs = tuple(TensorSpec(name, options.columns.get(name, "FP64"), (-1,), ("rows",)) for name in names)
         return SklearnServable(estimator, inputs, _frame)
     if any(isinstance(column, str) for one in model.estimators for column in _selected(one)):
-        raise InvalidSettings(where, f"the model selects columns by name; list those that are no FP64 in columns: {names}")
+        reason = f"the model selects columns by name; say in columns which are no FP64, of {', '.join(names)}"
+        raise InvalidSettings(where, reason)
     for one in model.estimators:
         vars(one).pop("feature_names_in_", None)  # else it warns of each request that it has no names
+    features = getattr(estimator, "n_features_in_", None)
     if features is None:  # text, as a vectorizer takes it
-        return SklearnServable(estimator, (TensorSpec("x", "BYTES", (-1,), ("rows",)),), lambda inputs: _text(inputs["x"]))
+        x = TensorSpec("x", "BYTES", (-1,), ("rows",))
+        return SklearnServable(estimator, (x,), lambda inputs: _text(inputs["x"]))
     x = TensorSpec("x", options.datatype, (-1, int(features)), ("rows", "features"))
     # A copy: some estimators work in place, and some refuse what is read-only.
     return SklearnServable(estimator, (x,), lambda inputs: np.array(inputs["x"]))
