@@ -93,7 +93,9 @@ def _try_out(servable: LightgbmServable, model: LightgbmModel) -> None:
     for spec in servable.signatures[DEFAULT_SIGNATURE].outputs:
         shape = outputs[spec.name].shape
         if shape != (1, *spec.shape[1:]):
-            raise ValueError(f"objective {model.objective} gives {spec.name} {list(shape)}, expected {list(spec.shape)}")
+            raise ValueError(
+                f"objective {model.objective} gives {spec.name} {list(shape)}, expected {list(spec.shape)}"
+            )
 
 
 class LightgbmServable:

@@ -13,14 +13,21 @@ from pipeline.servables.decision_trees import LEAF, check_walks
 from pipeline.tensors import Array
 
 _END: Final = b"end of trees"
-_NUMBERS: Final = re.compile(rb"[-+0-9.einfaEINFA ]*")
+_LINES_OF_NUMBERS: Final = re.compile(rb"(?:\w+=[-+0-9.einfaEINFA ]*+\n|\n)*+")
 _MAX_FEATURES: Final = 10_000_000
 # Bits of a node's decision_type: it splits by category, which missing value it knows.
 _CATEGORICAL: Final = 1
-_PER_SPLIT: Final = (
-    "split_feature split_gain threshold decision_type left_child right_child "
-    "internal_value internal_weight internal_count"
-).split()
+_PER_SPLIT: Final = [
+    "split_feature",
+    "split_gain",
+    "threshold",
+    "decision_type",
+    "left_child",
+    "right_child",
+    "internal_value",
+    "internal_weight",
+    "internal_count",
+]
 _PER_LEAF: Final = ("leaf_value", "leaf_weight", "leaf_count", "leaf_const", "num_features")
 _EMPTY: Final = np.empty(0, np.int64)
 
@@ -28,8 +35,8 @@ _EMPTY: Final = np.empty(0, np.int64)
 class LightgbmModel(msgspec.Struct, frozen=True):
     """What a servable needs to know; ``outputs`` numbers come out for a row, ``rounds`` were trained.
 
-    ``text`` is the model as far as predictions need it. What LightGBM writes after the trees (importances, parameters of
-    the training, categories of a data frame) is left out: it dies of a parameter section that is cut off.
+    ``text`` is the model as far as predictions need it. What LightGBM writes after the trees (importances, parameters
+    of the training, categories of a data frame) is left out: it dies of parameters that are cut off.
     """
 
     objective: str
@@ -55,17 +62,7 @@ def examine(data: bytes) -> LightgbmModel:
     if b"\r" in data or b"\0" in data:
         raise ValueError("it holds carriage returns or NUL bytes; copy it as it was written")
     head, offset = _header(data)
-    features = _count(head, "max_feature_idx", 0, _MAX_FEATURES) + 1
-    outputs = _count(head, "num_tree_per_iteration", 1, 1 << 20)
-    if _count(head, "num_class", 1, 1 << 20) != outputs:
-        raise ValueError(f"num_class is not num_tree_per_iteration, which is {outputs}")
-    for key in ("feature_names", "feature_infos"):
-        if len(head.get(key, b"").split(b" ")) != features:
-            raise ValueError(f"{key} are not {features}, which max_feature_idx says")
-    objective = head.get("objective", b"").decode()
-    for number in re.findall(r"num_class:(\S*)", objective):
-        if number != str(outputs):
-            raise ValueError(f"the objective has num_class:{number}, expected {outputs}")
+    features, outputs, objective = _check_header(head)
     sizes = _integers(head.get("tree_sizes", b""), "tree_sizes")
     if sizes.size % outputs or (sizes < 1).any() or int(sizes.sum()) > len(data) - offset:
         raise ValueError("tree_sizes do not fit the file")
@@ -96,6 +93,22 @@ def _header(data: bytes) -> tuple[dict[str, bytes], int]:
     return head, end + 2
 
 
+def _check_header(head: Mapping[str, bytes]) -> tuple[int, int, str]:
+    """Return the numbers of features and of outputs, and the objective with its parameters."""
+    features = _count(head, "max_feature_idx", 0, _MAX_FEATURES) + 1
+    outputs = _count(head, "num_tree_per_iteration", 1, 1 << 20)
+    if _count(head, "num_class", 1, 1 << 20) != outputs:
+        raise ValueError(f"num_class is not num_tree_per_iteration, which is {outputs}")
+    for key in ("feature_names", "feature_infos"):
+        if len(head.get(key, b"").split(b" ")) != features:
+            raise ValueError(f"{key} are not {features}, which max_feature_idx says")
+    objective = head.get("objective", b"").decode()
+    for number in re.findall(r"num_class:(\S*)", objective):
+        if number != str(outputs):
+            raise ValueError(f"the objective has num_class:{number}, expected {outputs}")
+    return features, outputs, objective
+
+
 def _pairs(block: bytes) -> Iterator[tuple[str, bytes]]:
     seen = set()
     for line in block.split(b"\n"):
@@ -108,19 +121,18 @@ def _pairs(block: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _check_tree(number: int, block: bytes, features: int) -> _Splits:
-    lines = dict(_pairs(block))
     what = f"tree {number}"
+    if not _LINES_OF_NUMBERS.fullmatch(block):
+        raise ValueError(f"{what} holds more than numbers")
+    lines = dict(_pairs(block))
     if lines.pop("Tree", b"") != str(number).encode():
         raise ValueError(f"{what} does not stand where tree_sizes says")
-    for key, value in lines.items():
-        if not _NUMBERS.fullmatch(value):
-            raise ValueError(f"{what}: {key} holds more than numbers")
     leaves = _count(lines, "num_leaves", 1, len(block))
     for keys, expected in ((_PER_SPLIT, leaves - 1), (_PER_LEAF, leaves)):
         for key in keys:
             if key not in lines and key not in _NEEDED:
                 continue
-            got = len(lines.get(key, b"").split())
+            got = _length(lines.get(key, b""))
             if got != expected and (leaves > 1 or got or key in _NEEDED):
                 raise ValueError(f"{what}: {key} has {got} numbers, expected {expected}")
     arrays = {key: _integers(lines.get(key, b""), f"{what}: {key}") for key in _INTEGERS}
@@ -174,12 +186,19 @@ def _check_linear(what: str, lines: Mapping[str, bytes], arrays: Mapping[str, Ar
         raise ValueError(f"{what}: a leaf computes with a feature that is none of the {features}")
 
 
+def _length(text: bytes) -> int:
+    """Return how many numbers there are; 2^31 where they do not stand with one space between them."""
+    if b"  " in text or text[:1] == b" " or text[-1:] == b" ":
+        return 1 << 31
+    return text.count(b" ") + 1 if text else 0
+
+
 def _integers(text: bytes, what: str) -> Array:
     parts = text.split()
     if not parts:
         return _EMPTY
     try:
-        return np.array(parts).astype(np.int64)
+        return np.array([int(part) for part in parts], np.int64)
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{what} is no list of integers") from error
 

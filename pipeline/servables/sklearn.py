@@ -25,9 +25,9 @@ _BYTES_PER_BYTE: Final = 12  # of a file, once it is objects: measured on forest
 class SklearnOptions(Options, frozen=True):
     """Options of a model.
 
-    ``datatype`` of the input ``x``: FP64 or FP32. ``columns`` makes it one input per column instead, by name, for models
-    trained on data frames: names and datatypes, of those columns that are not FP64 at least. ``trusted``: types that a
-    file may name besides scikit-learn's, numpy's and scipy's own, as ``skops.io.get_untrusted_types`` lists them.
+    ``datatype`` of the input ``x``: FP64 or FP32. ``columns`` makes it one input per column instead, by name, for
+    models trained on data frames: names and datatypes, of those columns that are not FP64 at least. ``trusted``: types
+    that a file may name besides scikit-learn's, numpy's and scipy's own, as ``skops.io.get_untrusted_types`` lists them.
     ``threads`` is n_jobs of every estimator that has it.
     """
 
@@ -123,7 +123,10 @@ def _notes(model: SklearnModel, installed: str) -> tuple[str, ...]:
 
 
 def _serve(id: ServableId, model: SklearnModel, options: SklearnOptions) -> SklearnServable:  # noqa: A002  # TF Serving's word
+    from sklearn.utils.validation import check_is_fitted  # noqa: PLC0415  # only its users shall pay for it
+
     estimator, where = model.estimator, f"options of {id.name}"
+    check_is_fitted(estimator)
     for one in model.estimators:
         if "n_jobs" in vars(one):
             one.n_jobs = options.threads
@@ -132,7 +135,9 @@ def _serve(id: ServableId, model: SklearnModel, options: SklearnOptions) -> Skle
         unknown = sorted(set(options.columns).difference(names))
         if unknown:
             known = ", ".join(names) or "none: it was not trained on a data frame"
-            raise InvalidSettings(where, f"columns {', '.join(unknown)} are not of the model, whose columns are {known}")
+            raise InvalidSettings(
+                where, f"columns {', '.join(unknown)} are not of the model, whose columns are {known}"
+            )
         inputs = tuple(TensorSpec(name, options.columns.get(name, "FP64"), (-1,), ("rows",)) for name in names)
         return SklearnServable(estimator, inputs, _frame)
     if any(isinstance(column, str) for one in model.estimators for column in _selected(one)):

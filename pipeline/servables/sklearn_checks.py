@@ -68,7 +68,9 @@ def _check_boosting(estimator: Any, fitted: Mapping[str, Any]) -> None:
     classes = fitted.get("n_classes_", 1)
     if stages.size:
         _same(estimator, "trees in a stage", stages.shape[-1], 1 if classes <= 2 else classes)
-        _same(estimator, "trees_per_iteration", fitted.get("n_trees_per_iteration_", stages.shape[-1]), stages.shape[-1])
+        _same(
+            estimator, "trees_per_iteration", fitted.get("n_trees_per_iteration_", stages.shape[-1]), stages.shape[-1]
+        )
 
 
 def _check_histogram_boosting(estimator: Any, fitted: Mapping[str, Any]) -> None:
@@ -95,7 +97,9 @@ def _check_histogram_boosting(estimator: Any, fitted: Mapping[str, Any]) -> None
 
 
 def _histogram_children(trees: Sequence[Any], side: str) -> Array:
-    return np.concatenate([np.where(tree.nodes["is_leaf"] != 0, LEAF, tree.nodes[side].astype(np.int64)) for tree in trees])
+    return np.concatenate(
+        [np.where(tree.nodes["is_leaf"] != 0, LEAF, tree.nodes[side].astype(np.int64)) for tree in trees]
+    )
 
 
 def _check_support_vectors(estimator: Any, fitted: Mapping[str, Any]) -> None:

@@ -80,10 +80,12 @@ def read(data: bytes, trusted: Sequence[str]) -> SklearnModel:
         for child in node.children.values():
             if isinstance(child, io.BytesIO):
                 _check_buffer(child)
-    check_trees([(node.args.construct(), node.attrs.construct()) for node in nodes if type(node).__name__ == "TreeNode"])
+    check_trees(
+        [(node.args.construct(), node.attrs.construct()) for node in nodes if type(node).__name__ == "TreeNode"]
+    )
     estimator = root.construct()
     if not isinstance(estimator, BaseEstimator):
-        raise ValueError(f"it holds a {type(estimator).__name__}, expected an estimator")
+        raise TypeError(f"it holds a {type(estimator).__name__}, expected an estimator")
     objects = [node.construct() for node in nodes if type(node).__name__ == "ObjectNode"]
     estimators = tuple(one for one in objects if isinstance(one, BaseEstimator))
     check_estimators(estimators)

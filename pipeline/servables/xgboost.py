@@ -98,7 +98,9 @@ def _try_out(servable: XgboostServable, model: XgboostModel) -> None:
     for spec in servable.signatures[DEFAULT_SIGNATURE].outputs:
         shape = outputs[spec.name].shape
         if shape != (1, *spec.shape[1:]):
-            raise ValueError(f"objective {model.objective} gives {spec.name} {list(shape)}, expected {list(spec.shape)}")
+            raise ValueError(
+                f"objective {model.objective} gives {spec.name} {list(shape)}, expected {list(spec.shape)}"
+            )
 
 
 def _notes(model: XgboostModel, options: XgboostOptions) -> tuple[str, ...]:
@@ -162,7 +164,9 @@ def _signatures(model: XgboostModel) -> dict[str, Signature]:
     values = () if model.outputs == 1 else (model.outputs,)
     label = TensorSpec("label", "INT64", (-1,), ("rows",))
     many = TensorSpec("prediction", "FP32", (-1, *values), ("rows", "outputs")[: 1 + len(values)])
-    if model.objective in {"binary:logistic", "multi:softprob"} and (model.outputs == 1) == ("binary" in model.objective):
+    if model.objective in {"binary:logistic", "multi:softprob"} and (model.outputs == 1) == (
+        "binary" in model.objective
+    ):
         classes = max(model.outputs, 2)
         outputs = (label, TensorSpec("probabilities", "FP32", (-1, classes), ("rows", "classes")))
     elif model.objective in {"binary:hinge", "multi:softmax"}:

@@ -21,7 +21,7 @@ def blocks(page: str, language: str) -> list[str]:
 def run_python(page: str) -> dict[str, Any]:
     """Run every Python block, in order and in the working directory, and return the names that they leave.
 
-    The caller has changed to a temporary folder. What a block raises fails the test, with the page and line it stands at.
+    The caller has changed to a temporary folder. What a block raises fails the test, with the page and line.
     """
     names: dict[str, Any] = {"__name__": page}
     text = (PAGES / f"{page}.md").read_text()

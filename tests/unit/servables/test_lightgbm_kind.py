@@ -80,7 +80,8 @@ def test_inputs_may_be_fp32(tmp_path: Path) -> None:
 def test_as_many_rounds_answer_as_the_options_say(tmp_path: Path) -> None:
     model = train("regression")
     servable = served(model, tmp_path, iterations=2)
-    assert np.array_equal(servable.predict("serving_default", {"x": X})["prediction"], model.predict(X, num_iteration=2))
+    got = servable.predict("serving_default", {"x": X})["prediction"]
+    assert np.array_equal(got, model.predict(X, num_iteration=2))
     assert servable.description.notes == ("answers with the first 2 of 3 rounds",)
     with pytest.raises(InvalidSettings, match=r"iterations is 4, model\.txt has 3"):
         load(tmp_path, iterations=4)

@@ -131,7 +131,8 @@ def test_other_json_beside_the_model_is_no_model(tmp_path: Path) -> None:
 def good() -> Any:
     x = np.stack([Y % 7, X[:, 20], X[:, 21]], axis=1)
     data = xgboost.DMatrix(x, Y, feature_types=["c", "q", "q"])
-    model = xgboost.train({"objective": "multi:softprob", "num_class": 10, "max_depth": 3, "max_cat_to_onehot": 1}, data, 2)
+    parameters = {"objective": "multi:softprob", "num_class": 10, "max_depth": 3, "max_cat_to_onehot": 1}
+    model = xgboost.train(parameters, data, 2)
     return json.loads(model.save_raw("json"))
 
 
@@ -162,7 +163,7 @@ HARMS: dict[str, Callable[[Any], Any]] = {
     "nodes that split by category": lambda m: _set(_split_by_category(m)["categories_nodes"], 0, 1 << 20),
     "do not divide": lambda m: _set(_split_by_category(m)["categories_sizes"], 0, 1 << 30),
     "a category is not between": lambda m: _set(_split_by_category(m)["categories"], 0, 1 << 24),
-    "num_class of the objective": lambda m: _set(m["learner"]["objective"]["softmax_multiclass_param"], "num_class", "9"),
+    "num_class of the objective": lambda m: m["learner"]["objective"]["softmax_multiclass_param"].update(num_class="9"),
     "num_feature is '0'": lambda m: _set(m["learner"]["learner_model_param"], "num_feature", "0"),
     "expected gbtree, dart or gblinear": lambda m: _set(m["learner"]["gradient_booster"], "name", "gbforest"),
     "lacks 'tree_info'": lambda m: _trees(m).pop("tree_info"),
