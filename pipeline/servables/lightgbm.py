@@ -130,7 +130,7 @@ def _signatures(model: LightgbmModel, datatype: str) -> dict[str, Signature]:
     x = TensorSpec("x", datatype, (-1, model.features), ("rows", "features"))
     values = () if model.outputs == 1 else (model.outputs,)
     shape, axes = (-1, *values), ("rows", "outputs")[: 1 + len(values)]
-    outputs = (TensorSpec("prediction", "FP64", shape, axes),)
+    outputs: tuple[TensorSpec, ...] = (TensorSpec("prediction", "FP64", shape, axes),)
     if model.objective == "binary" or (model.objective in _OF_CLASSES and model.outputs > 1):
         label = TensorSpec("label", "INT64", (-1,), ("rows",))
         probabilities = TensorSpec("probabilities", "FP64", (-1, max(model.outputs, 2)), ("rows", "classes"))

@@ -27,7 +27,7 @@ class SklearnOptions(Options, frozen=True):
 
     ``datatype`` of the input ``x``: FP64 or FP32. ``columns`` makes it one input per column instead, by name, for
     models trained on data frames: names and datatypes, of those columns that are not FP64 at least. ``trusted``: types
-    that a file may name besides scikit-learn's, numpy's and scipy's own, as ``skops.io.get_untrusted_types`` lists them.
+    that a file may name besides those of scikit-learn, numpy and scipy, as ``skops.io.get_untrusted_types`` lists.
     ``threads`` is n_jobs of every estimator that has it.
     """
 

@@ -92,7 +92,7 @@ def read(data: bytes, trusted: Sequence[str]) -> SklearnModel:
     return SklearnModel(estimator, estimators, _versions(schema), tuple(sorted(named.intersection(trusted))))
 
 
-def _walk(root: Any, kind: type) -> Iterator[Any]:
+def _walk(root: Any, kind: Any) -> Iterator[Any]:
     """Yield every node once; children are nodes, or lists or dicts of them."""
     waiting, seen = [root], set()
     while waiting:

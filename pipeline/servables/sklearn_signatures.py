@@ -57,9 +57,9 @@ def to_output(spec: TensorSpec, value: Any) -> Array:
     array = np.asarray(value.toarray() if hasattr(value, "toarray") else value)
     if spec.datatype != "BYTES":
         return array.astype(DTYPES[spec.datatype], copy=False)
-    encoded = np.empty(array.shape, object)
-    encoded.flat = [cell if isinstance(cell, bytes) else str(cell).encode() for cell in array.flat]
-    return encoded
+    encoded = np.empty(array.size, object)
+    encoded[:] = [cell if isinstance(cell, bytes) else str(cell).encode() for cell in array.flat]
+    return encoded.reshape(array.shape)
 
 
 def _has(estimator: Any, method: str) -> bool:

@@ -163,6 +163,7 @@ def _signatures(model: XgboostModel) -> dict[str, Signature]:
     x = TensorSpec("x", "FP32", (-1, model.features), ("rows", "features"))
     values = () if model.outputs == 1 else (model.outputs,)
     label = TensorSpec("label", "INT64", (-1,), ("rows",))
+    outputs: tuple[TensorSpec, ...]
     many = TensorSpec("prediction", "FP32", (-1, *values), ("rows", "outputs")[: 1 + len(values)])
     if model.objective in {"binary:logistic", "multi:softprob"} and (model.outputs == 1) == (
         "binary" in model.objective

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import struct
-from json.decoder import scanstring
 from typing import Any, Final
 
 import numpy as np
@@ -71,7 +70,7 @@ class _Json:
             return found
         while True:
             self._expect('"')
-            key, self._at = scanstring(self._text, self._at, True)  # noqa: FBT003  # it takes no keyword
+            key, self._at = _DECODER.raw_decode(self._text, self._at - 1)
             self._expect(":")
             if key in found:
                 raise ValueError(f"the key {key!r} stands twice")
