@@ -10,7 +10,7 @@ import numpy as np
 import skops.io
 import xgboost
 from sklearn.datasets import load_iris
-from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.preprocessing import StandardScaler
 
 from pipeline.testing.servable_contract import ServableContract
@@ -34,16 +34,6 @@ class TestSklearn(ServableContract):
     def write_broken_version(self, path: Path) -> None:
         path.mkdir()
         (path / "model.skops").write_bytes(b"PK\x03\x04")
-
-
-class TestSklearnHistogramBoosting(TestSklearn):
-    options: ClassVar = {"datatype": "FP32", "threads": 2}
-    damaged_versions = 0  # the fields of its file differ little from those above
-
-    def write_version(self, path: Path) -> None:
-        path.mkdir()
-        model = HistGradientBoostingRegressor(max_iter=3).fit(X, Y)
-        skops.io.dump(model, path / "model.skops")
 
 
 class TestSklearnTransformerOfOneFile(TestSklearn):

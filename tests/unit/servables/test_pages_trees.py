@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from pipeline.errors import MissingExtra
+from pipeline.registry.servable import ServableId
+from pipeline.servables import kinds
 from pipeline.servables.lightgbm import LightgbmOptions
 from pipeline.servables.sklearn import SklearnOptions
 from pipeline.servables.xgboost import XgboostOptions
@@ -53,3 +57,14 @@ def test_every_option_is_described(page: str, options: Any) -> None:
     for field in msgspec.structs.fields(options):
         assert f"| `{field.name}` |" in text
         assert f"`{field.name}`" in overview
+
+
+@pytest.mark.parametrize(
+    ("kind", "module"), [("sklearn", "skops.io"), ("xgboost", "xgboost"), ("lightgbm", "lightgbm")]
+)
+def test_a_framework_that_is_missing_is_an_error_that_names_the_extra(
+    kind: str, module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtra, match=rf"penstock\[{kind}\]"):
+        kinds.load_adapter(kind).loader(ServableId("m", 1), tmp_path, {}).load()
