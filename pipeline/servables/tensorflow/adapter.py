@@ -15,7 +15,7 @@ from pipeline.servables.tensorflow.keras_file import load_keras
 from pipeline.servables.tensorflow.options import TensorFlowOptions
 from pipeline.servables.tensorflow.saved_model import load_saved_model
 from pipeline.servables.tensorflow.session import TensorFlowServable
-from pipeline.servables.tensorflow.signatures import check_names
+from pipeline.servables.tensorflow.signatures import check_batched
 
 _MIB = 1 << 20
 
@@ -50,7 +50,7 @@ class TensorFlowAdapter(SimpleAdapter):
             first = "their number to TensorFlow" if threads is None else f"it to {threads}"
             notes.append(f"intra_op_threads has no effect: the first TensorFlow model of this process left {first}")
         try:
-            check_names(what, options.batched, model.endpoints)
+            check_batched(what, options, model.endpoints)
             return TensorFlowServable(
                 what, model, Description("tensorflow", tensorflow.__version__, threads=threads, notes=tuple(notes))
             )

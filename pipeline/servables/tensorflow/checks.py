@@ -29,7 +29,7 @@ class OpCheck:
         self.reads(part, {}, ())
 
     def reads(self, part: Part, readers: dict[str, int], sources: Collection[str]) -> None:
-        """Check a part that may also have ``readers``, which get their path from the tensors ``sources`` and no others."""
+        """Check a part that may have ``readers``, too, if they get their path from the tensors ``sources`` alone."""
         refused: dict[str, str] = {}
         own = {node_name(source) for source in sources}
         for function, node in self._graph.each(part):

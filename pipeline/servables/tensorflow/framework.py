@@ -29,10 +29,10 @@ def import_tensorflow(what: str) -> Any:
         os.environ.setdefault("KERAS_BACKEND", "tensorflow")
         try:
             with _without_noise():
-                import tensorflow  # noqa: PLC0415  # seconds and 600 MB that only its users shall pay
+                import tensorflow as tf  # noqa: PLC0415  # seconds and 600 MB that only its users shall pay
         except ImportError as error:
             raise MissingExtra(what, f"TensorFlow can not be imported ({error})", "tensorflow") from error
-        return tensorflow
+        return tf
 
 
 @contextmanager

@@ -17,7 +17,7 @@ class Part(NamedTuple):
 
 
 class Graph:
-    """A ``GraphDef`` (protobuf) with its nodes and functions by name. The lookups raise KeyError for a name it lacks."""
+    """A ``GraphDef`` (protobuf) with its nodes and functions by name; a name that it lacks raises KeyError."""
 
     def __init__(self, definition: Any) -> None:
         self.nodes = {node.name: node for node in definition.node}
@@ -55,7 +55,7 @@ class Graph:
                 yield name, node
 
     def origins(self, function: str, tensor: str) -> set[str]:
-        """Return the nodes of the graph that give an input of a node in ``function`` its value, as far as it is passed on.
+        """Return the nodes of the graph whose value an input of a node in ``function`` has, passed on as it is.
 
         "" stands for a node in a function, and for a caller that does more than call.
         """

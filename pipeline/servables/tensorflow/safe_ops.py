@@ -1,8 +1,8 @@
 """The operations that a model may be made of: they compute, and touch nothing outside it.
 
-What TensorFlow 2.21 registers, less what reads or writes files, opens connections, calls Python, ends the process, waits
-for somebody (queues, barriers), or is for training and for tf.data. An operation that a later TensorFlow adds is refused
-until it stands here, or in the option ``allow_ops`` of a stream.
+What TensorFlow 2.21 registers, less what reads or writes files, opens connections, calls Python, ends the process,
+waits for somebody (queues, barriers), or is for training and for tf.data. An operation that a later TensorFlow adds is
+refused until it stands here, or in the option ``allow_ops`` of a stream.
 """
 
 from __future__ import annotations
@@ -123,5 +123,5 @@ UniformQuantizedClipByValue UniformQuantizedConvolution UniformQuantizedConvolut
 UniformQuantizedDotHybrid UniformRequantize Unique UniqueV2 UniqueWithCounts UniqueWithCountsV2 Unpack UnravelIndex
 UnsortedSegmentJoin UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum UpperBound
 VarHandleOp VarIsInitializedOp Variable VariableShape VariableV2 Where While Xdivy Xlog1py Xlogy ZerosLike Zeta
-""".split()
+""".split()  # noqa: SIM905  # 812 quoted names in a column would hide what is among them
 )

@@ -15,6 +15,7 @@ from pipeline.servables.tensorflow.session import Model, brief, open_session
 from pipeline.servables.tensorflow.signatures import Declared, Endpoint, chosen, endpoint, type_name
 
 _INIT_OP: Final = "__saved_model_init_op"
+_VARIABLES: Final = ("VarHandleOp", "VariableV2")
 _INIT_COLLECTIONS: Final = ("saved_model_main_op", "legacy_init_op")
 
 
@@ -41,7 +42,7 @@ def load_saved_model(tensorflow: Any, what: str, path: Path, options: TensorFlow
         steps.run(session)
     except Exception as error:
         session.close()
-        raise InvalidArtefact(what, f"TensorFlow can not restore the variables: {brief(error)}") from error
+        raise InvalidArtefact(what, f"TensorFlow can not restore the variables and tables: {brief(error)}") from error
     return Model(session, endpoints, tuple(sorted(used)))
 
 
@@ -55,13 +56,16 @@ class _Steps:
         self._assets = _assets(what, path, meta_graph)
         self._checkpoint = path / "variables" / "variables"
         saver = meta_graph.saver_def
-        has_variables = self._checkpoint.with_suffix(".index").is_file()
-        self._restore_op = saver.restore_op_name if has_variables else ""
+        # A model without variables may have no checkpoint; TensorFlow's loader takes that to be the rule.
+        has_checkpoint = self._checkpoint.with_suffix(".index").is_file()
+        self._restore_op = saver.restore_op_name if has_checkpoint else ""
         self._filename = saver.filename_tensor_name if self._restore_op else ""
         self._init_op = _init_op(meta_graph)
         tensors = [tensor for one in endpoints.values() for tensor in (*one.feeds, *one.fetches)]
         self._served = self._graph.part(tensors)
         self._restore = self._graph.part(filter(None, [self._restore_op, self._filename]))
+        if not has_checkpoint and any(node.op in _VARIABLES for _, node in self._graph.each(self._served)):
+            raise InvalidArtefact(what, f"{self._checkpoint}.index is missing, and the model has variables")
         self._init = self._graph.part([*filter(None, [self._init_op]), *self._assets])
 
     def check(self, allowed: tuple[str, ...]) -> set[str]:
@@ -69,7 +73,7 @@ class _Steps:
         check = OpCheck(self._what, self._graph, allowed)
         try:
             check.computes_only(self._served)
-            check.reads(self._restore, RESTORE, filter(None, [self._filename]))
+            check.reads(self._restore, RESTORE, [self._filename] if self._restore_op else [])
             check.reads(self._init, READ_VOCABULARY, self._assets)
         except (KeyError, IndexError, StopIteration) as error:
             raise InvalidArtefact(self._what, f"{SAVED_MODEL} is damaged: {error} is missing in its graph") from error
@@ -105,8 +109,8 @@ def _meta_graph(what: str, file: Path, tags: tuple[str, ...]) -> Any:
     fitting = [one for one in saved_model.meta_graphs if set(one.meta_info_def.tags) == set(tags)]
     if len(fitting) != 1:
         found = "; ".join(",".join(one.meta_info_def.tags) for one in saved_model.meta_graphs)
-        reason = f"{file.name} has {len(fitting)} graphs tagged {','.join(tags)}, expected one; it has: {found or 'none'}"
-        raise InvalidArtefact(what, f"{reason}. The option tags chooses")
+        reason = f"{file.name} has {len(fitting)} graphs tagged {','.join(tags)}, expected one"
+        raise InvalidArtefact(what, f"{reason}; it has: {found or 'none'}. The option tags chooses")
     return fitting[0]
 
 

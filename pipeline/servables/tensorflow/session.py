@@ -16,7 +16,7 @@ from pipeline.tensors import Array
 
 
 class Model(NamedTuple):
-    """A session that is ready to run the endpoints, by the name of the signature, and which allowed operations it has."""
+    """A session that is ready to run the endpoints, by name of signature, and which allowed operations it has."""
 
     session: Any
     endpoints: Mapping[str, Endpoint]

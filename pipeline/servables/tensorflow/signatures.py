@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 from pipeline.errors import InvalidArtefact
 from pipeline.registry.servable import Signature, TensorSpec
@@ -29,7 +29,7 @@ DATATYPES: Final = {
 
 
 class Declared(NamedTuple):
-    """One tensor of a signature: its name in the signature and in the graph, type by TensorFlow's name, -1 for any length.
+    """One tensor of a signature: its name there and in the graph, TensorFlow's name of its type, -1 for any length.
 
     ``shape`` is None where the number of axes is unknown, ``graph_name`` "" for what is no dense tensor.
     """
@@ -53,26 +53,29 @@ def endpoint(
 ) -> Endpoint:
     """Return one signature to serve; raises InvalidArtefact for one that the protocol has no words for."""
     ins, outs = tuple(inputs), tuple(outputs)
-    specs = tuple(_spec(what, name, "input", one) for one in ins), tuple(_spec(what, name, "output", one) for one in outs)
+    in_specs = tuple(_spec(what, name, "input", one) for one in ins)
+    out_specs = tuple(_spec(what, name, "output", one) for one in outs)
     feeds, fetches = (tuple(one.graph_name for one in side) for side in (ins, outs))
     if len(set(feeds)) != len(feeds):
-        raise InvalidArtefact(what, f"signature {name!r}: two inputs stand for one tensor of the graph: {', '.join(feeds)}")
-    can_batch = all(spec.shape and spec.shape[0] == -1 for side in specs for spec in side)
+        reason = f"two inputs stand for one tensor of the graph: {', '.join(feeds)}"
+        raise InvalidArtefact(what, f"signature {name!r}: {reason}")
+    specs = in_specs + out_specs
+    can_batch = all(spec.shape and spec.shape[0] == -1 for spec in specs)
     declared = options.batched_of(name)
     if declared and not can_batch:
-        shapes = ", ".join(f"{spec.name} {list(spec.shape)}" for side in specs for spec in side)
+        shapes = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in specs)
         reason = f"the option batched is true, and not every tensor has an axis 0 of any length: {shapes}"
         raise InvalidArtefact(what, f"signature {name!r}: {reason}")
-    return Endpoint(Signature(*specs, batched=can_batch if declared is None else declared), feeds, fetches)
+    return Endpoint(Signature(in_specs, out_specs, batched=can_batch if declared is None else declared), feeds, fetches)
 
 
 def chosen(what: str, found: Iterable[str], options: TensorFlowOptions) -> list[str]:
-    """Return which of the signatures that were found to serve; raises InvalidArtefact where one is missing, or none is."""
+    """Return which of the signatures that were found to serve; raises InvalidArtefact where one is missing."""
     names = list(found)
     missing = [name for name in options.signatures or () if name not in names]
     if missing or not names:
-        expected = f"no signature {', '.join(map(repr, missing))}" if missing else "no signature with inputs and outputs"
-        raise InvalidArtefact(what, f"the model has {expected}; it has: {', '.join(names) or 'none'}")
+        expected = ", ".join(map(repr, missing)) or "with inputs and outputs"
+        raise InvalidArtefact(what, f"the model has no signature {expected}; it has: {', '.join(names) or 'none'}")
     return names if options.signatures is None else list(options.signatures)
 
 
@@ -83,9 +86,9 @@ def type_name(number: int) -> str:
     return str(DataType.Name(number)) if number in DataType.values() else f"number {number}"
 
 
-def check_names(what: str, batched: bool | Mapping[str, bool] | None, names: Iterable[str]) -> None:
+def check_batched(what: str, options: TensorFlowOptions, names: Iterable[str]) -> None:
     """Raise InvalidArtefact where the option ``batched`` speaks of a signature that is not served."""
-    unknown = sorted(set(batched) - set(names)) if isinstance(batched, Mapping) else []
+    unknown = sorted(set(options.batched) - set(names)) if isinstance(options.batched, dict) else []
     if unknown:
         reason = f"the option batched names {', '.join(unknown)}, which is no signature of the model"
         raise InvalidArtefact(what, f"{reason}; it has: {', '.join(names)}")
