@@ -7,6 +7,11 @@ from typing import Any, Final, NamedTuple
 
 _CALLS: Final = ("PartitionedCall", "StatefulPartitionedCall")
 _PASS_ON: Final = ("Identity", "StopGradient")
+_READ: Final = "ReadVariableOp"
+_ASSIGN: Final = "AssignVariableOp"
+# Beginnings of the names of what changes a part of a variable.
+_CHANGE: Final = ("ResourceScatter", "ResourceStridedSlice")
+_DT_STRING: Final = 7
 
 
 class Part(NamedTuple):
@@ -55,9 +60,10 @@ class Graph:
                 yield name, node
 
     def origins(self, function: str, tensor: str) -> set[str]:
-        """Return the nodes of the graph whose value an input of a node in ``function`` has, passed on as it is.
+        """Return the nodes of the graph whose text an input of a node in ``function`` has, passed on as it is.
 
-        "" stands for a node in a function, and for a caller that does more than call.
+        Of a variable it is that of whatever is assigned to any variable of text. "" stands for a node in a function,
+        and for what is passed on in another way than by calls and variables.
         """
         found: set[str] = set()
         seen: set[tuple[str, str]] = set()
@@ -71,11 +77,7 @@ class Graph:
 
     def _step(self, scope: str, tensor: str, waiting: list[tuple[str, str]]) -> set[str]:
         if not scope:
-            node = self.nodes[node_name(tensor)]
-            if node.op not in _PASS_ON:
-                return {node.name}
-            waiting.append((scope, node.input[0]))
-            return set()
+            return self._pass_on(scope, self.nodes[node_name(tensor)], waiting)
         definition = self.functions[scope]
         arguments = [argument.name for argument in definition.signature.input_arg]
         if tensor in arguments:
@@ -84,10 +86,22 @@ class Graph:
             waiting += ((caller, node.input[place]) for caller, node in callers if node.op in _CALLS)
             return {""} if any(node.op not in _CALLS for _, node in callers) else set()
         inside = next(node for node in definition.node_def if node.name == node_name(tensor))
-        if inside.op not in _PASS_ON:
-            return {""}
-        waiting.append((scope, inside.input[0]))
-        return set()
+        return self._pass_on(scope, inside, waiting)
+
+    def _pass_on(self, scope: str, node: Any, waiting: list[tuple[str, str]]) -> set[str]:
+        if node.op in _PASS_ON:
+            waiting.append((scope, node.input[0]))
+            return set()
+        if node.op != _READ:
+            return {"" if scope else node.name}
+        found = set()
+        for place, writer in self.each(Part(frozenset(self.nodes), frozenset(self.functions))):
+            if any(value.type == _DT_STRING for value in writer.attr.values()):
+                if writer.op == _ASSIGN:
+                    waiting.append((place, writer.input[1]))
+                elif writer.op.startswith(_CHANGE):
+                    found.add("")
+        return found
 
     def _calls_of(self, function: str) -> list[tuple[str, Any]]:
         if self._callers is None:

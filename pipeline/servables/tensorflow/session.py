@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from pipeline.description import Description
 from pipeline.errors import LoadFailed
+from pipeline.records import DEFAULT_SIGNATURE
 from pipeline.registry.servable import Signature
 from pipeline.servables.tensorflow.options import TensorFlowOptions
 from pipeline.servables.tensorflow.signatures import Endpoint
@@ -32,27 +34,37 @@ class _Call(NamedTuple):
 class TensorFlowServable:
     """A model whose signatures are run by one session, from any number of threads; TensorFlow computes without the GIL.
 
-    Outputs are copies: what TensorFlow returns may be a variable, or an input.
+    TensorFlow optimizes the graph for each signature: for ``serving_default``, or an only one, when this is made, for
+    the others when they are first asked. Raises LoadFailed where it can not. Outputs are copies: what TensorFlow
+    returns may be a variable, or an input.
     """
 
     def __init__(self, what: str, model: Model, description: Description) -> None:
         self.signatures: Mapping[str, Signature] = {name: one.signature for name, one in model.endpoints.items()}
         self.description = description
+        self._what = what
         self._session = model.session
-        runs: dict[tuple[tuple[str, ...], tuple[str, ...]], Any] = {}
-        self._calls = {}
-        for name, one in model.endpoints.items():
-            key = one.feeds, one.fetches
-            if key not in runs:
-                runs[key] = _callable(f"{what}: signature {name!r}", model.session, one)
-            sides = (one.signature.inputs, one.signature.outputs)
-            self._calls[name] = _Call(runs[key], *(tuple(spec.name for spec in side) for side in sides))
+        self._endpoints = model.endpoints
+        self._lock = threading.Lock()
+        self._calls: dict[str, _Call] = {}
+        for name in self.signatures:
+            if name == DEFAULT_SIGNATURE or len(self.signatures) == 1:
+                self._prepare(name)
 
     def predict(self, signature: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         """See Servable."""
-        call = self._calls[signature]
+        call = self._calls.get(signature) or self._prepare(signature)
         outputs = call.run(*(inputs[name] for name in call.inputs))
         return {name: np.array(output) for name, output in zip(call.outputs, outputs, strict=True)}
+
+    def _prepare(self, name: str) -> _Call:
+        with self._lock:
+            if name not in self._calls:
+                endpoint = self._endpoints[name]
+                run = _callable(f"{self._what}: signature {name!r}", self._session, endpoint)
+                sides = endpoint.signature.inputs, endpoint.signature.outputs
+                self._calls[name] = _Call(run, *(tuple(spec.name for spec in side) for side in sides))
+            return self._calls[name]
 
     def close(self) -> None:
         """Free the variables and the threads; nothing is running by then."""
