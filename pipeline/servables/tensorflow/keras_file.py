@@ -72,11 +72,13 @@ def _graft(tensorflow: Any, what: str, function: Any, definition: Any, options: 
     graph = tensorflow.Graph()
     with graph.as_default():
         variables = [_variable(tensorflow, what, function, place) for place in range(len(captured))]
+    session = open_session(tensorflow, graph, options)
+    # Before there is more in the graph than this: TensorFlow optimizes all of it for each thing that it is told to run.
+    if variables:
+        session.run([one.assign for one in variables], {one.value: one.old.numpy() for one in variables})
+    with graph.as_default():
         handles = {name: one.handle for name, one in zip(placeholders, variables, strict=True)}
         tensorflow.graph_util.import_graph_def(definition, name="", input_map=handles)
-    session = open_session(tensorflow, graph, options)
-    for one in variables:
-        session.run(one.assign, {one.value: one.old.numpy()})
     return session
 
 
