@@ -35,6 +35,14 @@ _TREES: Final = (None, "builtins.tuple", "builtins.list", "builtins.dict", "coll
 # Of PyTorch's own operators, those that open files.
 _FILE_OPERATORS: Final = ("aten::from_file", "aten::save")
 _LIBRARIES: Final = ("aten", "prims", "quantized_decomposed")
+# How an export writes no_grad and autocast down.
+_MODES: Final = frozenset(
+    {
+        "torch._C._set_grad_enabled",
+        "torch.amp.autocast_mode._enter_autocast",
+        "torch.amp.autocast_mode._exit_autocast",
+    }
+)
 _HIGHER_ORDER: Final = frozenset(
     "cond map_impl while_loop scan associative_scan wrap_with_set_grad_enabled wrap_with_autocast "
     "tag_activation_checkpoint".split()
@@ -81,7 +89,7 @@ def is_operator(text: str, torch: Any, libraries: tuple[str, ...]) -> bool:
     if text.startswith("torch.ops.") and len(rest) == 4 and rest[1] in (*_LIBRARIES, *libraries):
         found = getattr(getattr(getattr(torch.ops, rest[1]), rest[2], None), rest[3], None)
         return isinstance(found, torch._ops.OpOverload) and found.name().split(".")[0] not in _FILE_OPERATORS  # noqa: SLF001  # the class has no public name
-    return re.fullmatch(r"torch\._?sym_\w+", text, re.ASCII) is not None and hasattr(torch, rest[0])
+    return text in _MODES or (re.fullmatch(r"torch\._?sym_\w+", text, re.ASCII) is not None and hasattr(torch, rest[0]))
 
 
 def _parse(text: str, allowed: re.Pattern[str]) -> ast.AST | None:
