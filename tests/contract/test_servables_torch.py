@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 
+from pipeline.errors import InvalidArtefact, ModelFailed
+from pipeline.registry.servable import ServableId
 from pipeline.testing.servable_contract import ServableContract
 
 TENSORS = {
@@ -88,6 +93,46 @@ class TestStateDict(TorchContract):
 class TestSafetensors(TorchContract):
     file = "model.safetensors"
     options: ClassVar = {"module": "torch_modules:Net", "arguments": {"hidden": 4}, **TENSORS}
+
+
+@pytest.mark.slow
+class TestPackage(TorchContract):
+    """Made by a C++ compiler, which this machine may lack; whoever sets CI is told so by a failure."""
+
+    file = "model.pt2"
+    options: ClassVar = {"threads": 1, "allow_native_code": True, **TENSORS}
+
+    @pytest.fixture(scope="class", autouse=True)
+    def package(self, tmp_path_factory):
+        if shutil.which("g++") is None:
+            give_up = pytest.fail if os.environ.get("CI") else pytest.skip
+            give_up("there is no g++, which makes an AOTInductor package")
+        batch = torch.export.Dim("batch", min=1)
+        program = torch.export.export(module(), (torch.ones(2, 3),), dynamic_shapes=({0: batch},))
+        path = tmp_path_factory.mktemp("package") / "model.pt2"
+        torch._inductor.aoti_compile_and_package(program, package_path=str(path))
+        TestPackage.content = path.read_bytes()
+
+    def test_it_answers_what_pytorch_does_and_says_that_it_is_native_code(self, tmp_path):
+        with self._loaded(self.version(tmp_path)) as servable:
+            assert "allow_native_code" in servable.description.notes[0]
+            rows = np.random.default_rng(1).normal(size=(5, 3)).astype("f4")
+            expected = module()(torch.from_numpy(rows)).detach().numpy()
+            answer = servable.predict("", {"input": rows})["output_0"]
+            np.testing.assert_allclose(answer, expected, rtol=1e-5, atol=1e-6)
+
+    def test_inputs_that_it_was_not_compiled_for_fail_and_do_not_read_beyond_them(self, tmp_path):
+        with self._loaded(self.version(tmp_path)) as servable, pytest.raises(ModelFailed):
+            servable.predict("", {"input": np.ones((2, 2), "f4")})
+
+    def test_it_is_refused_unless_allowed_by_name(self, tmp_path):
+        loader = self._make_adapter().loader(ServableId("m", 1), self.version(tmp_path), TENSORS)
+        with pytest.raises(InvalidArtefact, match="allow_native_code"):
+            loader.load()
+
+    def version(self, folder):
+        self.write_version(folder / "1")
+        return folder / "1"
 
 
 del TorchContract

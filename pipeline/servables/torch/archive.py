@@ -16,11 +16,11 @@ _CHUNK_BYTES: Final = 1 << 20
 _MOST_EXPANSION: Final = 8
 _MOST_SMALL_BYTES: Final = 64 << 20
 _ENCRYPTED: Final = 0x1
-_BAD_ZIP: Final = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, RuntimeError, OverflowError)
+_BAD_ZIP: Final = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OverflowError)
 
 
 class Archive:
-    """One checked zip file: a folder of records, ``sizes`` in bytes by name without that folder, ``records`` as read."""
+    """One checked zip file: a folder of records; ``sizes`` in bytes by name without the folder, ``records`` as read."""
 
     def __init__(self, sizes: dict[str, int], records: dict[str, bytes]) -> None:
         self.sizes = sizes
@@ -40,7 +40,7 @@ def read_archive(what: str, file: Path, is_bulk: Callable[[str], bool]) -> Archi
     file, and the checksum of all that is not bulk, because PyTorch checks none. A flipped bit of a tensor is a tensor.
     """
     if not is_zip(file):
-        raise InvalidArtefact(what, f"{file.name} is no zip file, as PyTorch has written since version 1.6; save it again")
+        raise InvalidArtefact(what, f"{file.name} is no zip file, as PyTorch writes since version 1.6; save it again")
     try:
         with zipfile.ZipFile(file) as opened:
             members = _by_record(what, file, opened.infolist())
@@ -55,7 +55,7 @@ def read_archive(what: str, file: Path, is_bulk: Callable[[str], bool]) -> Archi
 
 
 def check_as_read_by_torch(what: str, file: Path, archive: Archive, torch: Any) -> None:
-    """Raise InvalidArtefact unless PyTorch's own reader finds the very same records; two readers can be made to differ."""
+    """Raise InvalidArtefact unless PyTorch's own reader finds the same records; two readers can be made to differ."""
     try:
         reader = torch._C.PyTorchFileReader(str(file))  # noqa: SLF001  # what torch.load, jit.load and export.load use
         names = set(reader.get_all_records())

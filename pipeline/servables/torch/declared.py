@@ -24,14 +24,19 @@ def declared_signatures(what: str, file: Path, options: TorchOptions) -> dict[st
     if not signatures:
         reason = f"{file.name} tells no signature: declare inputs and outputs in the options, or in {FILE} beside it"
         raise InvalidArtefact(what, reason)
-    text = [spec.name for one in signatures.values() for spec in (*one.inputs, *one.outputs) if spec.datatype == "BYTES"]
+    specs = [spec for one in signatures.values() for spec in (*one.inputs, *one.outputs)]
+    text = [spec.name for spec in specs if spec.datatype == "BYTES"]
     if text:
         raise InvalidArtefact(what, f"{FILE}: {', '.join(text)} is BYTES, and PyTorch has no tensors of strings")
     return signatures
 
 
 def module_model(
-    what: str, module: Any, names: Callable[[Any], Sequence[str]], signatures: dict[str, Signature], notes: tuple[str, ...]
+    what: str,
+    module: Any,
+    names: Callable[[Any], Sequence[str]],
+    signatures: dict[str, Signature],
+    notes: tuple[str, ...],
 ) -> Model:
     """Return a module as a model: ``serving_default`` is its ``forward``, another signature its method of that name.
 

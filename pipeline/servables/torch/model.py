@@ -20,7 +20,7 @@ Call = Callable[[Mapping[str, Any]], Any]
 
 
 class Model(msgspec.Struct, frozen=True):
-    """What a format makes of its file: per signature how to call it with tensors by name, and what an operator must know.
+    """What a format makes of its file: how it is called by signature, with tensors by name, and what is to be known.
 
     ``free`` lets go of what garbage collection would find late, and is called once, after the last call.
     """
@@ -32,7 +32,7 @@ class Model(msgspec.Struct, frozen=True):
 
 
 class TorchServable:
-    """A loaded model. Inputs and outputs are copied once each, so that a model may write to the one and keep the other."""
+    """A loaded model. Inputs and outputs are copied once each: a model may write to the one and keep the other."""
 
     def __init__(self, what: str, torch: Any, model: Model, device: str, threads: int | None) -> None:
         self.signatures: Mapping[str, Signature] = model.signatures

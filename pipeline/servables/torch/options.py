@@ -15,8 +15,8 @@ class TorchOptions(Options, frozen=True):
     ``threads`` is how many one prediction may use; None leaves it to PyTorch. ``device`` is ``cpu``, ``cuda`` or
     ``cuda:N``. ``batched`` overrules what an exported program says of itself; for the others it goes with ``inputs``
     and ``outputs``, which declare the one signature of a model whose file has none. ``module`` is
-    ``package.module:Class``, importable by the worker, and ``arguments`` are passed to it by name; a state dict needs it.
-    ``operators`` names libraries of operators beside PyTorch's own that a model may call, the worker having them.
+    ``package.module:Class``, importable by the worker, and ``arguments`` are passed to it by name; a state dict needs
+    it. ``operators`` names libraries of operators beside PyTorch's own that a model may call.
 
     ``allow_pickle`` lets a file be unpickled, and ``allow_native_code`` lets the shared library of an AOTInductor
     package be loaded: whoever can write to the storage can then run code in the worker.

@@ -38,9 +38,12 @@ def load_package(what: str, file: Path, archive: Archive, options: TorchOptions,
     if not options.allow_native_code:
         reason = f"{file.name} holds native code, which is not run unless allow_native_code is set in the options"
         raise InvalidArtefact(what, reason)
-    models = {record.removeprefix(_FOLDER).split("/")[0] for record in archive.sizes if record.startswith(_FOLDER)}
+    inside = [record.removeprefix(_FOLDER) for record in archive.sizes if record.startswith(_FOLDER)]
+    models = {record.split("/")[0] for record in inside}
     if len(models) != 1:
-        raise InvalidArtefact(what, f"{file.name} holds {len(models)} models, expected one: {', '.join(sorted(models))}")
+        raise InvalidArtefact(
+            what, f"{file.name} holds {len(models)} models, expected one: {', '.join(sorted(models))}"
+        )
     signatures = declared_signatures(what, file, options)
     if [*signatures] != [DEFAULT_SIGNATURE]:
         raise InvalidArtefact(what, f"a package has one signature, {DEFAULT_SIGNATURE}; got {', '.join(signatures)}")
@@ -56,8 +59,22 @@ def load_package(what: str, file: Path, archive: Archive, options: TorchOptions,
     if in_spec.num_leaves != len(names):
         raise InvalidArtefact(what, f"it takes {in_spec.num_leaves} inputs, declared are {', '.join(names)}")
 
-    def call(inputs: Mapping[str, Any]) -> Any:
-        args, kwargs = in_spec.unflatten([inputs[name] for name in names])
-        return model(*args, **kwargs)
+    is_batched = signatures[DEFAULT_SIGNATURE].batched
 
-    return Model(signatures, {DEFAULT_SIGNATURE: call}, lambda: None, (_NOTE,))
+    def call(inputs: Mapping[str, Any]) -> Any:
+        tensors = [inputs[name] for name in names]
+        # PyTorch compiles an axis of any length for two and more: one row is computed as two.
+        is_single = is_batched and tensors[0].shape[0] == 1
+        args, kwargs = in_spec.unflatten([torch.cat([tensor, tensor]) for tensor in tensors] if is_single else tensors)
+        result = model(*args, **kwargs)
+        return pytree.tree_map(_first_row, result) if is_single else result
+
+    return Model(signatures, {DEFAULT_SIGNATURE: call}, _nothing, (_NOTE,))
+
+
+def _first_row(tensor: Any) -> Any:
+    return tensor[:1]
+
+
+def _nothing() -> None:
+    """The library goes with the last reference to the model."""

@@ -52,7 +52,8 @@ def load_program(what: str, file: Path, archive: Archive, options: TorchOptions,
         for tensor in tensors:
             tensor.data = tensor.data.new_empty(0)
 
-    return Model({DEFAULT_SIGNATURE: signature}, {DEFAULT_SIGNATURE: call}, free, (_NOTE,) if options.allow_pickle else ())
+    notes = (_NOTE,) if options.allow_pickle else ()
+    return Model({DEFAULT_SIGNATURE: signature}, {DEFAULT_SIGNATURE: call}, free, notes)
 
 
 class _Arguments:
@@ -68,7 +69,7 @@ class _Arguments:
 
 
 def _arguments(program: Any) -> list[tuple[str, Any]]:
-    """Return the program's arguments in order, each with its name where it is a tensor; raises ValueError for a number."""
+    """Return the arguments in order, each with its name where it is a tensor; raises ValueError for a number."""
     arguments = []
     for argument in (spec.arg for spec in program.graph_signature.input_specs if spec.kind.name == "USER_INPUT"):
         kind = type(argument).__name__
@@ -83,8 +84,8 @@ def _signature(program: Any, torch: Any, options: TorchOptions) -> Signature:
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     inputs = [(name, values[name]) for name, _ in _arguments(program) if name]
     nodes = program.graph_signature.user_outputs
-    structure = program.call_spec.out_spec.unflatten([values.get(node) if isinstance(node, str) else None for node in nodes])
-    outputs = list(named_leaves(structure, torch.Tensor))
+    leaves = [values.get(node) if isinstance(node, str) else None for node in nodes]
+    outputs = list(named_leaves(program.call_spec.out_spec.unflatten(leaves), torch.Tensor))
     leading = {str(value.shape[0]) if value.ndim else "" for _, value in (*inputs, *outputs)}
     is_batched = len(leading) == 1 and all(value.ndim and not isinstance(value.shape[0], int) for _, value in inputs)
     batched = is_batched if options.batched is None else options.batched
@@ -99,7 +100,8 @@ def _signature(program: Any, torch: Any, options: TorchOptions) -> Signature:
 def _spec(name: str, value: Any, batch: str) -> TensorSpec:
     datatype = DATATYPES.get(str(value.dtype))
     if datatype is None:
-        raise ValueError(f"tensor {name!r} is {value.dtype}, which no datatype of the protocol stands for; convert it inside")
+        reason = "which no datatype of the protocol stands for; convert it inside"
+        raise ValueError(f"tensor {name!r} is {value.dtype}, {reason}")
     symbols = ["" if isinstance(axis, int) else str(axis) for axis in value.shape]
     axes = tuple("batch" if symbol and symbol == batch else symbol for symbol in symbols)
     shape = tuple(-1 if symbol else int(axis) for symbol, axis in zip(symbols, value.shape, strict=True))

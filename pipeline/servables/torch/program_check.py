@@ -74,7 +74,8 @@ def _check_tensors(what: str, archive: Archive, config: str, folder: str, prefix
                 raise InvalidArtefact(what, f"{name} in {config} is a pickle; {_HINT}")
             numbers = math.prod(axis["as_int"] for axis in entry["tensor_meta"]["sizes"])
             if size is None or (size == 0 and numbers):
-                raise InvalidArtefact(what, f"{name} in {config} has {numbers} numbers, {path} has {size or 'no'} bytes")
+                reason = f"{name} in {config} has {numbers} numbers, {path} has {size or 'no'} bytes"
+                raise InvalidArtefact(what, reason)
     except (KeyError, TypeError, AttributeError) as error:
         raise InvalidArtefact(what, f"{config} is not as torch.export.save writes it: {brief(error)}") from error
 
@@ -97,7 +98,9 @@ def _checks(torch: Any, libraries: tuple[str, ...]) -> Mapping[str, Callable[[st
     }
 
 
-def _refused(value: Any, checks: Mapping[str, Callable[[str], bool]], key: str = "program") -> Iterator[tuple[str, str]]:
+def _refused(
+    value: Any, checks: Mapping[str, Callable[[str], bool]], key: str = "program"
+) -> Iterator[tuple[str, str]]:
     """Yield each text that its check refuses, with the key that it stands under; a text without a check is a name."""
     if isinstance(value, dict):
         for name, child in value.items():

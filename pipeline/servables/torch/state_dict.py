@@ -76,7 +76,7 @@ def _made(what: str, options: TorchOptions, torch: Any) -> Any:
     try:
         made = getattr(importlib.import_module(package), name)(**options.arguments)
     except Exception as error:
-        reason = f"{options.module} can not be made with the arguments {options.arguments}: {type(error).__name__}: {error}"
+        reason = f"{options.module} can not be made with {options.arguments}: {type(error).__name__}: {error}"
         raise LoadFailed(what, reason) from error
     if not isinstance(made, torch.nn.Module):
         raise LoadFailed(what, f"{options.module} made a {type(made).__name__}, expected a torch.nn.Module")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import json
 import math
-import operator
 import re
 from typing import Any, Final
 
@@ -20,16 +19,17 @@ _GUARD: Final = re.compile(r"[\w ().,*+/%<>=!|&~'\[\]-]*", re.ASCII)
 _NAME: Final = re.compile(r"[\w.]*", re.ASCII)
 _SYMBOL: Final = re.compile(r"(s|u|z|zf|zuf)\d+", re.ASCII)
 _CONSTANTS: Final = frozenset({"oo", "int_oo", "true", "false", "nan"})
-_FUNCTIONS: Final = frozenset(
-    "Symbol Integer Rational Float Add Mul Pow Max Min Mod Abs Eq Ne Lt Le Gt Ge Equality Unequality StrictLessThan LessThan "
-    "StrictGreaterThan GreaterThan And Or Not floor ceiling sqrt FloorDiv ModularIndexing Where PythonMod CleanDiv CeilToInt "
-    "FloorToInt CeilDiv LShift RShift PowByNatural FloatPow FloatTrueDiv IntTrueDiv TruncToFloat TruncToInt RoundToInt "
-    "RoundDecimal ToFloat Identity IsNonOverlappingAndDenseIndicator".split()
+_FUNCTIONS: Final = re.compile(
+    "Symbol|Integer|Rational|Float|Add|Mul|Pow|Max|Min|Mod|Abs|Eq|Ne|Lt|Le|Gt|Ge|Equality|Unequality|"
+    "StrictLessThan|LessThan|StrictGreaterThan|GreaterThan|And|Or|Not|floor|ceiling|sqrt|FloorDiv|"
+    "ModularIndexing|Where|PythonMod|CleanDiv|CeilToInt|FloorToInt|CeilDiv|LShift|RShift|PowByNatural|FloatPow|"
+    "FloatTrueDiv|IntTrueDiv|TruncToFloat|TruncToInt|RoundToInt|RoundDecimal|ToFloat|Identity|"
+    "IsNonOverlappingAndDenseIndicator"
 )
 _ARITHMETIC: Final = (ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.expr_context)
 _COMPOSED: Final = (ast.Expression, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, *_ARITHMETIC)
-_OPERATORS: Final = frozenset(
-    "add sub mul floordiv truediv mod pow neg pos abs getitem eq ne lt le gt ge and_ or_ not_ xor lshift rshift".split()
+_OPERATORS: Final = re.compile(
+    "add|sub|mul|floordiv|truediv|mod|pow|neg|pos|abs|getitem|eq|ne|lt|le|gt|ge|and_|or_|not_|xor|lshift|rshift"
 )
 _TREES: Final = (None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict")
 # Of PyTorch's own operators, those that open files.
@@ -43,9 +43,9 @@ _MODES: Final = frozenset(
         "torch.amp.autocast_mode._exit_autocast",
     }
 )
-_HIGHER_ORDER: Final = frozenset(
-    "cond map_impl while_loop scan associative_scan wrap_with_set_grad_enabled wrap_with_autocast "
-    "tag_activation_checkpoint".split()
+_HIGHER_ORDER: Final = re.compile(
+    "cond|map_impl|while_loop|scan|associative_scan|wrap_with_set_grad_enabled|wrap_with_autocast|"
+    "tag_activation_checkpoint"
 )
 
 
@@ -67,7 +67,7 @@ def is_guard(text: str) -> bool:
 
 
 def is_structure(text: str) -> bool:
-    """Whether it is a structure (a tree specification in JSON) of tuples, lists and dicts, and nothing that is imported."""
+    """Whether it is a tree specification in JSON of tuples, lists and dicts, and of nothing that is imported."""
     try:
         version, tree = json.loads(text)
     except (ValueError, TypeError, RecursionError):
@@ -81,11 +81,11 @@ def is_operator(text: str, torch: Any, libraries: tuple[str, ...]) -> bool:
     if not is_name(text) or any(part.startswith("__") for part in rest):
         return False
     if first == "_operator":
-        return len(rest) == 1 and rest[0] in _OPERATORS and hasattr(operator, rest[0])
+        return len(rest) == 1 and _OPERATORS.fullmatch(rest[0]) is not None
     if first == "math":
         return len(rest) == 1 and hasattr(math, rest[0])
     if text.startswith("torch.ops.higher_order."):
-        return len(rest) == 3 and rest[2] in _HIGHER_ORDER
+        return len(rest) == 3 and _HIGHER_ORDER.fullmatch(rest[2]) is not None
     if text.startswith("torch.ops.") and len(rest) == 4 and rest[1] in (*_LIBRARIES, *libraries):
         found = getattr(getattr(getattr(torch.ops, rest[1]), rest[2], None), rest[3], None)
         return isinstance(found, torch._ops.OpOverload) and found.name().split(".")[0] not in _FILE_OPERATORS  # noqa: SLF001  # the class has no public name
@@ -103,29 +103,30 @@ def _parse(text: str, allowed: re.Pattern[str]) -> ast.AST | None:
 
 def _is_size(node: ast.AST) -> bool:
     if isinstance(node, ast.Call):
-        if not (isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS):
-            return False
-        flags = all(isinstance(word.value, ast.Constant) and isinstance(word.value.value, bool) for word in node.keywords)
-        if node.func.id == "Symbol":
-            return flags and len(node.args) == 1 and _is_text(node.args[0], _SYMBOL)
-        return not node.keywords and all(_is_size(argument) for argument in node.args) and _is_small_power(node)
+        return _is_size_call(node)
     if isinstance(node, ast.Constant):
         return type(node.value) in (int, float, bool) or (isinstance(node.value, str) and _is_number(node.value))
     if isinstance(node, ast.Name):
         return node.id in _CONSTANTS or _SYMBOL.fullmatch(node.id) is not None
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
-        return _is_size(node.left) and isinstance(node.right, ast.Constant) and node.right.value in range(65)
+        return False
     return isinstance(node, _COMPOSED) and all(_is_size(child) for child in ast.iter_child_nodes(node))
 
 
-def _is_small_power(call: ast.Call) -> bool:
-    """A tower of powers would keep the load busy for ever."""
-    return "Pow" not in call.func.id or not _has_power(call)  # type: ignore[attr-defined]  # a Name, looked at before
+def _is_size_call(call: ast.Call) -> bool:
+    name = call.func.id if isinstance(call.func, ast.Name) else ""
+    flags = [word.value.value if isinstance(word.value, ast.Constant) else None for word in call.keywords]
+    if not _FUNCTIONS.fullmatch(name) or not all(isinstance(flag, bool) for flag in flags):
+        return False
+    if name == "Symbol":
+        return len(call.args) == 1 and _is_text(call.args[0], _SYMBOL)
+    # A tower of powers would keep the load busy for ever.
+    is_small = "Pow" not in name or not any(_is_power(node) for inside in call.args for node in ast.walk(inside))
+    return not flags and is_small and all(_is_size(argument) for argument in call.args)
 
 
-def _has_power(call: ast.Call) -> bool:
-    inside = [node for argument in call.args for node in ast.walk(argument)]
-    return any(isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and "Pow" in node.func.id for node in inside)
+def _is_power(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and "Pow" in node.func.id
 
 
 def _is_number(text: str) -> bool:
@@ -134,20 +135,23 @@ def _is_number(text: str) -> bool:
 
 def _is_guard(node: ast.AST) -> bool:
     if isinstance(node, ast.Call):
-        if isinstance(node.func, ast.Attribute):
-            reads = node.func.attr in ("size", "stride", "storage_offset") and not node.args
-            return reads and not node.keywords and _is_guard(node.func.value)
-        named = isinstance(node.func, ast.Name) and node.func.id in ("min", "max", "abs", "int", "float")
-        return named and not node.keywords and all(_is_guard(argument) for argument in node.args)
+        return _is_guard_call(node)
     if isinstance(node, ast.Constant):
         return type(node.value) in (int, float, bool, type(None)) or _is_text(node, _NAME)
-    if isinstance(node, ast.Subscript):
-        return _is_guard(node.value) and _is_guard(node.slice)
     if isinstance(node, ast.Name):
         return node.id == "L"
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow | ast.LShift):
         return False
-    return isinstance(node, _COMPOSED) and all(_is_guard(child) for child in ast.iter_child_nodes(node))
+    is_composed = isinstance(node, (*_COMPOSED, ast.Subscript))
+    return is_composed and all(_is_guard(child) for child in ast.iter_child_nodes(node))
+
+
+def _is_guard_call(call: ast.Call) -> bool:
+    if isinstance(call.func, ast.Attribute):
+        reads = call.func.attr in ("size", "stride", "storage_offset") and not call.args and not call.keywords
+        return reads and _is_guard(call.func.value)
+    is_known = isinstance(call.func, ast.Name) and call.func.id in ("min", "max", "abs", "int", "float")
+    return is_known and not call.keywords and all(_is_guard(argument) for argument in call.args)
 
 
 def _is_text(node: ast.AST, pattern: re.Pattern[str]) -> bool:

@@ -102,7 +102,7 @@ def test_the_signature_of_a_program_is_its_own(saved, load):
 class Structured(torch.nn.Module):
     def forward(self, x, y, *, scale=2, extra=None, mask):
         total = x * scale + (extra if extra is not None else 0)
-        return {"sum": total, "pair": (y + 1, [y.sum(), None]), "mask": {"not": ~mask}}
+        return {"sum": total, "pair": (y.reshape(y.shape[0] // 2, 2), [y.sum(), None]), "mask": {"not": ~mask}}
 
 
 def test_constants_keywords_and_nested_outputs_of_a_program_are_kept(tmp_path, load):
@@ -117,11 +117,11 @@ def test_constants_keywords_and_nested_outputs_of_a_program_are_kept(tmp_path, l
     assert not signature.batched
     assert [(spec.name, spec.shape) for spec in signature.inputs] == [("x", (2, 3)), ("y", (-1,)), ("mask", (2,))]
     assert [spec.name for spec in signature.outputs] == ["sum", "pair_0", "pair_1_0", "mask_not"]
-    assert signature.inputs[1].axes == signature.outputs[1].axes != ()
+    assert [spec.shape for spec in signature.outputs] == [(2, 3), (-1, 2), (), (2,)]
     given = {"x": np.ones((2, 3), "f4"), "y": np.arange(6), "mask": np.array([False, True])}
     outputs = servable.predict("", given)
     np.testing.assert_array_equal(outputs["sum"], np.full((2, 3), 3, "f4"))
-    np.testing.assert_array_equal(outputs["pair_0"], np.arange(1, 7))
+    np.testing.assert_array_equal(outputs["pair_0"], np.arange(6).reshape(3, 2))
     assert outputs["pair_1_0"] == 15
     np.testing.assert_array_equal(outputs["mask_not"], [True, False])
     with pytest.raises(ModelFailed, match="Guard failed"):
@@ -134,7 +134,7 @@ class Modes(torch.nn.Module):
             y = x * 2
         with torch.autocast("cpu", enabled=False):
             y = y @ y.mT
-        return torch.cond(y.sum() > 0, lambda y: y + 1, lambda y: y - 1, (y,))[: y.shape[0] // 2 + 1]
+        return torch.cond(y.sum() > 0, lambda y: y + 1, lambda y: y - 1, (y,)).reshape(-1)
 
 
 def test_modes_conditions_and_sizes_that_are_computed_pass_the_checks(tmp_path, load):
@@ -251,19 +251,18 @@ def test_the_weights_are_freed_with_the_unload_and_not_with_the_next_collection(
     loader = TorchAdapter().loader(ServableId("m", 1), saved[name], OPTIONS[name])
     servable = loader.load()
     servable.predict("", {"input": digits[1][:1]})
-    model = servable._model
+    [call] = servable._model.calls.values()
     if name == "model.pt2":
-        [call] = model.calls.values()
         [module] = [cell.cell_contents for cell in call.__closure__ if isinstance(cell.cell_contents, torch.nn.Module)]
         weights = [*module.parameters()]
-        del call, module
         assert sum(weight.nbytes for weight in weights) > 8000
+        left = lambda: sum(weight.nbytes for weight in weights)  # noqa: E731  # as its twin below
     else:
-        weights = [weakref.ref(model)]
-    del model, servable
+        [module] = call.args
+        left = weakref.ref(module)
+    del call, module, servable
     loader.unload()
-    left = [weight for weight in weights if (weight() is not None if isinstance(weight, weakref.ref) else weight.nbytes)]
-    assert not left
+    assert not left()
 
 
 def test_predictions_run_beside_each_other(tmp_path, load):
@@ -294,7 +293,7 @@ def test_predictions_run_beside_each_other(tmp_path, load):
         ({"device": "tpu"}, "device is 'tpu'"),
         ({"module": "Net"}, "package.module:Class"),
         ({"inputs": {"x": {"datatype": "FP8", "shape": []}}}, "datatype is 'FP8'"),
-        ({"inputs": {"x": {"datatype": "FP32", "shape": [3]}}}, "no outputs"),
+        ({"inputs": {"x": {"datatype": "FP32", "shape": [-1]}}}, "no outputs"),
         ({**TENSORS, "inputs": {"x": {"datatype": "FP32", "shape": [3]}}}, "expected -1 first"),
         ({"treads": 1}, "treads"),
     ],
@@ -349,7 +348,7 @@ from pipeline.servables.triton import before_tensorflow_or_torch
 def tensorflow():
     before_tensorflow_or_torch()
     import tensorflow as tf
-    return lambda: tf.function(lambda x: x * 2, jit_compile=True)(tf.ones([2])).numpy()
+    return lambda: tf.function(lambda x: x * 2)(tf.ones([2])).numpy()
 
 def torch():
     servable = TorchAdapter().loader(ServableId("m", 1), Path(sys.argv[1]), {}).load()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
 import warnings
@@ -60,7 +61,8 @@ def evaluated_size(bomb):
         for tensor in program["graph_module"]["graph"]["tensor_values"].values():
             for axis in tensor["sizes"]:
                 if "as_expr" in axis:
-                    axis["as_expr"]["expr_str"] = f"__import__('os').mkdir({str(bomb)!r}) or {axis['as_expr']['expr_str']}"
+                    symbol = axis["as_expr"]["expr_str"]
+                    axis["as_expr"]["expr_str"] = f"__import__('os').mkdir({str(bomb)!r}) or {symbol}"
 
     return in_program(change)
 
@@ -143,10 +145,8 @@ def test_a_program_that_would_run_code_is_refused_and_runs_none(attack, program,
     with pytest.raises(InvalidArtefact, match="allow_pickle"):
         load(TorchAdapter(), version)
     assert not bomb.exists()
-    try:
+    with contextlib.suppress(Exception):  # what it does before it fails is what counts
         torch.export.load(file).module()(torch.ones(2, 64))
-    except Exception as error:  # noqa: BLE001  # what it does before it fails is what counts
-        print(error)
     assert bomb.exists(), "PyTorch itself does no harm with this file: the test shows nothing"
 
 
@@ -170,7 +170,7 @@ def test_a_name_that_would_become_code_is_refused(program, tmp_path, load):
 def test_a_pickle_bomb_is_refused_unless_allowed_by_name(file, tmp_path, load):
     bomb = tmp_path / "bomb"
     torch.save({"0.weight": Touch(bomb)}, tmp_path / file)
-    with pytest.raises(InvalidArtefact, match="pickle of more than tensors .*mkdir.*allow_pickle"):
+    with pytest.raises(InvalidArtefact, match=r"pickle of more than tensors .*mkdir.*allow_pickle"):
         load(TorchAdapter(), tmp_path, **DICT)
     assert not bomb.exists()
     with pytest.raises(InvalidArtefact, match=r"not those of|expected a state dict"):
