@@ -41,7 +41,7 @@ class TorchServable:
         self._torch = torch
         self._model: Model | None = model
         self._device = None if device == "cpu" else device
-        self._threads = threads
+        self._own_threads = threads or default_threads()
         self._datatypes = {getattr(torch, name.removeprefix("torch.")): of for name, of in DATATYPES.items()}
 
     def predict(self, signature: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
@@ -51,7 +51,8 @@ class TorchServable:
         if model is None:
             raise ModelFailed(self._what, "it has been unloaded")
         torch = self._torch
-        torch.set_num_threads(self._threads or default_threads())
+        if torch.get_num_threads() != self._own_threads:
+            torch.set_num_threads(self._own_threads)
         try:
             with torch.inference_mode():
                 tensors = {spec.name: self._tensor(inputs[spec.name]) for spec in model.signatures[name].inputs}
@@ -73,6 +74,8 @@ class TorchServable:
         return tensor if self._device is None else tensor.to(self._device)
 
     def _outputs(self, signature: Signature, result: Any) -> dict[str, Array]:
+        if isinstance(result, self._torch.Tensor) and len(signature.outputs) == 1:
+            return {spec.name: self._array(spec, result) for spec in signature.outputs}
         found = list(named_leaves(result, self._torch.Tensor))
         if isinstance(result, Mapping):
             by_name = dict(found)
@@ -89,7 +92,7 @@ class TorchServable:
         datatype = self._datatypes.get(tensor.dtype)
         if datatype != spec.datatype:
             raise ModelFailed(self._what, f"output {spec.name!r} is {tensor.dtype}, declared as {spec.datatype}")
-        return np.array(tensor.detach().cpu().resolve_conj().resolve_neg().numpy(), order="C")
+        return np.array(tensor.numpy(force=True), order="C")
 
 
 def named_leaves(result: Any, leaf: type[Any] | tuple[type[Any], ...], name: str = "") -> Iterator[tuple[str, Any]]:

@@ -26,7 +26,7 @@ def default_threads() -> int:
     """Return how many threads PyTorch took by itself, before any model set another number; it is imported by then.
 
     ``torch.set_num_threads`` holds for the thread that calls it, and for those that use PyTorch for the first time
-    after it. So each prediction sets its number, the default included: what ran before it on its thread is another
+    after it. So each prediction sees to its number, the default included: what ran before it on its thread is another
     model's business. That costs 0.1 us.
     """
     threads: int = importlib.import_module("torch").get_num_threads()
