@@ -13,7 +13,7 @@ from pipeline.errors import ModelFailed
 from pipeline.records import DEFAULT_SIGNATURE
 from pipeline.servables.torch.archive import brief
 from pipeline.servables.torch.datatypes import DATATYPES
-from pipeline.servables.torch.runtime import default_threads
+from pipeline.servables.torch.runtime import default_threads, give_back_memory
 from pipeline.tensors import Array
 
 Call = Callable[[Mapping[str, Any]], Any]
@@ -68,6 +68,8 @@ class TorchServable:
         model, self._model = self._model, None
         if model is not None:
             model.free()
+            del model
+            give_back_memory()
 
     def _tensor(self, array: Array) -> Any:
         tensor = self._torch.from_numpy(np.array(array, order="C"))

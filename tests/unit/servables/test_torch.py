@@ -365,3 +365,32 @@ def test_tensorflow_and_pytorch_live_in_one_process_in_any_order(order, saved):
     command = [sys.executable, "-c", BOTH, str(saved["model.pt2"]), *order]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+SWAPS = """
+import sys
+from pathlib import Path
+from pipeline.registry.servable import ServableId
+from pipeline.servables.torch import TorchAdapter
+
+def resident_kib():
+    return int(Path("/proc/self/status").read_text().partition("VmRSS:")[2].split()[0])
+
+for swap in range(30):
+    loader = TorchAdapter().loader(ServableId("m", swap), Path(sys.argv[1]), {})
+    loader.load()
+    loader.unload()
+    if swap in (4, 29):
+        print(resident_kib())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_swaps_leave_no_memory_behind(tmp_path):
+    """Four of 4 MiB: what thirty loads would keep is far beyond the 5 % that are allowed."""
+    module = torch.nn.Sequential(*[torch.nn.Linear(1024, 1024) for _ in range(4)])
+    export(module, [torch.ones(2, 1024)], tmp_path / "model.pt2")
+    done = subprocess.run([sys.executable, "-c", SWAPS, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    fifth, last = map(int, done.stdout.split())
+    assert last < fifth * 1.05
