@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 from pipeline.local.kafka import LocalKafka
+from pipeline.servables.triton import before_tensorflow_or_torch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 # Threads of other packages that live as long as the process does, by the start of their names.
 _LASTING_THREADS: tuple[str, ...] = ("pytest_timeout",)
 _THREAD_GRACE_S = 5.0
+
+# Tests of several kinds share this process, and any of them may be the first to import its framework.
+before_tensorflow_or_torch()
 
 # No claim is about time: an example that takes long on a busy machine is no failure.
 settings.register_profile("penstock", deadline=None)
