@@ -1,0 +1,148 @@
+"""One worker serves versions of every kind, over Kafka, as the frameworks answer when they are called directly."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.client import InputQueue
+from pipeline.records import State
+from tests.acceptance.conftest import Deploy
+from tests.acceptance.kinds import asked
+from tests.acceptance.workers import Deployment, wait_for
+
+MAKERS = ("graphs", "steps", "tables", "tensorflow", "torch", "trees")
+TENSORFLOW = ("saved-model", "keras")
+TORCH = ("exported", "exported-numbers", "torchscript", "state-dict")
+
+# A class as an operator has it beside the worker; its parameters come from the version.
+MODULE = """
+import torch
+from torch import nn
+
+class Digits(nn.Module):
+    def __init__(self, hidden):
+        super().__init__()
+        self.hidden, self.out = nn.Linear(64, hidden), nn.Linear(hidden, 10)
+
+    def forward(self, image):
+        return {"probabilities": torch.softmax(self.out(torch.relu(self.hidden(image))), 1)}
+"""
+DECLARED = {
+    "inputs": {"image": {"datatype": "FP32", "shape": [-1, 64]}},
+    "outputs": {"probabilities": {"datatype": "FP32", "shape": [-1, 10]}},
+}
+F32 = {"precision": "f32"}
+# What the files do not say. No kind is named where they do.
+STREAMS: dict[str, Mapping[str, Any]] = {
+    "saved-model": {},
+    "keras": {},
+    "exported": {},
+    "exported-numbers": {},
+    "torchscript": {"options": DECLARED},
+    "state-dict": {"options": {**DECLARED, "module": "digits_module:Digits", "arguments": {"hidden": 32}}},
+    "ir": {"options": F32},
+    "onnx-in-openvino": {"options": F32},
+    "onnx": {"kind": "onnxruntime"},
+    "onnx-types": {"kind": "onnxruntime"},
+    "sklearn": {},
+    "xgboost": {},
+    "lightgbm": {},
+    "table-csv": {"options": {"header": True, "datatypes": {"year": "INT64", "share": "FP64"}}},
+    "table-avro": {},
+    "table-parquet": {},
+    "python": {"options": {"allow_code_in_version": True}},
+    "image": {},
+    "top-k": {},
+    "pipeline": {"options": {"steps": {"openvino": F32}}},
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a version of each stream and what its framework answers; two makers at a time."""
+    folder = tmp_path_factory.mktemp("made")
+    waiting = list(MAKERS)
+    running: list[tuple[str, subprocess.Popen[str]]] = []
+    while waiting or running:
+        while waiting and len(running) < 2:
+            command = [sys.executable, "-m", f"tests.acceptance.kinds.{waiting[0]}", str(folder)]
+            pipe = subprocess.PIPE
+            running.append(
+                (waiting.pop(0), subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True))
+            )
+        name, process = running.pop(0)
+        said, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, f"{name}: {said[-3000:]}"
+    assert {path.stem for path in folder.glob("*.npz")} == set(STREAMS)
+    return folder
+
+
+def serve(it: Deployment, made: Path, streams: tuple[str, ...]) -> None:
+    """Put version 1 of the streams where it is looked for, and wait until it is available."""
+    for stream in streams:
+        partial = it.models / stream / ".1.partial"
+        shutil.copytree(made / stream / "1", partial)
+        partial.rename(partial.with_name("1"))
+
+    def settled() -> bool:
+        states = {s.stream: s for s in it.states().values() if s.stream in streams}
+        failed = [f"{s.stream}: {s.error}" for s in states.values() if s.state == State.END]
+        assert not failed, failed
+        return [states[stream].state for stream in streams if stream in states] == [State.AVAILABLE] * len(streams)
+
+    wait_for(f"{', '.join(streams)} available", settled, timeout_s=60.0, every_s=0.2)
+
+
+def check(queue: InputQueue, made: Path, stream: str) -> None:
+    """Ask each signature what its framework was asked, and compare."""
+    for signature, (inputs, expected) in asked.read(made, stream).items():
+        answer = queue.predict(inputs, timeout=20, servable=stream, signature=signature)
+        outputs = answer if isinstance(answer, dict) else {next(iter(expected)): answer}
+        assert outputs.keys() == expected.keys(), f"{stream} {signature}"
+        for name, array in expected.items():
+            what = f"{stream} {signature} {name}"
+            got = outputs[name]
+            if array.dtype == object:
+                assert got.tolist() == array.tolist(), what
+                continue
+            assert got.dtype == array.dtype, what
+            if array.dtype.kind == "f" and stream not in ("onnx-types", "exported-numbers"):
+                np.testing.assert_allclose(got, array, rtol=1e-5, atol=1e-6, err_msg=what)
+            else:
+                assert np.array_equal(got, array), what
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("first", [TENSORFLOW, TORCH], ids=["tensorflow first", "torch first"])
+def test_one_worker_answers_by_every_kind_as_the_framework_does(
+    first: tuple[str, ...], deploy: Deploy, made: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "digits_module.py").write_text(MODULE)
+    servables = {name: {"base_path": f"models/{name}", **stream} for name, stream in STREAMS.items()}
+    for name in servables:
+        (tmp_path / "models" / name).mkdir(parents=True)
+    it = deploy(servables=servables, routes={"all": {"servable": first[0]}}, worker={"load_threads": 1})
+    worker = it.worker("one", "--watch")
+    serve(it, made, first)
+    worker.wait_until_ready()
+    route = it.settings.routes["all"]
+    topics = {"request_topic": route.request_topic, "result_topic": route.result_topic}
+    with InputQueue("all", bootstrap=it.bootstrap, **topics) as queue:
+        for stream in first:
+            check(queue, made, stream)
+        serve(it, made, tuple(stream for stream in STREAMS if stream not in first))
+        for stream in STREAMS:
+            check(queue, made, stream)
+    for state in it.states().values():
+        assert state.description is not None, state.stream
+        assert state.description.framework, state.stream
+        assert state.description.signatures.keys() >= asked.read(made, state.stream).keys(), state.stream
