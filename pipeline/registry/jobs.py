@@ -14,7 +14,7 @@ from pipeline.errors import InsufficientMemory, LoadFailed, PenstockError
 from pipeline.registry.budget import Budget, Verdict
 from pipeline.registry.harness import Harness
 from pipeline.registry.loader import Loader
-from pipeline.registry.servable import Servable, describe
+from pipeline.registry.servable import Description, Servable, describe
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class Jobs:
             before_bytes = self._measure()
             servable = _checked(loader.load())
             self._account(harness, loader, before_bytes)
-            harness.description = describe(servable)
+            harness.description = _described(harness, servable)
             report = partial(outcome.load_ended, harness, servable)
         except BaseException as error:  # noqa: BLE001  # whatever a model's code raises is this version's problem alone
             self._budget.release(harness)
@@ -170,6 +170,15 @@ def _checked(servable: Servable) -> Servable:
     if not hasattr(servable, "predict"):
         raise TypeError(f"load() returned {servable!r}, which is no servable")
     return servable
+
+
+def _described(harness: Harness, servable: Servable) -> Description | None:
+    """Return its description; one that can not be written is logged, and the version serves without."""
+    try:
+        return describe(servable)
+    except Exception:
+        logger.exception("%s: its servable describes itself in what no record can hold", harness.id)
+        return None
 
 
 def _as_ours(harness: Harness, error: BaseException) -> PenstockError:

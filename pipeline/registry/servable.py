@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -24,9 +25,21 @@ class ServableId(NamedTuple):
 
 
 def describe(servable: Servable) -> Description:
-    """Return what a servable says of itself, its signatures filled in; of one that says nothing, those alone."""
+    """Return what a servable says of itself, its signatures filled in; of one that says nothing, those alone.
+
+    What it returns can be written to the wire, whatever kinds of text and numbers the servable's framework has; raises
+    TypeError, and msgspec.ValidationError, for what is neither.
+    """
     own = getattr(servable, "description", None) or Description()
-    return msgspec.structs.replace(own, signatures=dict(servable.signatures))
+    full = msgspec.structs.replace(own, signatures=dict(servable.signatures))
+    return msgspec.json.decode(msgspec.json.encode(full, enc_hook=_plain), type=Description)
+
+
+def _plain(value: Any) -> Any:
+    """Return the text that a subclass of str is (torch.__version__ is one), the number of a numpy integer."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    return operator.index(value)
 
 
 class Servable(Protocol):

@@ -29,7 +29,7 @@ import numpy as np
 from pipeline import plugins
 from pipeline.errors import InvalidSettings, LoadFailed
 from pipeline.registry.loader import Loader
-from pipeline.registry.servable import Servable, ServableId, Signature
+from pipeline.registry.servable import Servable, ServableId, Signature, describe
 from pipeline.registry.source_adapter import SourceAdapter
 from pipeline.tensors import Array
 from pipeline.testing import damage
@@ -148,6 +148,7 @@ class ServableContract:
         adapter = self._adapter(tmp_path)
         with self._loaded(self._version, adapter) as servable:
             assert servable.signatures, "there is no signature"
+            assert describe(servable).signatures == dict(servable.signatures), "its signatures can not be published"
             for name, signature in servable.signatures.items():
                 check_signature(signature)
                 for rows in _ROWS if signature.batched else _ROWS[:1]:

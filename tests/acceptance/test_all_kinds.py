@@ -16,7 +16,7 @@ from pipeline.client import InputQueue
 from pipeline.records import State
 from tests.acceptance.conftest import Deploy
 from tests.acceptance.kinds import asked
-from tests.acceptance.workers import Deployment, wait_for
+from tests.acceptance.workers import Deployment, Worker, wait_for
 
 MAKERS = ("graphs", "steps", "tables", "tensorflow", "torch", "trees")
 TENSORFLOW = ("saved-model", "keras")
@@ -85,7 +85,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def serve(it: Deployment, made: Path, streams: tuple[str, ...]) -> None:
+def serve(it: Deployment, worker: Worker, made: Path, streams: tuple[str, ...]) -> None:
     """Put version 1 of the streams where it is looked for, and wait until it is available."""
     for stream in streams:
         partial = it.models / stream / ".1.partial"
@@ -96,6 +96,7 @@ def serve(it: Deployment, made: Path, streams: tuple[str, ...]) -> None:
         states = {s.stream: s for s in it.states().values() if s.stream in streams}
         failed = [f"{s.stream}: {s.error}" for s in states.values() if s.state == State.END]
         assert not failed, failed
+        assert worker.popen.poll() is None, worker.log
         return [states[stream].state for stream in streams if stream in states] == [State.AVAILABLE] * len(streams)
 
     wait_for(f"{', '.join(streams)} available", settled, timeout_s=60.0, every_s=0.2)
@@ -132,14 +133,14 @@ def test_one_worker_answers_by_every_kind_as_the_framework_does(
         (tmp_path / "models" / name).mkdir(parents=True)
     it = deploy(servables=servables, routes={"all": {"servable": first[0]}}, worker={"load_threads": 1})
     worker = it.worker("one", "--watch")
-    serve(it, made, first)
+    serve(it, worker, made, first)
     worker.wait_until_ready()
     route = it.settings.routes["all"]
     topics = {"request_topic": route.request_topic, "result_topic": route.result_topic}
     with InputQueue("all", bootstrap=it.bootstrap, **topics) as queue:
         for stream in first:
             check(queue, made, stream)
-        serve(it, made, tuple(stream for stream in STREAMS if stream not in first))
+        serve(it, worker, made, tuple(stream for stream in STREAMS if stream not in first))
         for stream in STREAMS:
             check(queue, made, stream)
     for state in it.states().values():
