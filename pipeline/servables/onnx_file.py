@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final, NamedTuple
 
 from pipeline.errors import InvalidArtefact, PathRefused
+from pipeline.servables.onnx_operators import least_inputs
 from pipeline.servables.protobuf import Field, MalformedMessage, fields, packed
 
 # Messages of onnx.proto: the fields that hold messages, and of which kind; what is not named is not looked into.
@@ -84,6 +85,8 @@ class _Walk:
         if at.value is not None or depth > _DEEPEST:
             raise MalformedMessage(f"a {kind} at byte {at.start} is no message, or {_DEEPEST} messages deep")
         self.graphs += kind == "graph"
+        if kind == "node":
+            self._node(content, at)
         for field in self._fields(content, at):
             inner = _MESSAGES[kind].get(field.number)
             if inner == "tensor":
@@ -100,6 +103,19 @@ class _Walk:
             if self._left < 0:
                 raise MalformedMessage(f"it has more than {_MOST_FIELDS} fields")
             yield field
+
+    def _node(self, content: IO[bytes], at: Field) -> None:
+        """NodeProto {input 1, op_type 4, domain 7}."""
+        inputs, text = [], {4: "", 7: ""}
+        for field in self._fields(content, at):
+            if field.number == 1:
+                inputs.append(field.end > field.start)
+            elif field.number in text:
+                text[field.number] = field.read(content).decode()
+        if text[7] in ("", "ai.onnx"):
+            least = least_inputs(text[4])
+            if not all(inputs[:least]) or len(inputs) < least:
+                raise MalformedMessage(f"a {text[4]} has {sum(inputs[:least])} of the {least} inputs that it needs")
 
     def _value_info(self, content: IO[bytes], at: Field) -> None:
         """ValueInfoProto {name 1, type 2 {tensor_type 1 {shape 2 {dim 1 {dim_param 2}}}}}."""

@@ -13,7 +13,7 @@ from pipeline.errors import InvalidArtefact, InvalidSettings, LoadFailed, Missin
 from pipeline.records import DEFAULT_SIGNATURE
 from pipeline.registry.options import Options, check_options
 from pipeline.registry.servable import Description, ServableId, Signature, TensorSpec
-from pipeline.servables import onnx_file
+from pipeline.servables import heap, onnx_file
 from pipeline.tensors import Array
 
 # ONNX Runtime's type names and the protocol's. bfloat16 and the like have no datatype there.
@@ -79,8 +79,9 @@ class OnnxRuntimeAdapter:
         if not checked.providers:
             raise InvalidSettings(where, "providers is empty, expected such as [CPUExecutionProvider]")
         for name in ("threads", "inter_op_threads"):
-            if (getattr(checked, name) or 1) < 1:
-                raise InvalidSettings(where, f"{name} is {getattr(checked, name)}, expected 1 or more")
+            number = getattr(checked, name)
+            if number is not None and number < 1:
+                raise InvalidSettings(where, f"{name} is {number}, expected 1 or more")
         return OnnxRuntimeLoader(id, path, checked)
 
 
@@ -94,9 +95,9 @@ class OnnxRuntimeLoader:
         self._servable: OnnxRuntimeServable | None = None
 
     def estimate_bytes(self) -> int | None:
-        """See Loader: the files of the version, and a fifth on top."""
+        """See Loader: the files of the version, three times, for weights are packed anew (convolutions take that)."""
         files = [self._path] if self._path.is_file() else self._path.rglob("*")
-        return sum(file.stat().st_size for file in files if file.is_file()) * 6 // 5 or None
+        return sum(file.stat().st_size for file in files if file.is_file()) * 3 or None
 
     def load(self) -> OnnxRuntimeServable:
         """See Loader. Raises InvalidArtefact, PathRefused for weights outside the version, LoadFailed, MissingExtra."""
@@ -125,6 +126,7 @@ class OnnxRuntimeLoader:
         if self._servable is not None:
             self._servable.close()
             self._servable = None
+            heap.give_back()
 
     def _check_providers(self, name: str, runtime: Any) -> None:
         there = runtime.get_available_providers()

@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import ClassVar
 
-import openvino as ov
-
 from pipeline.testing.servable_contract import ServableContract
 from tests.unit.servables import onnx_models, tensorflow_graphs
 
@@ -19,8 +17,7 @@ class TestOpenVinoIr(ServableContract):
     damaged_versions = 200
 
     def write_version(self, path: Path) -> None:
-        path.mkdir()
-        ov.save_model(ov.convert_model(onnx_models.image_onnx()), path / "model.xml")
+        onnx_models.write_ir(path, onnx_models.image_onnx())
 
     def write_broken_version(self, path: Path) -> None:
         path.mkdir()
@@ -28,17 +25,10 @@ class TestOpenVinoIr(ServableContract):
         (path / "model.bin").write_bytes(b"")
 
 
-class TestOpenVinoOnStreams(TestOpenVinoIr):
-    """A call is shared out among the streams."""
-
-    options: ClassVar = {"threads": 2, "streams": 2}
-    damaged_versions = 10
-
-
 class TestOpenVinoWithAStaticBatch(TestOpenVinoIr):
-    """Rows are filled up to 4, and cut."""
+    """Rows are filled up to 4, and cut; a call is shared out among two streams."""
 
-    options: ClassVar = {"threads": 1, "batch": 4}
+    options: ClassVar = {"threads": 2, "streams": 2, "batch": 4}
     damaged_versions = 10
 
 
@@ -75,14 +65,9 @@ class TestOpenVinoFrozenGraph(TestOpenVinoIr):
 
     def write_version(self, path: Path) -> None:
         tensorflow_graphs.copy("frozen", path)
+        meta = {"input_names": ["x:0"], "output_names": ["Identity:0"]}
+        (path / "graph_meta.json").write_text(json.dumps(meta))
 
     def write_broken_version(self, path: Path) -> None:
         path.mkdir()
         (path / "frozen_inference_graph.pb").write_bytes(b"half")
-
-
-class TestOpenVinoFrozenGraphWithItsMeta(TestOpenVinoFrozenGraph):
-    def write_version(self, path: Path) -> None:
-        tensorflow_graphs.copy("frozen", path)
-        meta = {"input_names": ["x:0"], "output_names": ["Identity:0"]}
-        (path / "graph_meta.json").write_text(json.dumps(meta))

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pipeline.errors import InvalidArtefact, LoadFailed, MissingExtra
 from pipeline.registry.servable import Description, ServableId
-from pipeline.servables import onnx_file
+from pipeline.servables import heap, onnx_file
 from pipeline.servables.openvino import files, reading
 from pipeline.servables.openvino.options import OpenVinoOptions, check
 from pipeline.servables.openvino.servable import OpenVinoServable
@@ -89,8 +89,8 @@ class OpenVinoLoader:
         self._servable: OpenVinoServable | None = None
 
     def estimate_bytes(self) -> int | None:
-        """See Loader: the files of the version, and a fifth on top."""
-        return files.size_bytes(self._path) * 6 // 5 or None
+        """See Loader: the files of the version, as often as OpenVINO has weights in memory while it compiles them."""
+        return files.size_bytes(self._path) * 9 // 4 or None
 
     def load(self) -> OpenVinoServable:
         """See Loader. Raises InvalidArtefact for what OpenVINO can not read, MissingExtra where it is not installed."""
@@ -118,6 +118,7 @@ class OpenVinoLoader:
         if self._servable is not None:
             self._servable.close()
             self._servable = None
+            heap.give_back()
 
 
 def _describe(compiled: Any, options: OpenVinoOptions, model: files.ModelFile) -> Description:

@@ -49,9 +49,29 @@ def identity_onnx(element_type: int, shape: Any = ("rows", 2)) -> Any:
 
 
 def write_onnx(path: Path, model: Any, weights_at: str = "") -> Path:
-    """Write a version with ``model.onnx``, its weights in a file of their own where one is named; return the version."""
+    """Write a version with ``model.onnx``, its large weights in a file of their own where one is named; return the version."""
     path.mkdir(parents=True, exist_ok=True)
     onnx.save(
-        model, path / "model.onnx", save_as_external_data=bool(weights_at), location=weights_at or None, size_threshold=0
+        model, path / "model.onnx", save_as_external_data=bool(weights_at), location=weights_at or None, size_threshold=1024
     )
     return path
+
+
+def write_ir(path: Path, model: Any) -> Path:
+    """Write a version with ``model.xml`` and ``model.bin`` that OpenVINO makes of an ONNX model; return it."""
+    import openvino  # noqa: PLC0415  # not for the tests of other kinds
+
+    path.mkdir(parents=True, exist_ok=True)
+    network = openvino.Core().read_model(model.SerializeToString())
+    openvino.save_model(network, path / "model.xml", compress_to_fp16=False)
+    return path
+
+
+def relocated(content: bytes, before: str, after: str) -> bytes:
+    """Return a serialised model whose external data lie elsewhere."""
+    model = onnx.ModelProto.FromString(content)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.value == before:
+                entry.value = after
+    return model.SerializeToString()

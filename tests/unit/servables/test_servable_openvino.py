@@ -236,10 +236,10 @@ def test_a_failed_call_leaves_the_servable_usable(mlp, adapter, load):
     assert servable.predict("", {"x": rows(2)})["y"].shape == (2, 10)
 
 
-def test_an_estimate_is_a_bit_more_than_the_files(mlp, adapter):
+def test_an_estimate_is_twice_the_files_and_a_bit_more(mlp, adapter):
     size = sum(file.stat().st_size for file in mlp[0].iterdir())
     estimate = adapter.loader(ServableId("m", 1), mlp[0], {}).estimate_bytes()
-    assert size < estimate < 1.5 * size
+    assert 2 * size < estimate < 2.5 * size
 
 
 @pytest.mark.parametrize(
