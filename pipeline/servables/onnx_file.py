@@ -22,7 +22,10 @@ _MESSAGES: Final[dict[str, dict[int, str]]] = {
     "sparse": {1: "tensor", 2: "tensor"},
 }
 _DIMS, _DATA_TYPE, _RAW_DATA, _EXTERNAL_DATA, _DATA_LOCATION = 1, 2, 9, 13, 14
-_BITS: Final = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 14: 64, 15: 128, 16: 16}
+# Bits of an element by its data type; text has none, and what is younger is not compared.
+_BITS: Final = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 14: 64, 16: 16}
+_DIM_PARAM: Final = 2
+_MOST_DIGITS: Final = 19  # those of 2^63
 _DEEPEST: Final = 64
 _MOST_FIELDS: Final = 20_000_000
 
@@ -126,7 +129,8 @@ class _Walk:
         if not any(self._inside(content, at, 2, 1, 2)):
             self.shapeless.add(tensor)
         for dim in self._inside(content, at, 2, 1, 2, 1):
-            names = [field.read(content).decode() for field in self._fields(content, dim) if field.number == 2]  # noqa: PLR2004  # dim_param
+            found = [field for field in self._fields(content, dim) if field.number == _DIM_PARAM]
+            names = [field.read(content).decode() for field in found]
             axes.append(names[-1] if names else "")
         if any(axes):
             self.axes[tensor] = tuple(axes)
@@ -176,10 +180,12 @@ class _Walk:
             raise MalformedMessage(f"its external data {location!r} are missing")
         self.external_files[location] = file
         numbers = {key: entries[key] for key in ("offset", "length") if entries.get(key)}
-        if not all(value.isascii() and value.isdigit() and len(value) <= 19 for value in numbers.values()):  # noqa: PLR2004  # 2^63 has 19 digits
+        if not all(value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS for value in numbers.values()):
             raise MalformedMessage(f"its external data {location!r} are at {numbers}")
         offset, size = int(numbers.get("offset", 0)), file.stat().st_size
         length = int(numbers["length"]) if "length" in numbers else max(0, size - offset)
         if offset + length > size:
-            raise MalformedMessage(f"external data end at byte {offset + length} of {location!r}, which has {size} bytes")
+            raise MalformedMessage(
+                f"external data end at byte {offset + length} of {location!r}, which has {size} bytes"
+            )
         return length

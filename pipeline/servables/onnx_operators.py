@@ -6,9 +6,7 @@ from typing import Final
 
 # By number, of all versions of the default domain; all others need one. A test compares them with the onnx package's.
 _NAMES: Final = {
-    0: (
-        "Constant Optional OptionalHasElement RandomNormal RandomUniform SequenceEmpty"
-    ),
+    0: ("Constant Optional OptionalHasElement RandomNormal RandomUniform SequenceEmpty"),
     2: (
         "Add AffineGrid And BitShift BitwiseAnd BitwiseOr BitwiseXor CastLike CausalConvWithState "
         "CenterCropPad Compress Conv ConvInteger ConvTranspose CumProd CumSum DequantizeLinear Div Equal "
@@ -21,12 +19,8 @@ _NAMES: Final = {
         "Attention Col2Im DeformConv GRU GroupNormalization InstanceNormalization LSTM LinearAttention OneHot "
         "RNN Range RoiAlign RotaryEmbedding Scatter ScatterElements ScatterND Where"
     ),
-    5: (
-        "BatchNormalization MelWeightMatrix"
-    ),
-    8: (
-        "QLinearConv QLinearMatMul"
-    ),
+    5: ("BatchNormalization MelWeightMatrix"),
+    8: ("QLinearConv QLinearMatMul"),
 }
 _LEAST: Final = {name: number for number, names in _NAMES.items() for name in names.split()}
 

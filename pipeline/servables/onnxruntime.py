@@ -1,4 +1,4 @@
-"""ONNX models computed by ONNX Runtime: the kind to name where its users expect it; by its files ``*.onnx`` is OpenVINO's."""
+"""ONNX models computed by ONNX Runtime: a kind that the settings name, for by its files ``*.onnx`` is OpenVINO's."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Field(NamedTuple):
     end: int
 
     def read(self, file: IO[bytes], most_bytes: int = 1 << 16) -> bytes:
-        """Return the bytes of a field; raises MalformedMessage where it is a number, or has more than ``most_bytes``."""
+        """Return the bytes of a field; raises MalformedMessage for a number, or more than ``most_bytes``."""
         if self.value is not None or self.end - self.start > most_bytes:
             raise MalformedMessage(f"field {self.number} at byte {self.start} is no text of at most {most_bytes} bytes")
         file.seek(self.start)
@@ -64,9 +64,9 @@ def packed(data: bytes) -> list[int]:
     for byte in data:
         value |= (byte & 127) << shift
         shift += 7
-        if shift > 70:  # noqa: PLR2004  # ten bytes of seven bits
+        if shift > 70:  # ten bytes of seven bits
             raise MalformedMessage("a number of more than ten bytes")
-        if byte < 128:  # noqa: PLR2004  # the high bit says that more follow
+        if byte < 128:  # the high bit says that more follow
             numbers.append(value)
             value = shift = 0
     if shift:
@@ -80,6 +80,6 @@ def _varint(file: IO[bytes], position: int, end: int) -> tuple[int, int]:
     value = 0
     for place, byte in enumerate(data):
         value |= (byte & 127) << (7 * place)
-        if byte < 128:  # noqa: PLR2004  # the high bit says that more follow
+        if byte < 128:  # the high bit says that more follow
             return value, position + place + 1
     raise MalformedMessage(f"a number at byte {position} does not end")

@@ -9,13 +9,14 @@ from pipeline.errors import InvalidArtefact
 from pipeline.servables.protobuf import Field, MalformedMessage, fields
 
 # Messages of TensorFlow's graph.proto and saved_model.proto: the fields that hold messages, and of which kind.
+_OPERATION, _ATTRIBUTE, _KEY = 2, 5, 1
+_CALLS: Final = ("PartitionedCall", "StatefulPartitionedCall")
 _MESSAGES: Final[dict[str, dict[int, str]]] = {
     "SavedModel": {2: "MetaGraphDef"},
     "MetaGraphDef": {2: "GraphDef"},
     "GraphDef": {1: "NodeDef", 2: "FunctionDefLibrary"},
     "FunctionDefLibrary": {1: "FunctionDef"},
     "FunctionDef": {3: "NodeDef"},
-    "NodeDef": {},
 }
 
 
@@ -43,9 +44,24 @@ def _walk(content: IO[bytes], kind: str, at: Field) -> int:
     """Walk through one message and return how many nodes it has."""
     if at.value is not None:
         raise MalformedMessage(f"a {kind} at byte {at.start} is a number")
-    nodes = int(kind == "NodeDef")
+    if kind == "NodeDef":
+        _check_node(content, at)
+        return 1
+    nodes = 0
     for field in fields(content, at.start, at.end):
         inner = _MESSAGES[kind].get(field.number)
         if inner is not None:
             nodes += _walk(content, inner, field)
     return nodes
+
+
+def _check_node(content: IO[bytes], at: Field) -> None:
+    """A call without the name of its function takes OpenVINO 2026.4 down with the whole process."""
+    operation, attributes = b"", set()
+    for field in fields(content, at.start, at.end):
+        if field.number == _OPERATION:
+            operation = field.read(content)
+        elif field.number == _ATTRIBUTE and field.value is None:
+            attributes |= {one.read(content) for one in fields(content, field.start, field.end) if one.number == _KEY}
+    if operation.decode(errors="replace") in _CALLS and b"f" not in attributes:
+        raise MalformedMessage(f"a node at byte {at.start} calls a function and does not name it")

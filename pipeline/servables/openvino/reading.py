@@ -45,7 +45,9 @@ def reshape(name: str, network: Any, options: OpenVinoOptions) -> None:
     """Give the inputs the shapes that the options want; raises LoadFailed where the model does not have them."""
     if not options.shapes and options.batch is None:
         return
-    inputs = {port.get_any_name() if port.get_names() else f"input_{at}": port for at, port in enumerate(network.inputs)}
+    inputs = {
+        port.get_any_name() if port.get_names() else f"input_{at}": port for at, port in enumerate(network.inputs)
+    }
     unknown = sorted(set(options.shapes) - set(inputs))
     if unknown:
         raise LoadFailed(name, f"option shapes: no input {unknown[0]!r}, there are {', '.join(inputs)}")

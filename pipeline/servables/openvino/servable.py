@@ -20,7 +20,7 @@ def plan(rows: int, batch: int | None, streams: int) -> list[int]:
     """
     if batch is not None:
         return [min(batch, rows - start) for start in range(0, rows, batch)]
-    if streams < 2 or rows < 2 * streams:  # noqa: PLR2004  # that many make it worth the while
+    if streams < 2 or rows < 2 * streams:  # that many make it worth the while
         return [rows]
     return [rows // streams + (place < rows % streams) for place in range(streams)]
 
@@ -49,7 +49,7 @@ class OpenVinoServable:
             request = self._request()
             self._fill(request, inputs, 0, None)
             request.infer()
-            outputs = {name: _take(request, place, is_bytes) for place, name, is_bytes in self._outputs}
+            outputs = {name: _take(request, place, is_bytes=is_bytes) for place, name, is_bytes in self._outputs}
             self._idle.append(request)
             return outputs
         return self._predict_in_parts(inputs)
@@ -84,8 +84,8 @@ class OpenVinoServable:
             failed = [error for error in map(_wait, started) if error is not None]
         if failed:
             raise failed[0]
-        parts = [
-            {name: _take(request, place, is_bytes)[:size] for place, name, is_bytes in self._outputs}
+        parts: list[Mapping[str, Array]] = [
+            {name: _take(request, place, is_bytes=is_bytes)[:size] for place, name, is_bytes in self._outputs}
             for request, size in zip(requests, sizes, strict=True)
         ]
         self._idle.extend(requests)
@@ -125,7 +125,7 @@ def _wait(request: Any) -> Exception | None:
     return None
 
 
-def _take(request: Any, place: int, is_bytes: bool) -> Array:
+def _take(request: Any, place: int, *, is_bytes: bool) -> Array:
     tensor = request.get_output_tensor(place)
     array: Array = _take_bytes(tensor) if is_bytes else tensor.data.copy()
     return array

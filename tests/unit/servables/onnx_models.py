@@ -25,7 +25,7 @@ def onnx_model(
 
 
 def image_onnx(seed: int = 1) -> Any:
-    """Return a network of one convolution and two dense layers: ``x`` float32 [rows, 64] -> ``y`` float32 [rows, 10]."""
+    """Return a small network with a convolution: ``x`` float32 [rows, 64] -> ``y`` float32 [rows, 10]."""
     random = np.random.default_rng(seed)
     shapes = {"kernel": (4, 1, 3, 3), "first": (256, 32), "second": (32, 10), "bias": (10,)}
     weights: dict[str, Any] = {name: random.normal(size=shape).astype("f4") / 4 for name, shape in shapes.items()}
@@ -45,21 +45,27 @@ def image_onnx(seed: int = 1) -> Any:
 
 def identity_onnx(element_type: int, shape: Any = ("rows", 2)) -> Any:
     """Return a model that answers its input ``x`` as ``y``."""
-    return onnx_model([helper.make_node("Identity", ["x"], ["y"])], {"x": (element_type, shape)}, {"y": (element_type, shape)})
+    return onnx_model(
+        [helper.make_node("Identity", ["x"], ["y"])], {"x": (element_type, shape)}, {"y": (element_type, shape)}
+    )
 
 
 def write_onnx(path: Path, model: Any, weights_at: str = "") -> Path:
-    """Write a version with ``model.onnx``, its large weights in a file of their own where one is named; return the version."""
+    """Write a version with ``model.onnx``, its large weights in a file of their own where one is named; return it."""
     path.mkdir(parents=True, exist_ok=True)
     onnx.save(
-        model, path / "model.onnx", save_as_external_data=bool(weights_at), location=weights_at or None, size_threshold=1024
+        model,
+        path / "model.onnx",
+        save_as_external_data=bool(weights_at),
+        location=weights_at or None,
+        size_threshold=1024,
     )
     return path
 
 
 def write_ir(path: Path, model: Any) -> Path:
     """Write a version with ``model.xml`` and ``model.bin`` that OpenVINO makes of an ONNX model; return it."""
-    import openvino  # noqa: PLC0415  # not for the tests of other kinds
+    import openvino  # not for the tests of other kinds
 
     path.mkdir(parents=True, exist_ok=True)
     network = openvino.Core().read_model(model.SerializeToString())

@@ -44,7 +44,7 @@ np.savez(folder / "answers.npz", x=x, hidden=hidden, y=network(x)["y"])
 def written() -> Path:
     """Return a folder with ``saved_model/``, ``frozen/`` and ``answers.npz`` (x, hidden, y as TensorFlow has them)."""
     folder = Path(tempfile.mkdtemp(prefix="penstock-tensorflow-"))
-    done = subprocess.run(  # noqa: S603  # this Python, with code of ours
+    done = subprocess.run(  # this Python, with code of ours
         [sys.executable, "-c", _WRITE, str(folder)], capture_output=True, text=True, timeout=110, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]

@@ -85,6 +85,15 @@ def test_an_index_that_is_damaged_is_refused_before_openvino_reads_it(tmp_path, 
         load(adapter, tmp_path / "2")
 
 
+def test_a_call_that_names_no_function_is_refused_before_openvino_reads_it(tmp_path, adapter, load):
+    path = tensorflow_graphs.copy("saved_model", tmp_path / "1")
+    content = (path / "saved_model.pb").read_bytes()
+    assert b"\x0a\x01f\x12" in content
+    (path / "saved_model.pb").write_bytes(content.replace(b"\x0a\x01f\x12", b"\x0a\x01g\x12"))
+    with pytest.raises(InvalidArtefact, match="calls a function and does not name it"):
+        load(adapter, path)
+
+
 def test_onnx_answers_bit_for_bit_what_openvino_answers_and_names_its_axes(tmp_path, adapter, load):
     path = onnx_models.write_onnx(tmp_path / "1", onnx_models.image_onnx())
     servable = load(adapter, path, threads=1)

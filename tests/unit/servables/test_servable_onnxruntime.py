@@ -60,12 +60,13 @@ def test_every_datatype_goes_in_and_comes_out(kind, tmp_path, adapter, load):
 
 
 def test_text_goes_in_and_comes_out_and_other_bytes_fail_their_request(tmp_path, adapter, load):
-    servable = load(adapter, onnx_models.write_onnx(tmp_path / "1", onnx_models.identity_onnx(TensorProto.STRING, ["n"])))
+    path = onnx_models.write_onnx(tmp_path / "1", onnx_models.identity_onnx(TensorProto.STRING, ["n"]))
+    servable = load(adapter, path)
     for values in ([b"ab", b"", b"c\0d", b"x\0", "é".encode()], []):
         array = np.empty(len(values), object)
         array[:] = values
         assert servable.predict("", {"x": array})["y"].tolist() == values
-    with pytest.raises(ModelFailed, match="input 'x'.*text"):
+    with pytest.raises(ModelFailed, match=r"input 'x'.*text"):
         servable.predict("", {"x": np.array([b"\xff"], object)})
 
 
