@@ -87,7 +87,8 @@ class ServableContract:
         adapter = self._adapter(tmp_path)
         assert adapter.kind, "an adapter has the name of its kind"
         assert adapter.looks_for, "an adapter says what detect looks for"
-        assert adapter.detect(self._version) is self.is_detected, f"is_detected is {self.is_detected}, detect is not"
+        wrong = "its own version is not detected" if self.is_detected else "a version is detected, is_detected is False"
+        assert adapter.detect(self._version) is self.is_detected, wrong
         (tmp_path / "empty").mkdir()
         (tmp_path / "other").mkdir()
         (tmp_path / "other" / "readme.md").write_text("no model")

@@ -106,11 +106,12 @@ class OpenVinoLoader:
         reading.reshape(name, network, options)
         batch = options.batch if options.batch != -1 else None
         signature = signature_of(name, network, axes, batch, names)
+        picky = reading.picky(network)
         try:
             compiled = core.compile_model(network, options.device, options.properties())
         except Exception as error:
             raise LoadFailed(name, f"OpenVINO can not compile {model.path.name}: {reading.brief(error)}") from error
-        self._servable = OpenVinoServable(compiled, signature, _describe(compiled, options, model), batch)
+        self._servable = OpenVinoServable(compiled, signature, _describe(compiled, options, model), batch, picky)
         return self._servable
 
     def unload(self) -> None:

@@ -32,9 +32,10 @@ def read(name: str, core: Any, model: files.ModelFile) -> tuple[Any, tuple[Seque
         graph_def.check_graph(name, path)
         meta = files.read_graph_meta(name, path)
     try:
+        network = core.read_model(path, config=_NOT_MAPPED)
         if meta is None:
-            return core.read_model(path, config=_NOT_MAPPED), names
-        return _cut_out(name, model, meta), (meta.input_names, meta.output_names)
+            return network, names
+        return _cut_out(name, network, meta), (meta.input_names, meta.output_names)
     except LoadFailed:
         raise
     except Exception as error:
@@ -66,22 +67,52 @@ def reshape(name: str, network: Any, options: OpenVinoOptions) -> None:
         raise LoadFailed(name, f"options shapes and batch: the model does not have them: {brief(error)}") from error
 
 
+def picky(network: Any) -> Any:
+    """Return a copy of the model where it does not take two rows though its axis 0 is open, else None.
+
+    OpenVINO computes a model for shapes that its own rules forbid, and dies of it (2026.4: a product of matrices that
+    do not fit). Whoever gets a copy asks it before each call: ``reshape`` raises for a shape that the model forbids.
+    """
+    shapes = {port: list(port.get_partial_shape()) for port in network.inputs}
+    if not any(shape and shape[0].is_dynamic for shape in shapes.values()):
+        return None
+    copy = network.clone()
+    partial_shape = importlib.import_module("openvino").PartialShape
+    two = [[2, *shape[1:]] if shape and shape[0].is_dynamic else shape for shape in shapes.values()]
+    try:
+        copy.reshape({port: partial_shape(shape) for port, shape in zip(copy.inputs, two, strict=True)})
+    except Exception:  # noqa: BLE001  # whatever the rule is
+        return network.clone()
+    return None
+
+
 def brief(error: Exception) -> str:
     """The last line of OpenVINO's message; those above it name its own source files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:300] if lines else type(error).__name__
 
 
-def _cut_out(name: str, model: files.ModelFile, meta: files.GraphMeta) -> Any:
-    """Read the part of a frozen graph between the tensors that ``graph_meta.json`` names."""
-    frontend = importlib.import_module("openvino.frontend").FrontEndManager().load_by_framework("tf")
-    graph = frontend.load(str(model.path))
-    places = []
-    for tensors in (meta.input_names, meta.output_names):
-        found = [graph.get_place_by_tensor_name(tensor if ":" in tensor else f"{tensor}:0") for tensor in tensors]
-        if None in found:
-            raise InvalidArtefact(name, f"{files.GRAPH_META}: the graph has no tensor {tensors[found.index(None)]!r}")
-        places.append(found)
-    graph.override_all_outputs(places[1])
-    graph.override_all_inputs(places[0])
-    return frontend.convert(graph)
+def _cut_out(name: str, network: Any, meta: files.GraphMeta) -> Any:
+    """Return the part of a frozen graph between the placeholders and the tensors that ``graph_meta.json`` names."""
+    inputs = [_full(tensor) for tensor in meta.input_names]
+    outputs = [_full(tensor) for tensor in meta.output_names]
+    parameters = {tensor: node for node in network.get_parameters() for tensor in node.output(0).get_names()}
+    ports = {
+        tensor: port
+        for node in network.get_ordered_ops()
+        if node.get_type_name() != "Result"
+        for port in node.outputs()
+        for tensor in port.get_names()
+    }
+    for wanted, there, what in ((inputs, parameters, "placeholder"), (outputs, ports, "tensor")):
+        missing = [tensor for tensor in wanted if tensor not in there]
+        if missing:
+            raise InvalidArtefact(name, f"{files.GRAPH_META}: the graph has no {what} {missing[0]!r}")
+    openvino = importlib.import_module("openvino")
+    ended = {node.input_value(0).get_any_name(): node for node in network.get_results()}
+    results = [ended.get(ports[tensor].get_any_name()) or openvino.opset13.result(ports[tensor]) for tensor in outputs]
+    return openvino.Model(results, [parameters[tensor] for tensor in inputs], network.get_friendly_name())
+
+
+def _full(tensor: str) -> str:
+    return tensor if ":" in tensor else f"{tensor}:0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,14 +31,19 @@ class OpenVinoServable:
 
     Inputs are copied into a request and outputs out of it, once each: no array of a caller is kept, and no result
     changes afterwards. BYTES lose trailing NUL bytes, because numpy's fixed-width strings do. ``batch`` is the number
-    of rows that the model takes, None where that is open.
+    of rows that the model takes, None where that is open. ``picky`` is asked whether the model allows the shapes of a
+    call, see ``reading.picky``.
     """
 
-    def __init__(self, compiled: Any, signature: Signature, description: Description, batch: int | None) -> None:
+    def __init__(
+        self, compiled: Any, signature: Signature, description: Description, batch: int | None, picky: Any = None
+    ) -> None:
         self.signatures: Mapping[str, Signature] = {DEFAULT_SIGNATURE: signature}
         self.description = description
         self._compiled = compiled
         self._batch = batch
+        self._picky = picky
+        self._lock = threading.Lock()
         self._streams = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) if signature.batched else 1
         self._idle: deque[Any] = deque()
         self._inputs = [(place, spec.name, spec.datatype == "BYTES") for place, spec in enumerate(signature.inputs)]
@@ -45,6 +51,9 @@ class OpenVinoServable:
 
     def predict(self, signature: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:  # noqa: ARG002  # there is one
         """See Servable. A request that failed is not used again."""
+        if self._picky is not None:
+            with self._lock:
+                self._picky.reshape({place: list(inputs[name].shape) for place, name, _ in self._inputs})
         if self._batch is None and self._streams == 1:
             request = self._request()
             self._fill(request, inputs, 0, None)
@@ -57,7 +66,7 @@ class OpenVinoServable:
     def close(self) -> None:
         """Free the model and its requests; nothing is running by then."""
         self._idle.clear()
-        self._compiled = None
+        self._compiled = self._picky = None
 
     def _predict_in_parts(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         rows = len(inputs[self._inputs[0][1]])

@@ -33,7 +33,8 @@ tf.saved_model.save(network, str(folder / "saved_model"), signatures=network.__c
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 frozen = convert_variables_to_constants_v2(network.__call__.get_concrete_function())
 (folder / "frozen").mkdir()
-(folder / "frozen" / "frozen_inference_graph.pb").write_bytes(frozen.graph.as_graph_def().SerializeToString())
+graph = frozen.graph.as_graph_def().SerializeToString(deterministic=True)
+(folder / "frozen" / "frozen_inference_graph.pb").write_bytes(graph)
 x = np.random.default_rng(6).normal(size=(5, 64)).astype("f4")
 hidden = tf.nn.relu(x @ network.first)
 np.savez(folder / "answers.npz", x=x, hidden=hidden, y=network(x)["y"])

@@ -9,6 +9,7 @@ import re
 import numpy as np
 import openvino as ov
 import pytest
+from onnx import helper
 
 from pipeline.errors import AmbiguousKind, InvalidArtefact, LoadFailed, PathRefused
 from pipeline.servables import kinds
@@ -213,3 +214,14 @@ def test_a_compiled_model_outlives_the_worker_and_is_not_taken_for_another(tmp_p
             np.testing.assert_allclose(servable.predict("", {"x": numbers(2)})["y"], expected, rtol=1e-4, atol=1e-6)
     assert len(list((tmp_path / "cache").iterdir())) == 2
     assert servable._compiled.get_property("LOADED_FROM_CACHE")
+
+
+def test_a_shape_that_the_model_forbids_fails_its_request_and_not_the_worker(tmp_path, adapter, load):
+    """An open axis that has to be 3: OpenVINO itself reads past the end of the weights."""
+    nodes = [helper.make_node("Gemm", ["x", "w"], ["y"], transA=1)]
+    model = onnx_models.onnx_model(nodes, {"x": (1, ["n", 2])}, {"y": (1, [2, 4])}, {"w": np.ones((3, 4), "f4")})
+    servable = load(adapter, onnx_models.write_onnx(tmp_path / "1", model), **F32)
+    for _ in range(2):
+        np.testing.assert_array_equal(servable.predict("", {"x": np.ones((3, 2), "f4")})["y"], np.full((2, 4), 3))
+        with pytest.raises(RuntimeError):
+            servable.predict("", {"x": np.ones((2, 2), "f4")})
