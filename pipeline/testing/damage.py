@@ -62,7 +62,13 @@ def survey(
         arguments = [json.dumps(dict(options)), json.dumps(left), str(folder)]
         try:
             done = subprocess.run(  # noqa: S603  # this Python, with arguments of the suite's own
-                [*command, *arguments], capture_output=True, text=True, env=environ, timeout=timeout_s, check=False
+                [*command, *arguments],
+                capture_output=True,
+                text=True,
+                errors="replace",  # native code may print what it has found in the file
+                env=environ,
+                timeout=timeout_s,
+                check=False,
             )
             out, why = done.stdout, f"exit status {done.returncode}: {done.stderr[-2000:]}"
         except subprocess.TimeoutExpired as error:

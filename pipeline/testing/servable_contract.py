@@ -57,7 +57,7 @@ class ServableContract:
     ``entry_point`` is what the package's entry point names. ``options`` are those of a stream, ``wrong_options`` some
     that must be refused. ``frameworks`` must not be imported before the first load. Answers to one row may differ by
     ``relative_tolerance`` from those to the same row in a batch. ``damaged_versions`` are
-    tried.
+    tried. A kind that leaves its files to another unless the settings name it sets ``is_detected`` to False.
     """
 
     entry_point: ClassVar[str]
@@ -66,6 +66,7 @@ class ServableContract:
     frameworks: ClassVar[tuple[str, ...]] = ("jax", "onnxruntime", "openvino", "sklearn", "tensorflow", "torch")
     relative_tolerance: ClassVar[float] = 0.01
     damaged_versions: ClassVar[int] = 30
+    is_detected: ClassVar[bool] = True
 
     def write_version(self, path: Path) -> None:
         """Make a version that loads at ``path``, which does not exist yet: a directory, or a file."""
@@ -86,7 +87,8 @@ class ServableContract:
         adapter = self._adapter(tmp_path)
         assert adapter.kind, "an adapter has the name of its kind"
         assert adapter.looks_for, "an adapter says what detect looks for"
-        assert adapter.detect(self._version) is True, "its own version is not detected"
+        wrong = "its own version is not detected" if self.is_detected else "a version is detected, is_detected is False"
+        assert adapter.detect(self._version) is self.is_detected, wrong
         (tmp_path / "empty").mkdir()
         (tmp_path / "other").mkdir()
         (tmp_path / "other" / "readme.md").write_text("no model")

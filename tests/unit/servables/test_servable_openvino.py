@@ -16,7 +16,8 @@ from openvino import opset13 as ops
 
 from pipeline.errors import InvalidArtefact, InvalidSettings, MissingExtra
 from pipeline.registry.servable import ServableId
-from pipeline.servables.openvino import DATATYPES, OpenVinoAdapter
+from pipeline.servables.openvino import OpenVinoAdapter
+from pipeline.servables.openvino.signature import DATATYPES
 from pipeline.tensors import DTYPES
 
 
@@ -200,8 +201,8 @@ def test_a_dynamic_number_of_axes_is_refused(tmp_path, adapter, load):
         ({}, "no model found"),
         ({"a.onnx": b"x", "b.onnx": b"x"}, "no model found"),
         ({"model.xml": b"<net/>"}, "model.bin is missing"),
-        ({"model.xml": b"<net", "model.bin": b""}, "can not read model.xml"),
-        ({"model.onnx": b"\x00garbage"}, "can not read model.onnx"),
+        ({"model.xml": b"<net", "model.bin": b""}, "model.xml is no XML"),
+        ({"model.onnx": b"\x00garbage"}, "model.onnx is no ONNX model"),
     ],
 )
 def test_what_is_no_model_is_refused_with_the_reason(tmp_path, adapter, load, files, reason):
@@ -214,7 +215,7 @@ def test_what_is_no_model_is_refused_with_the_reason(tmp_path, adapter, load, fi
 def test_weights_that_are_cut_short_are_refused(mlp, tmp_path, adapter, load):
     for file in mlp[0].iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes()[: None if file.suffix == ".xml" else 100])
-    with pytest.raises(InvalidArtefact, match="can not read"):
+    with pytest.raises(InvalidArtefact, match=r"bytes 0 to 32768, and the \.bin has 100"):
         load(adapter, tmp_path)
 
 
@@ -235,10 +236,10 @@ def test_a_failed_call_leaves_the_servable_usable(mlp, adapter, load):
     assert servable.predict("", {"x": rows(2)})["y"].shape == (2, 10)
 
 
-def test_an_estimate_is_a_bit_more_than_the_files(mlp, adapter):
+def test_an_estimate_is_twice_the_files_and_a_bit_more(mlp, adapter):
     size = sum(file.stat().st_size for file in mlp[0].iterdir())
     estimate = adapter.loader(ServableId("m", 1), mlp[0], {}).estimate_bytes()
-    assert size < estimate < 1.5 * size
+    assert 2 * size < estimate < 2.5 * size
 
 
 @pytest.mark.parametrize(

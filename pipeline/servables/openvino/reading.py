@@ -1,0 +1,118 @@
+"""From the files of a version to an ``ov.Model`` with the shapes that the options want; checked before it is read."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pipeline.errors import InvalidArtefact, LoadFailed
+from pipeline.servables.openvino import checkpoint, files, graph_def, ir
+from pipeline.servables.openvino.options import OpenVinoOptions
+
+# Weights that are mapped from a file take the whole process down when somebody shortens that file in place.
+_NOT_MAPPED: Final = {"ENABLE_MMAP": False}
+
+
+def read(name: str, core: Any, model: files.ModelFile) -> tuple[Any, tuple[Sequence[str], Sequence[str]]]:
+    """Return the ``ov.Model`` of a version, and the names of its inputs and outputs where its files decide them.
+
+    Raises InvalidArtefact. An ONNX file has been looked over by then. Blocks, and holds the GIL for moments only.
+    """
+    path, names = model.path, ((), ())
+    meta = None
+    if model.format is files.Format.IR:
+        if not path.with_suffix(".bin").is_file():
+            raise InvalidArtefact(name, f"{path.with_suffix('.bin').name} is missing beside {path.name}")
+        ir.check_ir(name, path)
+    elif model.format is files.Format.SAVED_MODEL:
+        graph_def.check_saved_model(name, path / files.SAVED_MODEL)
+        checkpoint.check_checkpoint(name, path / "variables")
+    elif model.format is files.Format.FROZEN_GRAPH:
+        graph_def.check_graph(name, path)
+        meta = files.read_graph_meta(name, path)
+    try:
+        network = core.read_model(path, config=_NOT_MAPPED)
+        if meta is None:
+            return network, names
+        return _cut_out(name, network, meta), (meta.input_names, meta.output_names)
+    except LoadFailed:
+        raise
+    except Exception as error:
+        raise InvalidArtefact(name, f"OpenVINO can not read {path.name}: {brief(error)}") from error
+
+
+def reshape(name: str, network: Any, options: OpenVinoOptions) -> None:
+    """Give the inputs the shapes that the options want; raises LoadFailed where the model does not have them."""
+    if not options.shapes and options.batch is None:
+        return
+    inputs = {
+        port.get_any_name() if port.get_names() else f"input_{at}": port for at, port in enumerate(network.inputs)
+    }
+    unknown = sorted(set(options.shapes) - set(inputs))
+    if unknown:
+        raise LoadFailed(name, f"option shapes: no input {unknown[0]!r}, there are {', '.join(inputs)}")
+    shapes = {}
+    for tensor, port in inputs.items():
+        given = options.shapes.get(tensor)
+        shape = list(given) if given is not None else list(port.get_partial_shape())
+        if options.batch is not None and not shape:
+            raise LoadFailed(name, f"option batch: input {tensor!r} has no axes")
+        if options.batch is not None:
+            shape[0] = options.batch
+        shapes[port] = importlib.import_module("openvino").PartialShape(shape)
+    try:
+        network.reshape(shapes)
+    except Exception as error:
+        raise LoadFailed(name, f"options shapes and batch: the model does not have them: {brief(error)}") from error
+
+
+def picky(network: Any) -> Any:
+    """Return a copy of the model where it does not take two rows though its axis 0 is open, else None.
+
+    OpenVINO computes a model for shapes that its own rules forbid, and dies of it (2026.4: a product of matrices that
+    do not fit). Whoever gets a copy asks it before each call: ``reshape`` raises for a shape that the model forbids.
+    """
+    shapes = {port: list(port.get_partial_shape()) for port in network.inputs}
+    if not any(shape and shape[0].is_dynamic for shape in shapes.values()):
+        return None
+    copy = network.clone()
+    partial_shape = importlib.import_module("openvino").PartialShape
+    two = [[2, *shape[1:]] if shape and shape[0].is_dynamic else shape for shape in shapes.values()]
+    try:
+        copy.reshape({port: partial_shape(shape) for port, shape in zip(copy.inputs, two, strict=True)})
+    except Exception:  # noqa: BLE001  # whatever the rule is
+        return network.clone()
+    return None
+
+
+def brief(error: Exception) -> str:
+    """The last line of OpenVINO's message; those above it name its own source files."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else type(error).__name__
+
+
+def _cut_out(name: str, network: Any, meta: files.GraphMeta) -> Any:
+    """Return the part of a frozen graph between the placeholders and the tensors that ``graph_meta.json`` names."""
+    inputs = [_full(tensor) for tensor in meta.input_names]
+    outputs = [_full(tensor) for tensor in meta.output_names]
+    parameters = {tensor: node for node in network.get_parameters() for tensor in node.output(0).get_names()}
+    ports = {
+        tensor: port
+        for node in network.get_ordered_ops()
+        if node.get_type_name() != "Result"
+        for port in node.outputs()
+        for tensor in port.get_names()
+    }
+    for wanted, there, what in ((inputs, parameters, "placeholder"), (outputs, ports, "tensor")):
+        missing = [tensor for tensor in wanted if tensor not in there]
+        if missing:
+            raise InvalidArtefact(name, f"{files.GRAPH_META}: the graph has no {what} {missing[0]!r}")
+    openvino = importlib.import_module("openvino")
+    ended = {node.input_value(0).get_any_name(): node for node in network.get_results()}
+    results = [ended.get(ports[tensor].get_any_name()) or openvino.opset13.result(ports[tensor]) for tensor in outputs]
+    return openvino.Model(results, [parameters[tensor] for tensor in inputs], network.get_friendly_name())
+
+
+def _full(tensor: str) -> str:
+    return tensor if ":" in tensor else f"{tensor}:0"
