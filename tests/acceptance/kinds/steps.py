@@ -23,7 +23,7 @@ RECIPE = "width: 8\nheight: 8\ncolour: GRAY\nresize: exact\nscale: 255\n"
 PIPELINE = """
 steps:
   - {kind: image, path: image}
-  - {kind: openvino, path: digits, inputs: {pixels: tensor}}
+  - {kind: openvino, path: digits}
   - {kind: top-k, path: best, inputs: {values: probabilities}}
 outputs: [classes, scores]
 """
@@ -41,7 +41,7 @@ def main() -> None:
     encoded = np.array([cv2.imencode(".png", one)[1].tobytes() for one in pixels], object)
     tensor = (pixels[:, None] / np.float32(255)).astype(np.float32)
     (asked.version(folder, "image") / "image.yaml").write_text(RECIPE)
-    asked.write(folder, "image", serving_default=({"image": encoded}, {"tensor": tensor}))
+    asked.write(folder, "image", serving_default=({"image": encoded}, {"pixels": tensor}))
 
     probabilities = network()(tensor)[0].copy()
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :3]
