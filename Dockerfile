@@ -11,7 +11,9 @@ COPY setup.cfg pyproject.toml constraints.txt README.md LICENSE ./
 COPY pipeline pipeline
 COPY connectors connectors
 COPY schemas schemas
-RUN pip install --constraint constraints.txt '.[openvino]'
+# Which kinds of servables: docker build --build-arg EXTRAS=openvino,torch . (docs/servables/README.md lists them)
+ARG EXTRAS=openvino
+RUN pip install --constraint constraints.txt ".[${EXTRAS}]"
 
 # A volume mounted here for the first time takes over the owner, so that a worker needs no root to read or write it.
 RUN useradd --create-home --uid 10001 penstock \
