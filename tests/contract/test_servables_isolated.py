@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import test_servables as kinds
+import test_servables
+import test_servables_lookup
+import test_servables_openvino
 
 
-class TestIsolatedOpenVino(kinds.TestOpenVino):
+class TestIsolatedOpenVino(test_servables_openvino.TestOpenVinoIr):
     entry_point = "tests.contract.isolated_kinds:openvino"
     damaged_versions = 4
 
 
-class TestIsolatedPython(kinds.TestPython):
+class TestIsolatedPython(test_servables.TestPython):
     """In two processes, among which batches are divided."""
 
     entry_point = "tests.contract.isolated_kinds:python"
     damaged_versions = 2
 
 
-class TestIsolatedLookup(kinds.TestLookup):
+class TestIsolatedLookup(test_servables_lookup.TestLookup):
     entry_point = "tests.contract.isolated_kinds:lookup"
     damaged_versions = 4

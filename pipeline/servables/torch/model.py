@@ -11,9 +11,10 @@ import numpy as np
 from pipeline.description import Description, Signature, TensorSpec
 from pipeline.errors import ModelFailed
 from pipeline.records import DEFAULT_SIGNATURE
+from pipeline.servables import heap
 from pipeline.servables.torch.archive import brief
 from pipeline.servables.torch.datatypes import DATATYPES
-from pipeline.servables.torch.runtime import default_threads, give_back_memory
+from pipeline.servables.torch.runtime import default_threads
 from pipeline.tensors import Array
 
 Call = Callable[[Mapping[str, Any]], Any]
@@ -69,7 +70,7 @@ class TorchServable:
         if model is not None:
             model.free()
             del model
-            give_back_memory()
+            heap.give_back()
 
     def _tensor(self, array: Array) -> Any:
         tensor = self._torch.from_numpy(np.array(array, order="C"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import importlib
 from typing import Any
@@ -40,13 +39,3 @@ def check_device(what: str, torch: Any, device: str) -> None:
     count = torch.cuda.device_count() if kind == "cuda" else 1
     if int(number or 0) >= count:
         raise LoadFailed(what, f"device is {device}, and PyTorch finds {count} of CUDA on this worker")
-
-
-def give_back_memory() -> None:
-    """Let the C library give freed memory back to the system, where it can; without the GIL, milliseconds.
-
-    glibc keeps freed weights below 32 MiB between others of its blocks: after 60 swaps of 16 MB that was 130 MB.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
