@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import openvino  # noqa: F401  # its import starts a thread that lasts: here, and not in the middle of a test
 import test_servables
 import test_servables_lookup
 import test_servables_openvino
