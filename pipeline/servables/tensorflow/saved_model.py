@@ -76,7 +76,7 @@ class _Steps:
             raise InvalidArtefact(what, f"{reason}; export the model anew, from Keras with model.export(DIRECTORY)")
 
     def _filling(self) -> Iterator[str]:
-        """Yield the nodes that may give variables their values: those of the load, and assignments in what is served."""
+        """Yield the nodes that may give variables their values: those of the load, and assignments that are served."""
         yield from self._restore.nodes
         yield from self._init.nodes
         yield from (name for name in self._served.nodes if self._graph.nodes[name].op in _ASSIGN)
@@ -107,7 +107,8 @@ class _Steps:
         """Restore the variables and fill the tables; raises what TensorFlow raises."""
         if self._restore_op:
             session.run(self._restore_op, {self._filename: str(self._checkpoint), **self._assets})
-        if self._init_op:
+        # Even to run nothing, which is what most models have to, TensorFlow optimizes the graph.
+        if self._init_op and any(self._graph.nodes[name].op != "NoOp" for name in self._init.nodes):
             session.run(self._init_op, self._assets)
 
 
