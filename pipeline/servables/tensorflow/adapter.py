@@ -66,7 +66,7 @@ class TensorFlowAdapter(SimpleAdapter):
 
 
 def _estimate_bytes(path: Path) -> int | None:
-    """The variables and the graph, and a fifth on top; a Keras model is there twice for a moment."""
+    """The variables and the graph, and a fifth on top; as much again for what Keras builds first."""
     model = find(path)
     if model is None:
         return None

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 _CALLS: Final = ("PartitionedCall", "StatefulPartitionedCall")
 _PASS_ON: Final = ("Identity", "StopGradient")
 _READ: Final = "ReadVariableOp"
+_VARIABLES: Final = ("VarHandleOp", "VariableV2")
 _ASSIGN: Final = "AssignVariableOp"
 # Beginnings of the names of what changes a part of a variable.
 _CHANGE: Final = ("ResourceScatter", "ResourceStridedSlice")
@@ -50,6 +51,11 @@ class Graph:
                 functions.add(name)
                 called += (callee for node in self.functions[name].node_def for callee in calls(node))
         return Part(frozenset(nodes), frozenset(functions))
+
+    def variables(self, nodes: Iterable[str]) -> set[str]:
+        """Return the variables of the graph that some of these nodes take."""
+        taken = {node_name(tensor) for name in nodes for tensor in self.nodes[name].input}
+        return {name for name in taken if self.nodes[name].op in _VARIABLES}
 
     def each(self, part: Part) -> Iterator[tuple[str, Any]]:
         """Yield every node of a part with the name of its function, "" for the graph itself."""

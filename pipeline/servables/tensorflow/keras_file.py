@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from pipeline.errors import InvalidArtefact, LoadFailed
 from pipeline.records import DEFAULT_SIGNATURE
 from pipeline.servables.tensorflow.checks import OpCheck
@@ -74,8 +76,9 @@ def _graft(tensorflow: Any, what: str, function: Any, definition: Any, options: 
         variables = [_variable(tensorflow, what, function, place) for place in range(len(captured))]
     session = open_session(tensorflow, graph, options)
     # Before there is more in the graph than this: TensorFlow optimizes all of it for each thing that it is told to run.
+    # ``asarray`` copies nothing, and neither does the assignment: the new variable takes the old one's memory.
     if variables:
-        session.run([one.assign for one in variables], {one.value: one.old.numpy() for one in variables})
+        session.run([one.assign for one in variables], {one.value: np.asarray(one.old.value()) for one in variables})
     with graph.as_default():
         handles = {name: one.handle for name, one in zip(placeholders, variables, strict=True)}
         tensorflow.graph_util.import_graph_def(definition, name="", input_map=handles)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -13,9 +13,10 @@ from pipeline.servables.tensorflow.graph import Graph, Part
 from pipeline.servables.tensorflow.options import TensorFlowOptions
 from pipeline.servables.tensorflow.session import Model, brief, open_session
 from pipeline.servables.tensorflow.signatures import Declared, Endpoint, chosen, endpoint, type_name
+from pipeline.servables.tensorflow.twins import unite
 
 _INIT_OP: Final = "__saved_model_init_op"
-_VARIABLES: Final = ("VarHandleOp", "VariableV2")
+_ASSIGN: Final = ("AssignVariableOp", "Assign")
 _INIT_COLLECTIONS: Final = ("saved_model_main_op", "legacy_init_op")
 
 
@@ -62,11 +63,23 @@ class _Steps:
         self._filename = saver.filename_tensor_name if self._restore_op else ""
         self._init_op = _init_op(meta_graph)
         tensors = [tensor for one in endpoints.values() for tensor in (*one.feeds, *one.fetches)]
+        restore = [*filter(None, [self._restore_op, self._filename])]
+        unite(self._graph, restore)
         self._served = self._graph.part(tensors)
-        self._restore = self._graph.part(filter(None, [self._restore_op, self._filename]))
-        if not has_checkpoint and any(node.op in _VARIABLES for _, node in self._graph.each(self._served)):
-            raise InvalidArtefact(what, f"{self._checkpoint}.index is missing, and the model has variables")
+        self._restore = self._graph.part(restore)
         self._init = self._graph.part([*filter(None, [self._init_op]), *self._assets])
+        empty = self._graph.variables(self._served.nodes) - self._graph.variables(self._filling())
+        if empty and not has_checkpoint:
+            raise InvalidArtefact(what, f"{self._checkpoint}.index is missing, and the model has variables")
+        if empty:
+            reason = f"nothing in {SAVED_MODEL} gives the variable {min(empty)} its value ({len(empty)} such)"
+            raise InvalidArtefact(what, f"{reason}; export the model anew, from Keras with model.export(DIRECTORY)")
+
+    def _filling(self) -> Iterator[str]:
+        """Yield the nodes that may give variables their values: those of the load, and assignments that are served."""
+        yield from self._restore.nodes
+        yield from self._init.nodes
+        yield from (name for name in self._served.nodes if self._graph.nodes[name].op in _ASSIGN)
 
     def check(self, allowed: tuple[str, ...]) -> set[str]:
         """Return which of the allowed operations there are; raises InvalidArtefact for others that only may."""
@@ -94,7 +107,8 @@ class _Steps:
         """Restore the variables and fill the tables; raises what TensorFlow raises."""
         if self._restore_op:
             session.run(self._restore_op, {self._filename: str(self._checkpoint), **self._assets})
-        if self._init_op:
+        # Even to run nothing, which is what most models have to, TensorFlow optimizes the graph.
+        if self._init_op and any(self._graph.nodes[name].op != "NoOp" for name in self._init.nodes):
             session.run(self._init_op, self._assets)
 
 

@@ -12,6 +12,7 @@ from pipeline.description import Description
 from pipeline.errors import LoadFailed
 from pipeline.records import DEFAULT_SIGNATURE
 from pipeline.registry.servable import Signature
+from pipeline.servables import heap
 from pipeline.servables.tensorflow.options import TensorFlowOptions
 from pipeline.servables.tensorflow.signatures import Endpoint
 from pipeline.tensors import Array
@@ -70,6 +71,8 @@ class TensorFlowServable:
         """Free the variables and the threads; nothing is running by then."""
         self._calls = {}
         self._session.close()
+        self._session = None
+        heap.give_back()
 
 
 def open_session(tensorflow: Any, graph: Any, options: TensorFlowOptions) -> Any:

@@ -66,6 +66,18 @@ def digits(digits_model, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def digits_saved(digits_model, tmp_path_factory):
+    """The trained network saved by TensorFlow, which writes each of Keras' variables twice; two signatures share it."""
+    model = digits_model[0]
+    spec = ([None, 64], tf.float32, "image")
+    functions = {
+        "serving_default": function(lambda image: {"logits": model(image, training=False)}, spec),
+        "digit": function(lambda image: {"digit": tf.argmax(model(image, training=False), 1)}, spec),
+    }
+    return save(tmp_path_factory.mktemp("digits-saved") / "1", functions, model=model)
+
+
+@pytest.fixture(scope="session")
 def digits_file(digits_model, tmp_path_factory):
     path = tmp_path_factory.mktemp("digits-file") / "model.keras"
     digits_model[0].save(path)
@@ -82,6 +94,27 @@ def test_a_saved_model_answers_bit_for_bit_what_tensorflow_answers(digits, digit
         images = digits_model[1][:rows]
         expected = bare(image=tf.constant(images))["output_0"].numpy()
         assert np.array_equal(servable.predict("serving_default", {"image": images})["output_0"], expected)
+
+
+def test_a_keras_model_that_tensorflow_saved_answers_what_tensorflow_answers(digits_saved, digits_model, adapter, load):
+    bare = tf.saved_model.load(str(digits_saved)).signatures
+    servable = load(adapter, digits_saved)
+    images = digits_model[1][:64]
+    for signature, output in (("serving_default", "logits"), ("digit", "digit")):
+        expected = bare[signature](image=tf.constant(images))[output].numpy()
+        assert np.array_equal(servable.predict(signature, {"image": images})[output], expected)
+
+
+def test_a_variable_that_a_signature_changes_is_one_for_all_signatures(tmp_path, adapter, load):
+    count = tf.keras.Variable(3.0, name="count")
+    functions = {
+        "add": function(lambda x: {"count": count.value.assign_add(x)}, ([], tf.float32, "x")),
+        "read": function(lambda x: {"count": count.value + x}, ([], tf.float32, "x")),
+    }
+    servable = load(adapter, save(tmp_path / "1", functions, count=count))
+    assert servable.predict("read", {"x": np.float32(0)})["count"] == 3
+    servable.predict("add", {"x": np.float32(2)})
+    assert servable.predict("read", {"x": np.float32(0)})["count"] == 5
 
 
 def test_a_keras_file_answers_bit_for_bit_what_keras_answers(digits_file, digits_model, adapter, load):
@@ -275,7 +308,7 @@ def resident_bytes():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("which", ["digits", "digits_file"])
+@pytest.mark.parametrize("which", ["digits", "digits_saved", "digits_file"])
 def test_swaps_leave_no_memory_behind(which, request, adapter):
     path = request.getfixturevalue(which)
 
@@ -330,3 +363,19 @@ def test_a_flipped_bit_of_a_weight_is_found(digits, tmp_path, adapter):
     file.write_bytes(content)
     with pytest.raises(InvalidArtefact, match="can not restore the variables"):
         adapter.loader(ServableId("m", 1), tmp_path / "1", {}).load()
+
+
+def test_a_variable_that_nothing_restores_fails_the_load_by_name(tmp_path, adapter):
+    path, v1 = tmp_path / "1", tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        x = v1.placeholder(tf.float32, [None], "x")
+        kept, lost = (v1.get_variable(name, [], use_resource=True) for name in ("kept", "lost"))
+        session.run(v1.global_variables_initializer())
+        builder = v1.saved_model.Builder(str(path))
+        signature = v1.saved_model.predict_signature_def({"x": x}, {"y": x * kept * lost})
+        builder.add_meta_graph_and_variables(
+            session, ["serve"], {"serving_default": signature}, saver=v1.train.Saver([kept])
+        )
+        builder.save()
+    with pytest.raises(InvalidArtefact, match="gives the variable lost its value"):
+        adapter.loader(ServableId("m", 1), path, {}).load()
