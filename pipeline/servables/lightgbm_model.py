@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import chain, compress
 from typing import Final
 
@@ -87,7 +87,7 @@ def _header(data: bytes) -> tuple[dict[str, bytes], int]:
     end = data.find(b"\n\n" + _END) if end < 0 else end
     if end < 0 or not data.startswith(b"tree\n"):
         raise ValueError("it does not begin as a LightGBM model, or has no trees")
-    head = dict(_pairs(data[len(b"tree\n") : end]))
+    head = _lines(data[len(b"tree\n") : end])
     if not head.get("version", b"").startswith(b"v"):
         raise ValueError("it has no version")
     return head, end + 2
@@ -109,30 +109,30 @@ def _check_header(head: Mapping[str, bytes]) -> tuple[int, int, str]:
     return features, outputs, objective
 
 
-def _pairs(block: bytes) -> Iterator[tuple[str, bytes]]:
-    seen = set()
-    for line in block.split(b"\n"):
-        key, _, value = line.partition(b"=")
-        if key in seen:
-            raise ValueError(f"{key.decode('utf-8', 'replace')} stands twice")
-        if key:
-            seen.add(key)
-            yield key.decode(), value
+def _lines(block: bytes) -> dict[str, bytes]:
+    parts = [line.partition(b"=") for line in block.split(b"\n")]
+    pairs = [(key.decode(), value) for key, _, value in parts if key]
+    lines = dict(pairs)
+    if len(lines) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)} stands twice")
+    return lines
 
 
 def _check_tree(number: int, block: bytes, features: int) -> _Splits:
     what = f"tree {number}"
     if not _LINES_OF_NUMBERS.fullmatch(block):
         raise ValueError(f"{what} holds more than numbers")
-    lines = dict(_pairs(block))
+    lines = _lines(block)
     if lines.pop("Tree", b"") != str(number).encode():
         raise ValueError(f"{what} does not stand where tree_sizes says")
     leaves = _count(lines, "num_leaves", 1, len(block))
     for keys, expected in ((_PER_SPLIT, leaves - 1), (_PER_LEAF, leaves)):
         for key in keys:
-            if key not in lines and key not in _NEEDED:
+            text = lines.get(key, b"")
+            if not text and key not in lines and key not in _NEEDED:
                 continue
-            got = _length(lines.get(key, b""))
+            got = _length(text)
             if got != expected and (leaves > 1 or got or key in _NEEDED):
                 raise ValueError(f"{what}: {key} has {got} numbers, expected {expected}")
     arrays = {key: _integers(lines[key], key) if lines.get(key) else [] for key in _INTEGERS}

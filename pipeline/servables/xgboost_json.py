@@ -18,7 +18,7 @@ from pipeline.tensors import Array
 MAX_DEPTH: Final = 32
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 _FLAT: Final = re.compile(r'\[[^\[\]{}"]*\]')
-# Text and numbers without brackets; and an object that holds only those, or one more level of lists and objects: a tree.
+# Text and numbers without brackets; and an object of only those, or with one more level of lists and objects: a tree.
 _PLAIN: Final = r'(?:[^\[\]{}"]++|"[^\[\]{}"\\]*+")*+'
 _SHALLOW: Final = re.compile(rf"\{{{_PLAIN}(?:(?:\[{_PLAIN}\]|\{{{_PLAIN}\}}){_PLAIN})*+\}}")
 _PIECE: Final = 1 << 20  # characters: some 15 ms, in which no other thread runs
