@@ -33,5 +33,7 @@ MLP: Final = Workload(model.NAME, model.INPUT, model.OUTPUT, (model.FEATURES,), 
 IMAGES: Final = Workload("resnet50", "image", "logits", (3, 224, 224), 1000, 16)
 # TensorFlow's convolutions take the channels last on a CPU, the others' first.
 CHANNELS_LAST: Final = Workload("resnet50-channels-last", "image", "logits", (224, 224, 3), 1000, 16)
+# Trees on handwritten digits.
+DIGITS: Final = Workload("digits", "x", "probabilities", (64,), 10, 251)
 
-WORKLOADS: Final = {one.name: one for one in (MLP, IMAGES, CHANNELS_LAST)}
+WORKLOADS: Final = {one.name: one for one in (MLP, IMAGES, CHANNELS_LAST, DIGITS)}

@@ -1,6 +1,7 @@
 """Loads: how long until a version is AVAILABLE, and what it takes of memory, against the bare runtime's own load.
 
-ResNet-50, each load in a new process, the framework's import included. The target is that of the slowest.
+ResNet-50, and 500 trees for the libraries of those; each load in a new process, the framework's import included. The
+target is that of the slowest.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks import machine, report
 from benchmarks.process import helper
+from benchmarks.workload import DIGITS
 
 if TYPE_CHECKING:
     from benchmarks.harness import Harness
@@ -22,7 +24,15 @@ NAME: Final = "loads"
 REQUESTS: Final = 1
 ROUNDS: Final = 5
 TARGET: Final = 1.10
-_RUNTIMES: Final = ("openvino", "onnxruntime", "tensorflow", "torch")
+_NETWORKS: Final = {
+    "openvino": "resnet50",
+    "onnxruntime": "resnet50",
+    "tensorflow": "resnet50",
+    "torch": "resnet50",
+    "sklearn": DIGITS.name,
+    "xgboost": DIGITS.name,
+    "lightgbm": DIGITS.name,
+}
 _WHO: Final = ("penstock", "bare")
 
 Figures = dict[str, float]
@@ -45,16 +55,16 @@ class Load:
 def run(harness: Harness, rounds: int, requests: int) -> report.Report:  # noqa: ARG001  # nothing is asked here
     """Load each ``rounds`` times. Raises BenchmarkError."""
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
-        loads = [Load(name, who, _write(Path(folder), name)) for name in _RUNTIMES for who in _WHO]
+        loads = [Load(name, who, _write(Path(folder), name)) for name in _NETWORKS for who in _WHO]
         measured = _alternate(loads, rounds)
     seconds = {name: [one["seconds"] for one in several] for name, several in measured.items()}
     ratios = [
         statistics.median(seconds[f"{name}, penstock"]) / statistics.median(seconds[f"{name}, bare"])
-        for name in _RUNTIMES
+        for name in _NETWORKS
     ]
     return report.make(
         case=NAME,
-        measure="ResNet-50, time to AVAILABLE / the bare runtime's load",
+        measure="ResNet-50 or 500 trees, time to AVAILABLE / the bare runtime's load",
         unit="s",
         target=TARGET,
         better="lower",
@@ -63,7 +73,7 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:  # noqa:
         others={"memory, MiB": {name: [one["mib"] for one in several] for name, several in measured.items()}},
         descriptions={"penstock": "a worker's registry, from the aspiration on", "bare": "the framework alone"},
         accounts={},
-        settings={"ratios": dict(zip(_RUNTIMES, (round(ratio, 3) for ratio in ratios), strict=True))},
+        settings={"ratios": dict(zip(_NETWORKS, (round(ratio, 3) for ratio in ratios), strict=True))},
         machine=machine.describe("none", str(harness.cores)),
     )
 
@@ -71,7 +81,7 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:  # noqa:
 def _write(folder: Path, runtime: str) -> Path:
     version = folder / runtime / "1"
     if not version.exists():
-        helper("benchmarks.bare", "write", runtime, "resnet50", version)
+        helper("benchmarks.bare", "write", runtime, _NETWORKS[runtime], version)
     return version
 
 
@@ -80,7 +90,7 @@ def _alternate(loads: list[Load], rounds: int) -> dict[str, list[Figures]]:
     measured: dict[str, list[Figures]] = {one.NAME: [] for one in loads}
     for number in range(rounds + 1):
         for one in loads:
-            found: Figures = helper("benchmarks.loading", one.who, one.runtime, "resnet50", one.version)
+            found: Figures = helper("benchmarks.loading", one.who, one.runtime, _NETWORKS[one.runtime], one.version)
             if number:
                 print(
                     f"  round {number}/{rounds}  {one.NAME:<22} {found['seconds']:.2f} s", file=sys.stderr, flush=True

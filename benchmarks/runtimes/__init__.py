@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Protocol
 
-from benchmarks.workload import CHANNELS_LAST, IMAGES, MLP
+from benchmarks.workload import CHANNELS_LAST, DIGITS, IMAGES, MLP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,5 +53,5 @@ def images_for(name: str) -> Workload:
 
 
 def workload_for(name: str, network: str) -> Workload:
-    """Return the workload of a network, ``mlp`` or ``resnet50``, for a runtime."""
-    return MLP if network == MLP.name else images_for(name)
+    """Return the workload of a network, ``mlp``, ``resnet50`` or ``digits``, for a runtime."""
+    return {MLP.name: MLP, DIGITS.name: DIGITS}.get(network) or images_for(name)

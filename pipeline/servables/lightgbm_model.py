@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from itertools import chain, compress
 from typing import Final
 
 import msgspec
@@ -29,7 +30,6 @@ _PER_SPLIT: Final = [
     "internal_count",
 ]
 _PER_LEAF: Final = ("leaf_value", "leaf_weight", "leaf_count", "leaf_const", "num_features")
-_EMPTY: Final = np.empty(0, np.int64)
 
 
 class LightgbmModel(msgspec.Struct, frozen=True):
@@ -47,10 +47,10 @@ class LightgbmModel(msgspec.Struct, frozen=True):
 
 
 class _Splits(msgspec.Struct):
-    """The inner nodes of one tree, as far as walks go; LEAF stands for every leaf."""
+    """The children of the inner nodes of one tree; those below 0 are leaves."""
 
-    left: Array
-    right: Array
+    left: list[int]
+    right: list[int]
 
 
 def examine(data: bytes) -> LightgbmModel:
@@ -64,21 +64,21 @@ def examine(data: bytes) -> LightgbmModel:
     head, offset = _header(data)
     features, outputs, objective = _check_header(head)
     sizes = _integers(head.get("tree_sizes", b""), "tree_sizes")
-    if sizes.size % outputs or (sizes < 1).any() or int(sizes.sum()) > len(data) - offset:
+    if len(sizes) % outputs or min(sizes, default=1) < 1 or sum(sizes) > len(data) - offset:
         raise ValueError("tree_sizes do not fit the file")
     trees = []
-    for number, size in enumerate(sizes.tolist()):
+    for number, size in enumerate(sizes):
         splits = _check_tree(number, data[offset : offset + size], features)
-        if splits.left.size:
+        if splits.left:
             trees.append(splits)
         offset += size
     if data[offset : offset + len(_END)] != _END:
         raise ValueError(f"the trees are not as long as tree_sizes says, or {_END.decode()!r} is missing")
     text = data[: offset + len(_END)].decode() + "\n"
     if trees:
-        left, right = (np.concatenate([getattr(tree, side) for tree in trees]) for side in ("left", "right"))
-        check_walks(left, right, np.array([tree.left.size for tree in trees]))
-    return LightgbmModel(objective.partition(" ")[0], features, outputs, sizes.size // outputs, text)
+        left, right = (_joined([getattr(tree, side) for tree in trees]) for side in ("left", "right"))
+        check_walks(left, right, np.array([len(tree.left) for tree in trees]))
+    return LightgbmModel(objective.partition(" ")[0], features, outputs, len(sizes) // outputs, text)
 
 
 def _header(data: bytes) -> tuple[dict[str, bytes], int]:
@@ -87,7 +87,7 @@ def _header(data: bytes) -> tuple[dict[str, bytes], int]:
     end = data.find(b"\n\n" + _END) if end < 0 else end
     if end < 0 or not data.startswith(b"tree\n"):
         raise ValueError("it does not begin as a LightGBM model, or has no trees")
-    head = dict(_pairs(data[len(b"tree\n") : end]))
+    head = _lines(data[len(b"tree\n") : end])
     if not head.get("version", b"").startswith(b"v"):
         raise ValueError("it has no version")
     return head, end + 2
@@ -109,37 +109,40 @@ def _check_header(head: Mapping[str, bytes]) -> tuple[int, int, str]:
     return features, outputs, objective
 
 
-def _pairs(block: bytes) -> Iterator[tuple[str, bytes]]:
-    seen = set()
-    for line in block.split(b"\n"):
-        key, _, value = line.partition(b"=")
-        if key in seen:
-            raise ValueError(f"{key.decode('utf-8', 'replace')} stands twice")
-        if key:
-            seen.add(key)
-            yield key.decode(), value
+def _lines(block: bytes) -> dict[str, bytes]:
+    parts = [line.partition(b"=") for line in block.split(b"\n")]
+    pairs = [(key.decode(), value) for key, _, value in parts if key]
+    lines = dict(pairs)
+    if len(lines) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)} stands twice")
+    return lines
 
 
 def _check_tree(number: int, block: bytes, features: int) -> _Splits:
     what = f"tree {number}"
     if not _LINES_OF_NUMBERS.fullmatch(block):
         raise ValueError(f"{what} holds more than numbers")
-    lines = dict(_pairs(block))
+    lines = _lines(block)
     if lines.pop("Tree", b"") != str(number).encode():
         raise ValueError(f"{what} does not stand where tree_sizes says")
     leaves = _count(lines, "num_leaves", 1, len(block))
     for keys, expected in ((_PER_SPLIT, leaves - 1), (_PER_LEAF, leaves)):
         for key in keys:
-            if key not in lines and key not in _NEEDED:
+            text = lines.get(key, b"")
+            if not text and key not in lines and key not in _NEEDED:
                 continue
-            got = _length(lines.get(key, b""))
+            got = _length(text)
             if got != expected and (leaves > 1 or got or key in _NEEDED):
                 raise ValueError(f"{what}: {key} has {got} numbers, expected {expected}")
-    arrays = {key: _integers(lines.get(key, b""), f"{what}: {key}") for key in _INTEGERS}
+    arrays = {key: _integers(lines[key], key) if lines.get(key) else [] for key in _INTEGERS}
     _check_splits(what, lines, arrays, features, leaves)
     _check_linear(what, lines, arrays, features)
-    left, right = (np.where(arrays[side] < 0, LEAF, arrays[side]) for side in ("left_child", "right_child"))
-    return _Splits(left, right)
+    return _Splits(arrays["left_child"], arrays["right_child"])
+
+
+def _joined(children: list[list[int]]) -> Array:
+    return np.maximum(np.array(list(chain.from_iterable(children)), np.int64), LEAF)
 
 
 _NEEDED: Final = ("split_feature", "threshold", "decision_type", "left_child", "right_child", "leaf_value")
@@ -150,39 +153,38 @@ _INTEGERS: Final = (
 
 
 def _check_splits(
-    what: str, lines: Mapping[str, bytes], arrays: Mapping[str, Array], features: int, leaves: int
+    what: str, lines: Mapping[str, bytes], arrays: Mapping[str, list[int]], features: int, leaves: int
 ) -> None:
-    used = arrays["split_feature"]
-    if ((used < 0) | (used >= features)).any():
+    if not _all_in(arrays["split_feature"], 0, features):
         raise ValueError(f"{what} splits on a feature that is none of the {features}")
     for side in ("left_child", "right_child"):
-        if (~arrays[side] >= leaves).any():
+        if min(arrays[side], default=0) < -leaves:
             raise ValueError(f"{what}: {side} names a leaf that is none of the {leaves}")
     kinds = arrays["decision_type"]
-    if ((kinds < 0) | (kinds > 15)).any():
+    if not _all_in(kinds, 0, 16):
         raise ValueError(f"{what}: a decision_type is not between 0 and 15")
-    categorical = (kinds & _CATEGORICAL).astype(bool)
+    categorical = [kind & _CATEGORICAL for kind in kinds]
     count, ends = _count(lines, "num_cat", 0, leaves), arrays["cat_boundaries"]
     if count == 0:
-        if categorical.any():
+        if any(categorical):
             raise ValueError(f"{what} splits by category and has none")
         return
-    words = arrays["cat_threshold"].size
-    if ends.size != count + 1 or ends[0] != 0 or ends[-1] != words or (np.diff(ends) < 0).any():
+    words = len(arrays["cat_threshold"])
+    if len(ends) != count + 1 or ends[0] != 0 or ends[-1] != words or sorted(ends) != ends:
         raise ValueError(f"{what}: cat_boundaries do not divide the {words} words of cat_threshold")
-    chosen = np.array([float(text) for text in lines["threshold"].split()])[categorical]
-    if not ((chosen >= 0) & (chosen < count)).all():
+    chosen = [float(text) for text in compress(lines["threshold"].split(), categorical)]
+    if not all(0 <= number < count for number in chosen):
         raise ValueError(f"{what}: a split by category has none of the {count} sets")
 
 
-def _check_linear(what: str, lines: Mapping[str, bytes], arrays: Mapping[str, Array], features: int) -> None:
+def _check_linear(what: str, lines: Mapping[str, bytes], arrays: Mapping[str, list[int]], features: int) -> None:
     if lines.get("is_linear", b"0") == b"0":
         return
     used, counts = arrays["leaf_features"], arrays["num_features"]
     coefficients = len(lines.get("leaf_coeff", b"").split())
-    if not counts.size or (counts < 0).any() or not int(counts.sum()) == used.size == coefficients:
+    if not counts or min(counts) < 0 or not sum(counts) == len(used) == coefficients:
         raise ValueError(f"{what}: leaf_features and leaf_coeff are not as many as num_features says")
-    if "leaf_const" not in lines or ((used < 0) | (used >= features)).any():
+    if "leaf_const" not in lines or not _all_in(used, 0, features):
         raise ValueError(f"{what}: a leaf computes with a feature that is none of the {features}")
 
 
@@ -193,13 +195,14 @@ def _length(text: bytes) -> int:
     return text.count(b" ") + 1 if text else 0
 
 
-def _integers(text: bytes, what: str) -> Array:
-    parts = text.split()
-    if not parts:
-        return _EMPTY
+def _all_in(numbers: list[int], first: int, end: int) -> bool:
+    return not numbers or (first <= min(numbers) and max(numbers) < end)
+
+
+def _integers(text: bytes, what: str) -> list[int]:
     try:
-        return np.array([int(part) for part in parts], np.int64)
-    except (ValueError, OverflowError) as error:
+        return list(map(int, text.split()))
+    except ValueError as error:
         raise ValueError(f"{what} is no list of integers") from error
 
 

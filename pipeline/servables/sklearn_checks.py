@@ -7,6 +7,7 @@ other estimators predict with numpy and scipy, which check for themselves.
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,14 +21,23 @@ from pipeline.tensors import Array
 
 def check_array(data: bytes) -> None:
     """Raise ValueError unless ``data`` is an array file (``.npy``) whose header agrees with its length."""
-    file = io.BytesIO(data)
+    width = 2 if data[6:7] == b"\1" else 4  # of the header's length, which follows the magic and the version
+    end = 8 + width + int.from_bytes(data[8 : 8 + width], "little")
+    shape, dtype, start = _header(data[:end])
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - start:
+        raise ValueError(f"an array of {dtype} {list(shape)} does not fit its {len(data)} bytes")
+
+
+@functools.lru_cache(maxsize=256)  # a forest has thousands of arrays and few headers, each of which is compiled
+def _header(head: bytes) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    """Return shape and type of an array file by its beginning, and where the elements begin."""
+    file = io.BytesIO(head)
     version = np.lib.format.read_magic(file)
     if version not in {(1, 0), (2, 0)}:
         raise ValueError(f"an array file of version {version}")
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read_header(file)
-    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - file.tell():
-        raise ValueError(f"an array of {dtype} {list(shape)} does not fit its {len(data)} bytes")
+    return shape, dtype, file.tell()
 
 
 def check_trees(parts: Sequence[tuple[Any, Any]]) -> None:

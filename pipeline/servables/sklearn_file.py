@@ -43,18 +43,23 @@ class SklearnModel(msgspec.Struct, frozen=True):
 def check_archive(data: bytes) -> None:
     """Raise ValueError for a zip file that is larger inside than it may be, or has names that lead out of it."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        members = archive.infolist()
+        check_members(archive, len(data))
+
+
+def check_members(archive: zipfile.ZipFile, archive_bytes: int) -> None:
+    """See check_archive, for one that is open already."""
+    members = archive.infolist()
     names = [member.filename for member in members]
     if len(members) > _MAX_MEMBERS or len(set(names)) != len(names):
         raise ValueError("its members are too many, or two have one name")
     for name in names:
         if name.startswith("/") or "\\" in name or ".." in name.split("/"):
             raise ValueError(f"its member {name!r} leads out of it")
-    if sum(member.compress_size for member in members) > len(data):
+    if sum(member.compress_size for member in members) > archive_bytes:
         raise ValueError("its members overlap")
-    size, most = sum(member.file_size for member in members), max(len(data) * _MAX_RATIO, _ALWAYS_ALLOWED_BYTES)
+    size, most = sum(member.file_size for member in members), max(archive_bytes * _MAX_RATIO, _ALWAYS_ALLOWED_BYTES)
     if size > most:
-        raise ValueError(f"its members have {size} bytes, expected at most {most} of a file of {len(data)}")
+        raise ValueError(f"its members have {size} bytes, expected at most {most} of a file of {archive_bytes}")
 
 
 def read(data: bytes, trusted: Sequence[str]) -> SklearnModel:
@@ -66,9 +71,9 @@ def read(data: bytes, trusted: Sequence[str]) -> SklearnModel:
     from sklearn.base import BaseEstimator  # noqa: PLC0415  # only its users shall pay for it
     from skops.io import _audit, _utils  # noqa: PLC0415  # as above
 
-    check_archive(data)
     allowed = [*_CHECKED_HERE, *trusted]
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        check_members(archive, len(data))
         schema, context = _utils.read_schema(archive)
         root = _audit.get_tree(schema, context, trusted=allowed)
         unknown = sorted(root.get_unsafe_set())
@@ -128,7 +133,7 @@ def _versions(schema: Any) -> tuple[str, ...]:
             version = value.get("_sklearn_version")
             if isinstance(version, dict):
                 found.add(str(version.get("content")).strip('"'))
-            waiting += value.values()
+            waiting += [one for one in value.values() if one.__class__ is dict or one.__class__ is list]
         elif isinstance(value, list):
-            waiting += value
+            waiting += [one for one in value if one.__class__ is dict or one.__class__ is list]
     return tuple(sorted(found))

@@ -78,9 +78,9 @@ def _answer(estimator: Any) -> str:
 
 
 def _spec(estimator: Any, method: str, name: str, probe: Any) -> TensorSpec:
-    answer = _asked(estimator, method, probe)
     if name == "probabilities":
         return TensorSpec(name, "FP64", (-1, len(estimator.classes_)), (_ROWS, "classes"))
+    answer = _asked(estimator, method, probe)
     if answer is not None:
         shape, dtype = (-1, *answer.shape[1:]), answer.dtype
     else:  # one number a row of an answer, any number of scores and features

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +15,9 @@ from pipeline.tensors import Array
 _MAX_CATEGORY: Final = 1 << 24  # XGBoost's own limit
 _MAX_CATEGORY_BITS: Final = 1 << 31  # it keeps a bit for each category below the largest, for each split
 _PER_NODE: Final = ("left_children", "right_children", "split_indices", "split_conditions", "default_left")
+_ALL_NODES: Final = (*_PER_NODE, "parents", "base_weights", "sum_hessian", "loss_changes")
+_CATEGORIES: Final = ("categories", "categories_nodes", "categories_segments", "categories_sizes")
+_NONE: Final = np.empty(0, np.int64)
 
 
 class XgboostModel(msgspec.Struct, frozen=True):
@@ -92,10 +96,10 @@ def _check_nodes(trees: Sequence[Any], features: int) -> None:
         _same(f"tree {place}: num_feature", int(tree["tree_param"]["num_feature"]), features, 0)
         if int(tree["tree_param"].get("size_leaf_vector", "1")) > 1:
             raise ValueError(f"tree {place} has vectors for leaves; train with multi_strategy one_output_per_tree")
-        for key in (*_PER_NODE, "parents", "base_weights", "sum_hessian", "loss_changes"):
-            _same(f"tree {place}: length of {key}", len(tree[key]), nodes)
-        if "split_type" in tree:
-            _check_categories(place, tree, nodes)
+        for key in _ALL_NODES:
+            if len(tree[key]) != nodes:
+                raise ValueError(f"tree {place}: length of {key} is {len(tree[key])}, expected {nodes}")
+    _check_all_categories(trees)
     left, right, features_used = (_joined(trees, key) for key in _PER_NODE[:3])
     leaves = left == LEAF
     if ((right == LEAF) != leaves).any():
@@ -105,11 +109,23 @@ def _check_nodes(trees: Sequence[Any], features: int) -> None:
     check_walks(left, right, np.array([len(tree["left_children"]) for tree in trees]))
 
 
+def _check_all_categories(trees: Sequence[Any]) -> None:
+    """Look at the trees together first: most models have no categories, and are done."""
+    typed = [(place, tree) for place, tree in enumerate(trees) if "split_type" in tree]
+    for place, tree in typed:
+        if len(tree["split_type"]) not in (0, len(tree["left_children"])):
+            raise ValueError(f"tree {place}: length of split_type is {len(tree['split_type'])}")
+    named = any(len(tree.get(name, ())) for _, tree in typed for name in _CATEGORIES)
+    if named or (typed and _joined([tree for _, tree in typed], "split_type").any()):
+        for place, tree in typed:
+            _check_categories(place, tree, len(tree["left_children"]))
+
+
 def _check_categories(place: int, tree: Any, nodes: int) -> None:
     types = _integers(tree["split_type"], f"tree {place}: split_type")
     _same(f"tree {place}: length of split_type", types.size, nodes, 0)
-    names = ("categories", "categories_nodes", "categories_segments", "categories_sizes")
-    categories, owners, starts, sizes = (_integers(tree.get(name, []), f"tree {place}: {name}") for name in names)
+    lists = [_integers(tree.get(name, []), f"tree {place}: {name}") for name in _CATEGORIES]
+    categories, owners, starts, sizes = lists
     if not np.array_equal(np.flatnonzero(types), owners) or not (owners.size == starts.size == sizes.size):
         raise ValueError(f"tree {place}: categories_nodes are not the nodes that split by category")
     if categories.size and not 0 <= int(categories.min()) <= int(categories.max()) < _MAX_CATEGORY:
@@ -127,7 +143,10 @@ def _check_categories_of_the_data(cats: Any) -> None:
 
 
 def _joined(trees: Sequence[Any], key: str) -> Array:
-    return np.concatenate([_integers(tree[key], key) for tree in trees])
+    columns = [tree[key] for tree in trees]
+    if all(isinstance(column, list) for column in columns):
+        return _integers(list(chain.from_iterable(columns)), key)
+    return _integers(np.concatenate([column if len(column) else _NONE for column in columns]), key)
 
 
 def _integers(values: Any, what: str) -> Array:
