@@ -11,8 +11,10 @@ import pytest
 from pipeline.records import AspiredVersion, AspiredVersions
 from pipeline.registry import policy
 from pipeline.registry.manager import Manager
+from pipeline.registry.servable import ServableId
 from pipeline.registry.states import EventBus, VersionState
 from pipeline.rollout import RollOut
+from pipeline.servables.lookup import LookupAdapter
 from pipeline.settings import Settings, StreamSettings
 from pipeline.testing.fakes import FakeClock, InlineExecutor
 
@@ -70,9 +72,20 @@ def test_a_raised_revision_loads_the_version_anew(worker: Worker) -> None:
     assert [e.incarnation for e in worker.events if e.state == "AVAILABLE"] == [1, 2]
 
 
-def test_the_loaders_estimate_reaches_the_states(worker: Worker) -> None:
+def own_estimate_bytes(tmp_path: Path) -> int:
+    """What the loader of the version says by itself, after a load."""
+    (tmp_path / "again.csv").write_text("a,1\n")
+    loader = LookupAdapter().loader(ServableId("m", 1), tmp_path / "again.csv", {})
+    loader.load()
+    estimate_bytes = loader.estimate_bytes()
+    assert estimate_bytes
+    loader.unload()
+    return estimate_bytes
+
+
+def test_the_loaders_estimate_reaches_the_states(worker: Worker, tmp_path: Path) -> None:
     worker.aspire("m", 1)
-    assert worker.events[-1].estimate_bytes == 8 * len("a,1\n")
+    assert worker.events[-1].estimate_bytes == own_estimate_bytes(tmp_path)
 
 
 def test_a_stream_that_is_added_gets_what_stands_and_one_that_is_removed_is_forgotten(worker: Worker) -> None:
@@ -101,7 +114,7 @@ def test_a_stream_that_says_process_is_loaded_in_one_which_is_measured_and_descr
     assert (event.description.isolation, event.description.processes) == ("process", 2)
     assert event.memory_bytes is not None
     assert event.memory_bytes > 2 * (10 << 20)
-    assert event.estimate_bytes == 2 * 8 * len("a,1\n")
+    assert event.estimate_bytes == 2 * own_estimate_bytes(tmp_path)
     with worker.manager.acquire("m") as handle:
         outputs = handle.servable.predict("serving_default", {"key": np.array([b"a"], object)})
     assert outputs["value"].tolist() == [b"1"]
