@@ -24,7 +24,7 @@ from pipeline.storage.cache import Cache
 from pipeline.storage.fetch import Fetcher, cache_folder
 from pipeline.storage.object_store import POLL_INTERVAL_S, ObjectStoreSource
 from pipeline.storage.path_source import PathSource
-from pipeline.testing.fakes import FakeClock
+from pipeline.testing.fakes import AddingServable, FakeClock
 
 
 class FaultyStore(MemoryFileSystem):
@@ -350,7 +350,9 @@ class Adapters:
         if self.failures:
             self.failures -= 1
             raise RuntimeError("not yet")
-        return (self.path / "model.bin").read_text()
+        servable = AddingServable()
+        servable.read = (self.path / "model.bin").read_text()
+        return servable
 
     def unload(self):
         pass
@@ -368,7 +370,7 @@ def test_a_loader_holds_its_version_in_the_cache_from_its_load_to_its_unload(sto
     with pytest.raises(RuntimeError):
         loader.load()
     assert not fetcher._cache._held
-    assert loader.load() == "weights"
+    assert loader.load().read == "weights"
     path = loader._path
     fetcher.release(fetcher.local_path("faulty://bucket/m/2", None, ROOTS))
     assert path.exists()
