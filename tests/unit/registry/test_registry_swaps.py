@@ -145,6 +145,7 @@ def allocated_bytes():
 def test_five_hundred_swaps_lose_no_request_and_leave_nothing_behind(plan, caplog, request):
     swaps = SWAPS if request.config.getoption("--schedule-seed") is None else FUZZED_SWAPS
     caplog.set_level("CRITICAL")  # a record of a failure keeps its traceback
+    gc.collect()  # what other tests left open is not to be closed in the middle of this one
     threads, files, loaders = set(threading.enumerate()), open_files(), weakref.WeakSet()
     allocated = []
     with ThreadPoolExecutor(2, "load") as load_pool, ThreadPoolExecutor(2, "unload") as unload_pool:
@@ -165,8 +166,8 @@ def test_five_hundred_swaps_lose_no_request_and_leave_nothing_behind(plan, caplo
     gc.collect()
     assert (set(alive), set(loaders)) == (set(), set())
     assert allocated[1] <= allocated[0] * 1.05
-    assert set(threading.enumerate()) == threads
-    assert open_files() == files
+    assert set(threading.enumerate()) <= threads
+    assert open_files() <= files
 
 
 def swap(rig, loaders, version, revision, error):

@@ -1,0 +1,31 @@
+"""Settings: ``penstock.yaml`` and ``PENSTOCK_*`` variables, checked once, then frozen. Units are in the names.
+
+``load`` is the only way in. Every mistake is an InvalidSettings that names the place. docs/settings.md describes each
+field; a test compares the two.
+"""
+
+from pipeline.settings.reading import FILE_NAME, Settings, file_of, load, to_text
+from pipeline.settings.routes import RouteSettings
+from pipeline.settings.section import Scalar, Section
+from pipeline.settings.streams import BatchingSettings, StreamSettings, VersionPolicy, WarmUpSettings
+from pipeline.settings.watch import ControlSettings, WatchSettings
+from pipeline.settings.worker import HIGHEST_NICENESS, WorkerSettings
+
+__all__ = [
+    "FILE_NAME",
+    "HIGHEST_NICENESS",
+    "BatchingSettings",
+    "ControlSettings",
+    "RouteSettings",
+    "Scalar",
+    "Section",
+    "Settings",
+    "StreamSettings",
+    "VersionPolicy",
+    "WarmUpSettings",
+    "WatchSettings",
+    "WorkerSettings",
+    "file_of",
+    "load",
+    "to_text",
+]

@@ -1,0 +1,164 @@
+"""All sections together, and ``load``, the only way in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import yaml
+
+from pipeline.errors import InvalidSettings
+from pipeline.settings.routes import RouteSettings, check_route, complete_route
+from pipeline.settings.section import Scalar, Section
+from pipeline.settings.streams import StreamSettings, check_stream
+from pipeline.settings.watch import ControlSettings, WatchSettings, check_watch
+from pipeline.settings.worker import WorkerSettings, check_worker
+
+FILE_NAME: Final = "penstock.yaml"
+_PREFIX: Final = "PENSTOCK_"
+# A topic's name as Kafka allows it; also what a route, stream, worker or group may be called.
+_NAME: Final = re.compile(r"[a-zA-Z0-9._-]{1,200}")
+
+
+class Settings(Section, frozen=True):
+    """All of it. ``kafka`` holds librdkafka properties and is passed through as it is."""
+
+    kafka: dict[str, Scalar] = {}
+    control: ControlSettings = ControlSettings()
+    watch: WatchSettings = WatchSettings()
+    worker: WorkerSettings = WorkerSettings()
+    servables: dict[str, StreamSettings] = {}
+    routes: dict[str, RouteSettings] = {}
+
+    @property
+    def bootstrap(self) -> str:
+        """The Kafka address."""
+        return str(self.kafka.get("bootstrap.servers", "localhost:9092"))
+
+    @property
+    def storage_roots(self) -> tuple[str, ...]:
+        """Directories below which every version must lie: those that are set, else the base paths."""
+        return self.worker.storage_roots or tuple(stream.base_path for stream in self.servables.values())
+
+
+def load(
+    path: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Return checked settings from a file, then the environment, then ``overrides`` (nested, as in the file).
+
+    The file is ``path``, else what PENSTOCK_CONFIG names, else ``penstock.yaml`` in the working directory where there
+    is one. Variables: PENSTOCK_BOOTSTRAP, and PENSTOCK_<SECTION>__<KEY> with a YAML value, for instance
+    ``PENSTOCK_WORKER__WEB_PORT=6067`` or ``PENSTOCK_KAFKA__SECURITY_PROTOCOL=SASL_SSL`` (an underscore is a dot there).
+    Relative base paths are taken from the file's directory. Raises InvalidSettings.
+    """
+    environ = environ or {}
+    source = file_of(path, environ)
+    tree: dict[str, Any] = {}
+    if path is not None or environ.get("PENSTOCK_CONFIG") or source.exists():
+        tree = _read(source)
+    _merge(tree, _from_environ(environ), "environment")
+    _merge(tree, overrides or {}, "arguments")
+    try:
+        settings = msgspec.convert(tree, Settings)
+    except msgspec.ValidationError as error:
+        raise InvalidSettings(str(source), str(error)) from error
+    return _complete(settings, source)
+
+
+def file_of(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Path:
+    """Return the file that ``load`` reads for the same arguments."""
+    return path or Path((environ or {}).get("PENSTOCK_CONFIG") or FILE_NAME)
+
+
+def to_text(settings: Settings) -> str:
+    """Return settings as YAML that ``load`` reads; secrets included, so for files that stay private."""
+    return yaml.safe_dump(msgspec.to_builtins(settings), sort_keys=False)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidSettings(str(path), f"can not be read: {error}") from error
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise InvalidSettings(str(path), f"expected sections such as 'routes:', got {type(tree).__name__}")
+    return tree
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for variable in sorted(environ):
+        if not variable.startswith(_PREFIX):
+            continue
+        section, _, key = variable.removeprefix(_PREFIX).partition("__")
+        section = section.lower()
+        if section == "bootstrap" and not key:
+            tree.setdefault("kafka", {})["bootstrap.servers"] = environ[variable]
+        elif key:
+            name = key.lower().replace("_", ".") if section == "kafka" else key.lower()
+            try:
+                value = yaml.safe_load(environ[variable])
+            except yaml.YAMLError as error:
+                raise InvalidSettings(variable, f"not a YAML value: {error}") from error
+            tree.setdefault(section, {})[name] = value
+    return tree
+
+
+def _merge(tree: dict[str, Any], other: Mapping[str, Any], where: str) -> None:
+    for key, value in other.items():
+        if isinstance(value, Mapping):
+            branch = tree.setdefault(key, {})
+            if not isinstance(branch, dict):
+                raise InvalidSettings(where, f"{key} is a section, got {branch!r} in the file")
+            _merge(branch, value, f"{where}: {key}")
+        else:
+            tree[key] = value
+
+
+def _complete(settings: Settings, source: Path) -> Settings:
+    base = source.resolve().parent
+    servables = {
+        name: msgspec.structs.replace(
+            stream,
+            base_path=_absolute(stream.base_path, base),
+            storage=stream.storage or ("fsspec" if "://" in stream.base_path else "file"),
+        )
+        for name, stream in settings.servables.items()
+    }
+    routes = {name: complete_route(name, route) for name, route in settings.routes.items()}
+    worker = settings.worker
+    worker = msgspec.structs.replace(
+        worker,
+        storage_roots=tuple(_absolute(root, base) for root in worker.storage_roots),
+        cache_dir=_absolute(worker.cache_dir, base) if worker.cache_dir else "",
+    )
+    complete = msgspec.structs.replace(settings, servables=servables, routes=routes, worker=worker)
+    _check(complete, str(source))
+    return complete
+
+
+def _absolute(path: str, base: Path) -> str:
+    return path if "://" in path else str(base / Path(path).expanduser())
+
+
+def _check(settings: Settings, where: str) -> None:
+    names = [*settings.routes, *settings.servables, settings.worker.id or "worker"]
+    names += [settings.control.aspired_topic, settings.control.states_topic]
+    requests = {route.request_topic: name for name, route in settings.routes.items()}
+    for name, route in settings.routes.items():
+        names += [route.request_topic, route.result_topic, route.dead_letter_topic, route.group]
+        check_route(name, route, settings.servables, requests, f"{where}: routes.{name}")
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise InvalidSettings(where, f"{name!r} is not a name; use letters, digits, '.', '_' and '-'")
+    check_worker(settings.worker, f"{where}: worker")
+    for name, stream in settings.servables.items():
+        check_stream(stream, f"{where}: servables.{name}")
+    check_watch(settings.watch, f"{where}: watch")
