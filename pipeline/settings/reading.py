@@ -26,12 +26,12 @@ _NAME: Final = re.compile(r"[a-zA-Z0-9._-]{1,200}")
 class Settings(Section, frozen=True):
     """All of it. ``kafka`` holds librdkafka properties and is passed through as it is."""
 
-    kafka: dict[str, Scalar] = {}
+    kafka: dict[str, Scalar] = msgspec.field(default_factory=dict)
     control: ControlSettings = ControlSettings()
     watch: WatchSettings = WatchSettings()
     worker: WorkerSettings = WorkerSettings()
-    servables: dict[str, StreamSettings] = {}
-    routes: dict[str, RouteSettings] = {}
+    servables: dict[str, StreamSettings] = msgspec.field(default_factory=dict)
+    routes: dict[str, RouteSettings] = msgspec.field(default_factory=dict)
 
     @property
     def bootstrap(self) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import msgspec
+
 from pipeline.errors import InvalidSettings
 from pipeline.settings.section import Scalar, Section
 from pipeline.settings.watch import check_intervals
@@ -31,7 +33,7 @@ class BatchingSettings(Section, frozen=True):
     allowed_batch_sizes: tuple[int, ...] = ()
     max_rows: int = 0
     unbatched: tuple[str, ...] = ()
-    axes: dict[str, tuple[str, ...]] = {}
+    axes: dict[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     variable_length: str = "group"
     pad_value: Scalar | dict[str, Scalar] = 0
     pad_to_multiple_of: int = 1
@@ -48,7 +50,7 @@ class StreamSettings(Section, frozen=True):
     base_path: str
     storage: str = ""
     kind: str | None = None
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
     versions: VersionPolicy = VersionPolicy()
     complete_when: str = "quiet"
     marker: str = "_SUCCESS"
