@@ -27,15 +27,21 @@ def _common(kafka: Mapping[str, Scalar], client_id: str, leave_out: tuple[str, .
     return {"bootstrap.servers": "localhost:9092", "client.id": client_id, **chosen}
 
 
+def _named(defaults: Mapping[str, Scalar]) -> Properties:
+    return {key.replace("_", "."): value for key, value in defaults.items()}
+
+
 def producer(kafka: Mapping[str, Scalar], client_id: str, **defaults: Scalar) -> Properties:
     """Return the properties of an idempotent producer; ``defaults`` (``_`` for ``.``) stand below the user's."""
-    given = {key.replace("_", "."): value for key, value in defaults.items()}
-    return {**_PRODUCER, **given, **_common(kafka, client_id, _CONSUMER_ONLY)}
+    return {**_PRODUCER, **_named(defaults), **_common(kafka, client_id, _CONSUMER_ONLY)}
 
 
-def group_consumer(kafka: Mapping[str, Scalar], client_id: str, group: str) -> Properties:
-    """Return the properties of a member of a group: manual commits, cooperative rebalances, from the start if new."""
-    defaults: Properties = {"auto.offset.reset": "earliest"}
+def group_consumer(kafka: Mapping[str, Scalar], client_id: str, group: str, **more: Scalar) -> Properties:
+    """Return the properties of a member of a group: manual commits, cooperative rebalances, from the start if new.
+
+    ``more`` (``_`` for ``.``) are further defaults, below the user's.
+    """
+    defaults: Properties = {"auto.offset.reset": "earliest", **_named(more)}
     if kafka.get("group.protocol") != "consumer":  # there the broker assigns, and refuses to be told how
         defaults["partition.assignment.strategy"] = "cooperative-sticky"
     return {**defaults, **_common(kafka, client_id, _PRODUCER_ONLY), "group.id": group, "enable.auto.commit": False}

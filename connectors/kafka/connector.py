@@ -12,10 +12,12 @@ from typing import Final, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
+from connectors.kafka import bounds
 from connectors.kafka.delivery import Outbox
+from connectors.kafka.intake import Intake
 from connectors.kafka.offsets import OffsetTracker, Partition, Taken
 from pipeline import kafka_properties
-from pipeline.connector import Answer, Headers, Record, Refuse
+from pipeline.connector import NO_LIMIT, Answer, Headers, Record, Refuse
 from pipeline.errors import ConnectorError
 from pipeline.settings import RouteSettings, Settings
 
@@ -36,14 +38,16 @@ class KafkaConnector:
 
     def __init__(self, route: RouteSettings, kafka: dict[str, kafka_properties.Scalar], client_id: str) -> None:
         self._route = route
-        self._consumer_properties = kafka_properties.group_consumer(kafka, client_id, route.group)
-        self._producer_properties = kafka_properties.producer(kafka, client_id, linger_ms=5)
+        self._consumer_properties = kafka_properties.group_consumer(
+            kafka, client_id, route.group, **bounds.consumer(route)
+        )
+        self._producer_properties = kafka_properties.producer(kafka, client_id, linger_ms=5, **bounds.producer(route))
         self._tracker = OffsetTracker()
         self._batches: deque[Taken] = (
             deque()
         )  # what each poll took, until it is answered: batches are answered in order
         self._changed = threading.Condition()  # guards the two above
-        self._held: list[Message] = []
+        self._intake = Intake(route.max_wait_ms / 1000)
         self._is_paused = False
         self._is_urgent = False  # the batch that was answered last left nothing waiting
         self._is_sending = threading.Event()
@@ -76,7 +80,7 @@ class KafkaConnector:
         self._thread = threading.Thread(target=self._deliver, name=f"{self._route.group}-delivery", daemon=True)
         self._thread.start()
 
-    def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+    def poll(self, max_records: int, timeout_s: float, max_bytes: int = NO_LIMIT) -> Sequence[Record]:
         """See Connector."""
         if self._fatal is not None:
             raise ConnectorError("kafka", f"{self._fatal.str()} ({self._fatal.name()})")
@@ -84,19 +88,14 @@ class KafkaConnector:
         if max_records == 0:
             self._pause()
             message = self._consumer.poll(timeout_s)
-            if message is not None:
-                self._held.append(message)
+            error = None if message is None else message.error()
+            if error is not None:
+                self._on_message_error(error)
+            elif message is not None:
+                self._intake.keep(message)
             return []
         self._resume()
-        messages, self._held = self._held, []
-        if not messages:
-            first = self._consumer.poll(timeout_s)
-            if first is None:
-                return []
-            messages = [first]
-        # ``consume`` waits for as many as it was asked for, so it is asked for what is there; a wait is on purpose.
-        messages += self._consumer.consume(max_records - len(messages), self._route.max_wait_ms / 1000)
-        return self._take(messages)
+        return self._take(self._intake.take(self._consumer, max_records, max_bytes, timeout_s))
 
     def answer(self, records: Sequence[Record], answers: Sequence[Answer], refuse: Refuse) -> Future[None]:
         """See Connector."""
@@ -197,7 +196,7 @@ class KafkaConnector:
     def _forget(self, keys: list[Partition]) -> None:
         with self._changed:
             self._tracker.revoke(keys)
-        self._held = [message for message in self._held if (message.topic(), message.partition()) not in keys]
+        self._intake.forget(keys)
 
     def _wait_for_answers(self, keys: list[Partition], timeout_s: float) -> bool:
         with self._changed:
