@@ -67,9 +67,10 @@ class Connector(Protocol):
     def poll(self, max_records: int, timeout_s: float, max_bytes: int = NO_LIMIT) -> Sequence[Record]:
         """Return what is waiting, at most ``max_records``, in order per partition; wait for the first one only.
 
-        Their values have at most ``max_bytes`` together; the first record comes whatever its size. Returns empty after ``timeout_s``. ``max_records`` of 0 takes nothing and keeps the membership alive: the route
-        is full. Raises ConnectorError for what does not heal by itself. A record that was returned is either answered
-        or will be delivered again, to this worker or another.
+        Their values have at most ``max_bytes`` together; the first record comes whatever its size. Returns empty after
+        ``timeout_s``. ``max_records`` of 0 takes nothing and keeps the membership alive: the route is full, or stopped.
+        Raises ConnectorError for what does not heal by itself. A record that was returned is either answered or will be
+        delivered again, to this worker or another.
         """
         ...
 

@@ -63,8 +63,8 @@ class Intake:
         size, largest = sum(map(len, kept)), max(1, *map(len, kept))
         until_s = self._now_s() + self._max_wait_s if self._max_wait_s else 0.0
         while len(kept) < max_records and size < max_bytes:
-            # As many as fit if they are like those so far, which for small ones is all. ``consume`` waits for as many as
-            # it was asked for, so it is asked for what is there.
+            # As many as fit if they are like those so far, which for small ones is all. ``consume`` waits for as many
+            # as it was asked for, so it is asked for what is there.
             count = min(max_records - len(kept), max(1, (max_bytes - size) // largest))
             found = source.consume(count, 0) or self._wait(source, until_s)
             if not found:

@@ -17,7 +17,9 @@ class CircuitSettings(Section, frozen=True):
 def check_circuit(circuit: CircuitSettings, place: str) -> None:
     """Raise InvalidSettings for what is out of range."""
     if circuit.after_batches < 0:
-        raise InvalidSettings(f"{place}.after_batches", f"must not be negative, got {circuit.after_batches}; 0 is never")
+        raise InvalidSettings(
+            f"{place}.after_batches", f"must not be negative, got {circuit.after_batches}; 0 is never"
+        )
     if circuit.action not in ("stop", "dead_letter"):
         raise InvalidSettings(f"{place}.action", f"{circuit.action!r} is not stop or dead_letter")
     if circuit.retry_after_s <= 0:

@@ -14,7 +14,7 @@ import pytest
 from connectors.memory import MemoryBroker, MemoryConnector
 from pipeline.agents import Batch, Route
 from pipeline.codecs.avro_codec import AvroCodec
-from pipeline.connector import Answer, Record, Refuse
+from pipeline.connector import NO_LIMIT, Answer, Record, Refuse
 from pipeline.errors import ConnectorError
 from pipeline.metrics import Metrics
 from pipeline.records import PredictRequest
@@ -95,10 +95,10 @@ class Stuck(MemoryConnector):
         self.is_full = threading.Event()
         self.waiting: list[Callable[[], Any]] = []
 
-    def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+    def poll(self, max_records: int, timeout_s: float, max_bytes: int = NO_LIMIT) -> Sequence[Record]:
         if max_records == 0:
             self.is_full.set()
-        records = super().poll(max_records, timeout_s)
+        records = super().poll(max_records, timeout_s, max_bytes)
         self.polled += len(records)
         return records
 
@@ -142,7 +142,7 @@ class Broken(MemoryConnector):
 
 
 class Deaf(MemoryConnector):
-    def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+    def poll(self, max_records: int, timeout_s: float, max_bytes: int = NO_LIMIT) -> Sequence[Record]:
         raise ConnectorError("q", "not authorised")
 
 
