@@ -50,8 +50,8 @@ class Metrics:
 
         self._in_flight_bytes = Gauge(
             "penstock_in_flight_bytes",
-            "Bytes of requests, decoded tensors and answers between poll and delivery. Near max_in_flight_bytes: batches "
-            "are cut short, raise it if memory allows.",
+            "Bytes of requests, decoded tensors and answers between poll and delivery. Near max_in_flight_bytes: "
+            "batches are cut short, raise it if memory allows.",
             ["route"],
             registry=self.registry,
         )

@@ -233,7 +233,7 @@ def _members(
         request = batch[position].request
         try:
             if request is not None:
-                yield position, batching.member(form, fit, request.inputs)
+                yield position, batching.member(form, fit, request.inputs, request.deadline_ms)
         except PenstockError as error:
             batch[position].error = error
 
