@@ -10,6 +10,10 @@ from typing import Final
 from pipeline.kafka_properties import Scalar
 from pipeline.settings import RouteSettings
 
+# The most that the client can be told: of its queues, of a message, of a response.
+_HIGHEST_QUEUE_KBYTES: Final = 2**21 - 1
+_HIGHEST_MESSAGE_BYTES: Final = 10**9
+_HIGHEST_RESPONSE_BYTES: Final = 2**31 - 1
 # The client's own: a response, or a message, may always be as large as this.
 _RESPONSE_BYTES: Final = 100_000_000
 _MESSAGE_BYTES: Final = 1_000_000
@@ -25,9 +29,10 @@ def consumer(route: RouteSettings) -> dict[str, Scalar]:
     alone in its response, which must be allowed to be so large.
     """
     share_bytes = route.max_in_flight_bytes // route.max_batches_in_flight
+    response_bytes = max(_RESPONSE_BYTES, max(route.max_record_bytes, share_bytes) + _ASIDE_BYTES)
     return {
         "queued_max_messages_kbytes": _kbytes(share_bytes),
-        "receive_message_max_bytes": max(_RESPONSE_BYTES, max(route.max_record_bytes, share_bytes) + _ASIDE_BYTES),
+        "receive_message_max_bytes": min(response_bytes, _HIGHEST_RESPONSE_BYTES),
     }
 
 
@@ -39,10 +44,10 @@ def producer(route: RouteSettings) -> dict[str, Scalar]:
     """
     largest_bytes = max(route.max_record_bytes, route.max_result_bytes) + _ASIDE_BYTES
     return {
-        "message_max_bytes": max(_MESSAGE_BYTES, largest_bytes),
+        "message_max_bytes": min(max(_MESSAGE_BYTES, largest_bytes), _HIGHEST_MESSAGE_BYTES),
         "queue_buffering_max_kbytes": _kbytes(max(route.max_in_flight_bytes, largest_bytes)),
     }
 
 
 def _kbytes(size_bytes: int) -> int:
-    return -(-size_bytes // 1024)
+    return min(max(1, -(-size_bytes // 1024)), _HIGHEST_QUEUE_KBYTES)
