@@ -7,9 +7,10 @@ One connector serves one route. ``poll`` and ``answer`` may run at the same time
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -17,6 +18,8 @@ from pipeline.errors import PenstockError
 from pipeline.records import Error
 
 Headers = Sequence[tuple[str, bytes | None]]
+
+NO_LIMIT: Final = sys.maxsize
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -61,12 +64,13 @@ class Connector(Protocol):
         """Connect and subscribe; raises ConnectorError. A broker that is away for the moment is no error here."""
         ...
 
-    def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+    def poll(self, max_records: int, timeout_s: float, max_bytes: int = NO_LIMIT) -> Sequence[Record]:
         """Return what is waiting, at most ``max_records``, in order per partition; wait for the first one only.
 
-        Returns empty after ``timeout_s``. ``max_records`` of 0 takes nothing and keeps the membership alive: the route
-        is full. Raises ConnectorError for what does not heal by itself. A record that was returned is either answered
-        or will be delivered again, to this worker or another.
+        Their values have at most ``max_bytes`` together; the first record comes whatever its size. Returns empty after
+        ``timeout_s``. ``max_records`` of 0 takes nothing and keeps the membership alive: the route is full, or stopped.
+        Raises ConnectorError for what does not heal by itself. A record that was returned is either answered or will be
+        delivered again, to this worker or another.
         """
         ...
 

@@ -28,10 +28,13 @@ def _common(kafka: Mapping[str, Scalar], client_id: str, leave_out: tuple[str, .
     return {"bootstrap.servers": "localhost:9092", "client.id": client_id, **chosen}
 
 
+def _named(defaults: Mapping[str, Scalar]) -> Properties:
+    return {key.replace("_", "."): value for key, value in defaults.items()}
+
+
 def producer(kafka: Mapping[str, Scalar], client_id: str, **defaults: Scalar) -> Properties:
     """Return the properties of an idempotent producer; ``defaults`` (``_`` for ``.``) stand below the user's."""
-    given = {key.replace("_", "."): value for key, value in defaults.items()}
-    return {**_PRODUCER, **given, **_common(kafka, client_id, _CONSUMER_ONLY)}
+    return {**_PRODUCER, **_named(defaults), **_common(kafka, client_id, _CONSUMER_ONLY)}
 
 
 def transactional_producer(
@@ -48,12 +51,15 @@ def transactional_producer(
     return {**ours, **producer(kafka, client_id, **defaults), "transactional.id": transactional_id}
 
 
-def group_consumer(kafka: Mapping[str, Scalar], client_id: str, group: str, *, is_static: bool = False) -> Properties:
+def group_consumer(
+    kafka: Mapping[str, Scalar], client_id: str, group: str, *, is_static: bool = False, **more: Scalar
+) -> Properties:
     """Return the properties of a member of a group: manual commits, cooperative rebalances, from the start if new.
 
     A static member is known by its client id, and has its partitions back when it returns within the session timeout.
+    ``more`` (``_`` for ``.``) are further defaults, below the user's.
     """
-    defaults: Properties = {"auto.offset.reset": "earliest"}
+    defaults: Properties = {"auto.offset.reset": "earliest", **_named(more)}
     if is_static:
         defaults["group.instance.id"] = client_id
     if kafka.get("group.protocol") != "consumer":  # there the broker assigns, and refuses to be told how

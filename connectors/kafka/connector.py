@@ -12,12 +12,14 @@ from typing import Final, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from connectors.kafka import bounds
 from connectors.kafka.at_least_once import AtLeastOnce
 from connectors.kafka.exactly_once import ExactlyOnce
 from connectors.kafka.guarantee import Guarantee
+from connectors.kafka.intake import Intake
 from connectors.kafka.offsets import OffsetTracker, Partition, Taken
 from pipeline import kafka_properties
-from pipeline.connector import Answer, Headers, Record, Refuse
+from pipeline.connector import NO_LIMIT, Answer, Headers, Record, Refuse
 from pipeline.errors import ConnectorError
 from pipeline.settings import RouteSettings, Settings
 
@@ -42,13 +44,15 @@ class KafkaConnector:
         is_static: bool = False,
     ) -> None:
         self._route = route
-        self._consumer_properties = kafka_properties.group_consumer(kafka, client_id, route.group, is_static=is_static)
+        self._consumer_properties = kafka_properties.group_consumer(
+            kafka, client_id, route.group, is_static=is_static, **bounds.consumer(route)
+        )
         self._tracker = OffsetTracker()
         self._batches: deque[Taken] = (
             deque()
         )  # what each poll took, until it is answered: batches are answered in order
         self._changed = threading.Condition()  # guards the two above
-        self._held: list[Message] = []
+        self._intake = Intake(route.max_wait_ms / 1000)
         self._is_paused = False
         self._fatal: ConnectorError | None = None
         self._is_open = False
@@ -58,10 +62,12 @@ class KafkaConnector:
             # An unfinished transaction of the member before must be waited for, not read over.
             self._consumer_properties["isolation.level"] = "read_committed"
             transactional_id = f"{client_id}-{route.group}"
-            producer = kafka_properties.transactional_producer(kafka, client_id, transactional_id, linger_ms=5)
+            producer = kafka_properties.transactional_producer(
+                kafka, client_id, transactional_id, linger_ms=5, **bounds.producer(route)
+            )
             self._guarantee = ExactlyOnce(route, producer, self._tracker, self._changed, self._on_error, self._on_fatal)
         else:
-            producer = kafka_properties.producer(kafka, client_id, linger_ms=5)
+            producer = kafka_properties.producer(kafka, client_id, linger_ms=5, **bounds.producer(route))
             self._guarantee = AtLeastOnce(route, producer, self._tracker, self._changed, self._on_error)
 
     @classmethod
@@ -86,7 +92,7 @@ class KafkaConnector:
             raise ConnectorError("kafka settings", str(error)) from error
         self._is_open = True
 
-    def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+    def poll(self, max_records: int, timeout_s: float, max_bytes: int = NO_LIMIT) -> Sequence[Record]:
         """See Connector."""
         if self._fatal is not None:
             raise self._fatal
@@ -94,20 +100,14 @@ class KafkaConnector:
         if max_records == 0:
             self._pause()
             message = self._consumer.poll(timeout_s)
-            if message is not None:
-                self._held.append(message)
+            error = None if message is None else message.error()
+            if error is not None:
+                self._on_message_error(error)
+            elif message is not None:
+                self._intake.keep(message)
             return []
         self._resume()
-        if not self._held:
-            first = self._consumer.poll(timeout_s)
-            if first is None:
-                return []
-            self._held = [first]
-        # ``consume`` waits for as many as it was asked for, so it is asked for what is there; a wait is on purpose.
-        # What was polled before stays in ``_held`` meanwhile: a rebalance in here takes from it what has been revoked.
-        more = self._consumer.consume(max_records - len(self._held), self._route.max_wait_ms / 1000)
-        messages, self._held = self._held + more, []
-        return self._take(messages)
+        return self._take(self._intake.take(self._consumer, max_records, max_bytes, timeout_s))
 
     def answer(self, records: Sequence[Record], answers: Sequence[Answer], refuse: Refuse) -> Future[None]:
         """See Connector."""
@@ -209,7 +209,7 @@ class KafkaConnector:
     def _forget(self, keys: list[Partition]) -> None:
         with self._changed:
             self._tracker.revoke(keys)
-        self._held = [message for message in self._held if (message.topic(), message.partition()) not in keys]
+        self._intake.forget(keys)
 
     def _wait_for_answers(self, keys: list[Partition], timeout_s: float) -> bool:
         with self._changed:

@@ -17,6 +17,7 @@ from pipeline.clock import Clock
 from pipeline.codecs.codec import Codec, Limits
 from pipeline.connector import Answer, Record
 from pipeline.errors import (
+    CircuitOpen,
     DeadlineExceeded,
     ModelFailed,
     NoInputs,
@@ -198,7 +199,7 @@ class Dispatcher:
         return Answer(value, record.key, echoed, envelope.reply_topic, envelope.reply_partition)
 
     def _refusal(self, pending: Pending) -> Answer:
-        """Return the error result of a request, and a dead letter where its own bytes are at fault."""
+        """Return the error result of a request, and a dead letter where its bytes are at fault or it is set aside."""
         record, request, envelope = pending.record, pending.request, pending.envelope
         error = Error.of(pending.error or ModelFailed(self._route.servable, "no answer was computed"))
         result = PredictResult(
@@ -214,7 +215,7 @@ class Dispatcher:
             [*headers.echo(record.headers), ("status", b"error"), ("error-code", error.code.encode())],
             envelope.reply_topic,
             envelope.reply_partition,
-            error if isinstance(pending.error, Undecodable | RecordTooLarge) else None,
+            error if isinstance(pending.error, Undecodable | RecordTooLarge | CircuitOpen) else None,
         )
 
 
@@ -232,7 +233,7 @@ def _members(
         request = batch[position].request
         try:
             if request is not None:
-                yield position, batching.member(form, fit, request.inputs)
+                yield position, batching.member(form, fit, request.inputs, request.deadline_ms)
         except PenstockError as error:
             batch[position].error = error
 

@@ -4,6 +4,7 @@
 field; a test compares the two.
 """
 
+from pipeline.settings.circuit import CircuitSettings
 from pipeline.settings.reading import FILE_NAME, Settings, file_of, load, to_text
 from pipeline.settings.routes import RouteSettings
 from pipeline.settings.section import Scalar, Section
@@ -15,6 +16,7 @@ __all__ = [
     "FILE_NAME",
     "HIGHEST_NICENESS",
     "BatchingSettings",
+    "CircuitSettings",
     "ControlSettings",
     "RouteSettings",
     "Scalar",

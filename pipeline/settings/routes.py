@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 import msgspec
 
 from pipeline.errors import InvalidSettings
+from pipeline.settings.circuit import CircuitSettings, check_circuit
 from pipeline.settings.section import Section
 
 
@@ -31,9 +32,11 @@ class RouteSettings(Section, frozen=True):
     max_result_bytes: int = 1_000_000
     max_tensors: int = 64
     max_batches_in_flight: int = 4
+    max_in_flight_bytes: int = 64 * 1024 * 1024
     commit_interval_ms: int = 50
     guarantee: str = "at_least_once"
     revoke_timeout_s: float = 10.0
+    circuit: CircuitSettings = CircuitSettings()
 
 
 def complete_route(name: str, route: RouteSettings) -> RouteSettings:
@@ -63,10 +66,18 @@ def check_route(
     for topic in (route.result_topic, route.dead_letter_topic):
         if topic in requests:
             raise InvalidSettings(place, f"{topic!r} is a request topic: its results would be read as requests")
-    for field in ("max_batch_size", "max_record_bytes", "max_result_bytes", "max_tensors", "max_batches_in_flight"):
+    for field in (
+        "max_batch_size",
+        "max_record_bytes",
+        "max_result_bytes",
+        "max_tensors",
+        "max_batches_in_flight",
+        "max_in_flight_bytes",
+    ):
         if getattr(route, field) < 1:
             raise InvalidSettings(f"{place}.{field}", f"must be at least 1, got {getattr(route, field)}")
     if route.max_wait_ms < 0 or route.commit_interval_ms < 0 or route.revoke_timeout_s < 0:
         raise InvalidSettings(place, "max_wait_ms, commit_interval_ms and revoke_timeout_s must not be negative")
     if route.guarantee not in ("at_least_once", "exactly_once"):
         raise InvalidSettings(f"{place}.guarantee", f"{route.guarantee!r} is not at_least_once or exactly_once")
+    check_circuit(route.circuit, f"{place}.circuit")
