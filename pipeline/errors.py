@@ -92,13 +92,15 @@ class TooManyTensors(BadRequest):
         return f"the request has {self.got} tensors, the limit is {self.limit}; raise max_tensors of the route"
 
 
+@dataclass(eq=False)
 class NoInputs(BadRequest):
     """A request without a single input tensor."""
 
+    reason: str = "the request has no input tensors"
     code = "no_inputs"
 
     def __str__(self) -> str:
-        return "the request has no input tensors; send at least one"
+        return f"{self.reason}; send at least one input tensor"
 
 
 @dataclass(eq=False)

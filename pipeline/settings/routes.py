@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 import msgspec
 
 from pipeline.errors import InvalidSettings
+from pipeline.settings.header_names import HeaderNames, check_header_names
 from pipeline.settings.section import Section
 
 
@@ -25,6 +26,8 @@ class RouteSettings(Section, frozen=True):
     group: str = ""
     format: str = ""
     reply_topics: tuple[str, ...] = ()
+    headers: HeaderNames = HeaderNames()
+    result_headers: str = "minimal"
     max_batch_size: int = 512
     max_wait_ms: float = 0.0
     max_record_bytes: int = 16 * 1024 * 1024
@@ -64,5 +67,8 @@ def check_route(
     for field in ("max_batch_size", "max_record_bytes", "max_result_bytes", "max_tensors", "max_batches_in_flight"):
         if getattr(route, field) < 1:
             raise InvalidSettings(f"{place}.{field}", f"must be at least 1, got {getattr(route, field)}")
+    if route.result_headers not in ("minimal", "full"):
+        raise InvalidSettings(f"{place}.result_headers", f"{route.result_headers!r} is not minimal or full")
+    check_header_names(route.headers, f"{place}.headers")
     if route.max_wait_ms < 0 or route.commit_interval_ms < 0:
         raise InvalidSettings(place, "max_wait_ms and commit_interval_ms must not be negative")
