@@ -51,6 +51,12 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     partition: int | None = None
     dead_letter: Error | None = None
 
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes the record of this answer has: value, key and headers."""
+        headers = sum(len(name) + len(value or b"") for name, value in self.headers)
+        return len(self.value) + len(self.key or b"") + headers
+
 
 # Makes the answer to a record whose first answer the broker refuses for good (too large, no such partition).
 Refuse = Callable[[Record, PenstockError], Answer]

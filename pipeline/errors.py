@@ -269,8 +269,9 @@ class ResultTooLarge(BadRequest):
 
     def __str__(self) -> str:
         return (
-            f"{self.servable}: the result has {self.size_bytes} bytes, the limit is {self.limit_bytes}; send fewer "
-            "rows in one request, or raise max_result_bytes of the route together with the topic's max.message.bytes"
+            f"{self.servable}: the result, with the key and headers that it repeats, has {self.size_bytes} bytes, the "
+            f"limit is {self.limit_bytes}; send fewer rows in one request, or raise max_result_bytes of the route "
+            "together with the topic's max.message.bytes"
         )
 
 

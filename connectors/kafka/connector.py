@@ -60,9 +60,9 @@ class KafkaConnector:
     def open(self) -> None:
         """See Connector: starts joining the group; the broker may be away."""
         try:
-            self._consumer = Consumer(
-                {**self._consumer_properties, "error_cb": self._on_error, "on_commit": _on_commit}, logger=log
-            )
+            # The end of a partition is told: it may lie behind markers and aborted records that no poll returns.
+            told = {"enable.partition.eof": True, "error_cb": self._on_error, "on_commit": _on_commit}
+            self._consumer = Consumer({**self._consumer_properties, **told}, logger=log)
             self._producer = Producer({**self._producer_properties, "error_cb": self._on_error}, logger=log)
             self._consumer.subscribe(
                 [self._route.request_topic],
@@ -132,31 +132,38 @@ class KafkaConnector:
     def _take(self, messages: list[Message]) -> list[Record]:
         records: list[Record] = []
         ends: dict[Partition, int] = {}
+        empty: dict[Partition, int] = {}
         with self._changed:
             assigned = self._tracker.assigned
             for message in messages:
                 error = message.error()
-                if error is not None:
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:
                     self._on_message_error(error)
                     continue
                 topic, partition, offset = cast(Place, (message.topic(), message.partition(), message.offset()))
                 if (topic, partition) not in assigned:  # revoked while it lay in the client's queue
                     continue
+                if error is not None:
+                    empty[topic, partition] = offset
+                    continue
                 ends[topic, partition] = offset + 1
                 value = message.value()
+                headers, fault = _headers(message)
                 records.append(
                     Record(
                         b"" if value is None else value,
                         message.key(),
-                        cast(Headers, message.headers() or ()),
+                        headers,
                         topic,
                         partition,
                         offset,
                         message.timestamp()[1],
+                        fault,
                     )
                 )
             if records:
                 self._batches.append(self._tracker.take(ends))
+            self._tracker.pass_over(empty)
         return records
 
     def _pause(self) -> None:
@@ -260,6 +267,15 @@ class KafkaConnector:
         except KafkaException as error:
             # Not repeated: the next commit covers it, and what no commit covers is delivered again.
             log.warning("offsets %s were not committed: %s", _names(offsets), error)
+
+
+def _headers(message: Message) -> tuple[Headers, str]:
+    """Return a record's headers, or none of them and why they can not be read."""
+    try:
+        return cast(Headers, message.headers() or ()), ""
+    except (SystemError, UnicodeDecodeError) as error:
+        # So the client reports a name that is no UTF-8. What it made of the headers must not be looked at again.
+        return (), f"its headers can not be read, and are not repeated: {error.__cause__ or error}"
 
 
 def _on_commit(error: KafkaError | None, partitions: list[TopicPartition]) -> None:

@@ -160,7 +160,7 @@ class Dispatcher:
             record, envelope, self._codec, self._codecs[0], self._limits, self._clock
         )
         if framing is not None:
-            envelope.id = envelope.id or framing.id
+            envelope.id = framing.id or envelope.id
         self._check_reply(envelope)
 
     def _codec(self, value: bytes, content_type: str) -> Codec:
