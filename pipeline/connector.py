@@ -25,7 +25,8 @@ NO_LIMIT: Final = sys.maxsize
 class Record(msgspec.Struct, frozen=True, gc=False):
     """One request as its broker delivered it, byte for byte.
 
-    A connector may subclass it to keep what it needs to acknowledge the record.
+    A connector may subclass it to keep what it needs to acknowledge the record. ``timestamp_ms`` is 0 or less where the
+    broker knows none. ``fault`` is what the connector itself can not read of it: it is answered with that.
     """
 
     value: bytes
@@ -35,6 +36,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     partition: int
     offset: int
     timestamp_ms: int
+    fault: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -51,6 +53,12 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     topic: str | None = None
     partition: int | None = None
     dead_letter: Error | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes the record of this answer has: value, key and headers."""
+        headers = sum(len(name) + len(value or b"") for name, value in self.headers)
+        return len(self.value) + len(self.key or b"") + headers
 
 
 # Makes the answer to a record whose first answer the broker refuses for good (too large, no such partition).

@@ -93,13 +93,15 @@ class TooManyTensors(BadRequest):
         return f"the request has {self.got} tensors, the limit is {self.limit}; raise max_tensors of the route"
 
 
+@dataclass(eq=False)
 class NoInputs(BadRequest):
     """A request without a single input tensor."""
 
+    reason: str = "the request has no input tensors"
     code = "no_inputs"
 
     def __str__(self) -> str:
-        return "the request has no input tensors; send at least one"
+        return f"{self.reason}; send at least one input tensor"
 
 
 @dataclass(eq=False)
@@ -268,8 +270,9 @@ class ResultTooLarge(BadRequest):
 
     def __str__(self) -> str:
         return (
-            f"{self.servable}: the result has {self.size_bytes} bytes, the limit is {self.limit_bytes}; send fewer "
-            "rows in one request, or raise max_result_bytes of the route together with the topic's max.message.bytes"
+            f"{self.servable}: the result, with the key and headers that it repeats, has {self.size_bytes} bytes, the "
+            f"limit is {self.limit_bytes}; send fewer rows in one request, or raise max_result_bytes of the route "
+            "together with the topic's max.message.bytes"
         )
 
 

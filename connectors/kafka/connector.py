@@ -78,9 +78,9 @@ class KafkaConnector:
     def open(self) -> None:
         """See Connector: starts joining the group; the broker may be away."""
         try:
-            self._consumer = Consumer(
-                {**self._consumer_properties, "error_cb": self._on_error, "on_commit": _on_commit}, logger=log
-            )
+            # The end of a partition is told: it may lie behind markers and aborted records that no poll returns.
+            told = {"enable.partition.eof": True, "error_cb": self._on_error, "on_commit": _on_commit}
+            self._consumer = Consumer({**self._consumer_properties, **told}, logger=log)
             self._guarantee.start()
             self._consumer.subscribe(
                 [self._route.request_topic],
@@ -101,7 +101,7 @@ class KafkaConnector:
             self._pause()
             message = self._consumer.poll(timeout_s)
             error = None if message is None else message.error()
-            if error is not None:
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
                 self._on_message_error(error)
             elif message is not None:
                 self._intake.keep(message)
@@ -141,31 +141,38 @@ class KafkaConnector:
     def _take(self, messages: list[Message]) -> list[Record]:
         records: list[Record] = []
         ends: dict[Partition, int] = {}
+        empty: dict[Partition, int] = {}
         with self._changed:
             assigned = self._tracker.assigned
             for message in messages:
                 error = message.error()
-                if error is not None:
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:
                     self._on_message_error(error)
                     continue
                 topic, partition, offset = cast(Place, (message.topic(), message.partition(), message.offset()))
                 if (topic, partition) not in assigned:  # revoked while it lay in the client's queue
                     continue
+                if error is not None:
+                    empty[topic, partition] = offset
+                    continue
                 ends[topic, partition] = offset + 1
                 value = message.value()
+                headers, fault = _headers(message)
                 records.append(
                     Record(
                         b"" if value is None else value,
                         message.key(),
-                        cast(Headers, message.headers() or ()),
+                        headers,
                         topic,
                         partition,
                         offset,
                         message.timestamp()[1],
+                        fault,
                     )
                 )
             if records:
                 self._batches.append(self._tracker.take(ends))
+            self._tracker.pass_over(empty)
         return records
 
     def _pause(self) -> None:
@@ -235,6 +242,15 @@ class KafkaConnector:
     def _on_fatal(self, error: ConnectorError) -> None:
         """Have the next ``poll`` raise; from any thread. The first error is the one that tells why."""
         self._fatal = self._fatal or error
+
+
+def _headers(message: Message) -> tuple[Headers, str]:
+    """Return a record's headers, or none of them and why they can not be read."""
+    try:
+        return cast(Headers, message.headers() or ()), ""
+    except (SystemError, UnicodeDecodeError) as error:
+        # So the client reports a name that is no UTF-8. What it made of the headers must not be looked at again.
+        return (), f"its headers can not be read, and are not repeated: {error.__cause__ or error}"
 
 
 def _on_commit(error: KafkaError | None, partitions: list[TopicPartition]) -> None:

@@ -151,7 +151,7 @@ class Outbox:
     def reason(self, error: KafkaError, answer: Answer) -> PenstockError | None:
         """Return what to tell the caller whose answer was refused, or None where the fault is not the request's."""
         if error.code() in _TOO_LARGE:
-            return ResultTooLarge(self._route.servable, len(answer.value), self._route.max_result_bytes)
+            return ResultTooLarge(self._route.servable, answer.size_bytes, self._route.max_result_bytes)
         if error.code() in _NO_SUCH_PLACE and (answer.topic is not None or answer.partition is not None):
             place = f"{answer.topic or self._route.result_topic}[{answer.partition}]"
             return ReplyRefused(place, self._route.reply_topics)
