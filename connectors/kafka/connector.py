@@ -192,6 +192,8 @@ class KafkaConnector:
         consumer.incremental_assign(partitions)
         if self._is_paused:
             consumer.pause(partitions)
+        else:  # one that was revoked while it was paused, and comes back, is paused still
+            consumer.resume(partitions)
         self._guarantee.attend(consumer)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
