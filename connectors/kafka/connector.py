@@ -17,7 +17,7 @@ from connectors.kafka.offsets import OffsetTracker, Partition, Taken
 from pipeline import kafka_properties
 from pipeline.connector import Answer, Headers, Record, Refuse
 from pipeline.errors import ConnectorError
-from pipeline.settings import RouteSettings, Settings
+from pipeline.settings import RouteSettings, Settings, topic_names
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,10 @@ _REVOKE_BUDGET_S: Final = 10.0
 # How long the delivery thread waits for reports at most, before it looks again whether answers should go out at once.
 _IDLE_S: Final = 0.1
 _LOADED_S: Final = 0.005
+# What a broker takes unless it is told otherwise, what headers may add to a record, and librdkafka's own limit.
+_KAFKA_MAX_BYTES: Final = 1_048_588
+_HEADERS_BYTES: Final = 64 * 1024
+_MOST_BYTES: Final = 1_000_000_000
 
 
 class KafkaConnector:
@@ -37,7 +41,9 @@ class KafkaConnector:
     def __init__(self, route: RouteSettings, kafka: dict[str, kafka_properties.Scalar], client_id: str) -> None:
         self._route = route
         self._consumer_properties = kafka_properties.group_consumer(kafka, client_id, route.group)
-        self._producer_properties = kafka_properties.producer(kafka, client_id, linger_ms=5)
+        self._producer_properties = kafka_properties.producer(
+            kafka, client_id, linger_ms=5, message_max_bytes=_largest_bytes(route)
+        )
         self._tracker = OffsetTracker()
         self._batches: deque[Taken] = (
             deque()
@@ -65,7 +71,7 @@ class KafkaConnector:
             )
             self._producer = Producer({**self._producer_properties, "error_cb": self._on_error}, logger=log)
             self._consumer.subscribe(
-                [self._route.request_topic],
+                [topic_names.regex(self._route.request_topic) if self._route.is_pattern else self._route.request_topic],
                 on_assign=self._on_assign,
                 on_revoke=self._on_revoke,
                 on_lost=self._on_lost,
@@ -260,6 +266,11 @@ class KafkaConnector:
         except KafkaException as error:
             # Not repeated: the next commit covers it, and what no commit covers is delivered again.
             log.warning("offsets %s were not committed: %s", _names(offsets), error)
+
+
+def _largest_bytes(route: RouteSettings) -> int:
+    """Return what the producer must not refuse: a result, or any request as a dead letter, with its headers."""
+    return min(max(route.max_record_bytes, route.max_result_bytes, _KAFKA_MAX_BYTES) + _HEADERS_BYTES, _MOST_BYTES)
 
 
 def _on_commit(error: KafkaError | None, partitions: list[TopicPartition]) -> None:

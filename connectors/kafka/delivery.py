@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from connectors.kafka import dead_letters
+from connectors.kafka.topic_sizes import TopicSizes
 from pipeline.connector import Answer, Headers, Record, Refuse
 from pipeline.errors import ConnectorError, PenstockError, ReplyRefused, ResultTooLarge
 from pipeline.records import Error
@@ -26,7 +27,6 @@ _NO_SUCH_PLACE = (
     KafkaError.TOPIC_EXCEPTION,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
 )
-_METADATA_TIMEOUT_S = 10.0
 
 Report = Callable[[KafkaError | None, Message], None]
 
@@ -90,7 +90,7 @@ class Outbox:
         self._producer = producer
         self._route = route
         self._is_stopping = is_stopping
-        self._partitions: dict[str, int] = {}
+        self._sizes = TopicSizes(producer)
 
     def send_batch(
         self, records: Sequence[Record], answers: Sequence[Answer], refuse: Refuse, on_done: Callable[[], None]
@@ -101,11 +101,17 @@ class Outbox:
         """
         delivery = _Delivery(self, records, answers, refuse, on_done)
         produce, report, topic = self._producer.produce, delivery.report, self._route.result_topic
-        partitions = self._partition_count(topic)
+        # A template has a name for each request topic.
+        partitions = 0 if self._route.is_pattern else self._sizes.of(topic, max(r.partition for r in records))
         for position, (record, answer) in enumerate(zip(records, answers, strict=True)):
             try:
                 # The ordinary case, without a call of our own for each record.
-                if answer.topic is None and answer.partition is None and not (answer.headers or answer.dead_letter):
+                if (
+                    partitions
+                    and answer.topic is None
+                    and answer.partition is None
+                    and not (answer.headers or answer.dead_letter)
+                ):
                     partition = record.partition if record.partition < partitions else -1
                     try:
                         produce(topic, answer.value, answer.key, partition, on_delivery=report)
@@ -123,7 +129,7 @@ class Outbox:
 
     def send(self, record: Record, answer: Answer, report: Report) -> None:
         """Produce one answer; raises KafkaException for what librdkafka refuses at once."""
-        topic = answer.topic or self._route.result_topic
+        topic = answer.topic or self._route.results_of(record.topic)
         self._produce(topic, answer.value, answer.key, record, answer.headers, answer.partition, report)
 
     def reason(self, error: KafkaError, answer: Answer) -> PenstockError | None:
@@ -137,7 +143,8 @@ class Outbox:
 
     def _send_dead_letter(self, record: Record, error: Error, report: Report) -> None:
         headers = dead_letters.headers(record, error, self._route.group)
-        self._produce(self._route.dead_letter_topic, record.value, record.key, record, headers, None, report)
+        topic = self._route.dead_letters_of(record.topic)
+        self._produce(topic, record.value, record.key, record, headers, None, report)
 
     def _produce(
         self,
@@ -149,8 +156,9 @@ class Outbox:
         partition: int | None,
         report: Report,
     ) -> None:
+        size = self._sizes.of(topic, record.partition if partition is None else partition)
         if partition is None:
-            partition = record.partition if record.partition < self._partition_count(topic) else -1
+            partition = record.partition if record.partition < size else -1
         while True:
             try:
                 self._producer.produce(topic, value, key, partition, on_delivery=report, headers=list(headers))
@@ -160,15 +168,3 @@ class Outbox:
                 time.sleep(0.002)
             else:
                 return
-
-    def _partition_count(self, topic: str) -> int:
-        """Return how many partitions a topic has, 0 where that is unknown: then the key alone decides."""
-        count = self._partitions.get(topic)
-        if count is None:
-            try:
-                found = self._producer.list_topics(topic, timeout=_METADATA_TIMEOUT_S).topics.get(topic)
-            except KafkaException as error:
-                log.warning("no metadata of topic %s: %s", topic, error)
-                return 0
-            count = self._partitions[topic] = len(found.partitions) if found is not None and not found.error else 0
-        return count

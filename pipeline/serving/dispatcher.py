@@ -122,7 +122,7 @@ class Dispatcher:
             pending.request = _with_headers(request, envelope) if record.headers else request
             if not request.inputs:
                 raise NoInputs
-            self._check_reply(envelope)
+            self._check_reply(envelope, record.topic)
         except PenstockError as error:
             pending.error = error
         return pending
@@ -139,9 +139,9 @@ class Dispatcher:
                 return codec
         raise Undecodable(f"its first bytes, {value[:10].hex() or 'none'}, belong to no known format")
 
-    def _check_reply(self, envelope: Envelope) -> None:
+    def _check_reply(self, envelope: Envelope, request_topic: str) -> None:
         topic = envelope.reply_topic
-        if topic is None or topic == self._route.result_topic:
+        if topic is None or topic == self._route.results_of(request_topic):
             return
         if not any(fnmatch.fnmatchcase(topic, pattern) for pattern in self._route.reply_topics):
             envelope.reply_topic = envelope.reply_partition = None

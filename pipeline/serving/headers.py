@@ -37,6 +37,8 @@ _TEXT: Final = {
 }
 _NUMBERS: Final = ("deadline-ms", "timeout-ms", "reply_partition")
 _SPRING_PARTITION: Final = "kafka_replyPartition"  # four bytes, big-endian
+_SPRING_BYTES: Final = 4
+_LAST_PARTITION: Final = 2**31 - 1
 _KNOWN: Final = frozenset((*_TEXT, *_NUMBERS, _SPRING_PARTITION))
 # These concern the way to the worker only, so the result does not repeat them.
 _REPLY: Final = ("reply_to", "reply_partition", "kafka_replyTopic", "kafka_replyPartition", "Faust-Ag-ReplyTo")
@@ -61,9 +63,10 @@ def read(headers: Headers, timestamp_ms: int) -> Envelope:
             if not getattr(envelope, field):
                 setattr(envelope, field, _text(name, value))
         elif name == _SPRING_PARTITION:
-            envelope.reply_partition = int.from_bytes(value, "big", signed=True)
+            envelope.reply_partition = _spring_partition(name, value)
         elif name == "reply_partition":
-            envelope.reply_partition = _number(name, value)
+            # No topic has so many; the caller hears that it does not exist.
+            envelope.reply_partition = min(_number(name, value), _LAST_PARTITION)
         else:
             envelope.deadline_ms = _number(name, value) + (timestamp_ms if name == "timeout-ms" else 0)
     return envelope or _EMPTY
@@ -79,6 +82,13 @@ def _text(name: str, value: bytes) -> str:
         return value.decode()
     except UnicodeDecodeError as error:
         raise Undecodable(f"header {name!r} is not UTF-8: {value!r}") from error
+
+
+def _spring_partition(name: str, value: bytes) -> int | None:
+    if len(value) != _SPRING_BYTES:
+        raise Undecodable(f"header {name!r} has {len(value)} bytes, expected {_SPRING_BYTES}")
+    partition = int.from_bytes(value, "big", signed=True)
+    return None if partition < 0 else partition  # Spring's own code writes -1 for "any"
 
 
 def _number(name: str, value: bytes) -> int:
