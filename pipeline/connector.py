@@ -22,7 +22,8 @@ Headers = Sequence[tuple[str, bytes | None]]
 class Record(msgspec.Struct, frozen=True, gc=False):
     """One request as its broker delivered it, byte for byte.
 
-    A connector may subclass it to keep what it needs to acknowledge the record.
+    A connector may subclass it to keep what it needs to acknowledge the record. ``fault`` is why a part of it could not
+    be had from the broker's client: the record is then refused as undecodable, with that reason.
     """
 
     value: bytes
@@ -32,6 +33,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     partition: int
     offset: int
     timestamp_ms: int
+    fault: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):

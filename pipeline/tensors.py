@@ -34,6 +34,9 @@ DTYPES: Final[dict[str, np.dtype[Any]]] = {
     "FP64": np.dtype("<f8"),
     "BYTES": np.dtype("O"),
 }
+# What numpy has had since ever, and how large the other axes of an array without elements may be in it.
+MOST_AXES: Final = 32
+_MOST_ELEMENTS: Final = 2**48
 _NAMES: Final = {dtype: name for name, dtype in DTYPES.items()}
 
 
@@ -52,6 +55,8 @@ class Tensor(msgspec.Struct, frozen=True, gc=False):
 
     def check(self) -> None:
         """Raise Undecodable unless the shape is valid and agrees with the number of bytes; allocates nothing."""
+        if len(self.shape) > MOST_AXES or not self.data:
+            _check_axes(self)
         if self.datatype == "BYTES":
             _check_bytes(self)
             return
@@ -175,6 +180,14 @@ def _objects(elements: list[bytes], shape: tuple[int, ...]) -> Array:
     array = np.empty(len(elements), object)
     array[:] = elements
     return array.reshape(shape)
+
+
+def _check_axes(tensor: Tensor) -> None:
+    """Refuse what numpy can not make an array of; a tensor with data has axes no longer than its data."""
+    if len(tensor.shape) > MOST_AXES:
+        raise Undecodable(f"tensor {tensor.name!r} has {len(tensor.shape)} axes, the limit is {MOST_AXES}")
+    if math.prod(axis for axis in tensor.shape if axis) > _MOST_ELEMENTS:
+        raise Undecodable(f"tensor {tensor.name!r} has no array of its shape {list(tensor.shape)}")
 
 
 def _check_bytes(tensor: Tensor) -> None:

@@ -14,9 +14,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from connectors.kafka.delivery import Outbox
 from connectors.kafka.offsets import OffsetTracker, Partition, Taken
-from pipeline import kafka_properties
+from pipeline import kafka_headers, kafka_properties
 from pipeline.connector import Answer, Headers, Record, Refuse
-from pipeline.errors import ConnectorError
+from pipeline.errors import ConnectorError, Undecodable
 from pipeline.settings import RouteSettings, Settings, topic_names
 
 log = logging.getLogger(__name__)
@@ -149,18 +149,7 @@ class KafkaConnector:
                 if (topic, partition) not in assigned:  # revoked while it lay in the client's queue
                     continue
                 ends[topic, partition] = offset + 1
-                value = message.value()
-                records.append(
-                    Record(
-                        b"" if value is None else value,
-                        message.key(),
-                        cast(Headers, message.headers() or ()),
-                        topic,
-                        partition,
-                        offset,
-                        message.timestamp()[1],
-                    )
-                )
+                records.append(_record(message, topic, partition, offset))
             if records:
                 self._batches.append(self._tracker.take(ends))
         return records
@@ -266,6 +255,17 @@ class KafkaConnector:
         except KafkaException as error:
             # Not repeated: the next commit covers it, and what no commit covers is delivered again.
             log.warning("offsets %s were not committed: %s", _names(offsets), error)
+
+
+def _record(message: Message, topic: str, partition: int, offset: int) -> Record:
+    headers: Headers = ()
+    fault = ""
+    try:
+        headers = kafka_headers.of(message)
+    except Undecodable as error:
+        fault = error.reason
+    value, key, timestamp_ms = message.value(), message.key(), message.timestamp()[1]
+    return Record(b"" if value is None else value, key, headers, topic, partition, offset, timestamp_ms, fault)
 
 
 def _largest_bytes(route: RouteSettings) -> int:

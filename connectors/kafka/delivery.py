@@ -118,9 +118,13 @@ class Outbox:
                         continue
                     except BufferError:
                         pass
-                self.send(record, answer, report)
+                # The letter first: when the answer is refused, the error result that goes out instead has none.
                 if answer.dead_letter is not None:
                     self._send_dead_letter(record, answer.dead_letter, report)
+                self.send(record, answer, report)
+            except ConnectorError as error:
+                delivery.fail(error)
+                break
             except KafkaException as error:
                 if not delivery.refuse(position, error.args[0]):
                     delivery.fail(ConnectorError("result", str(error)))
@@ -142,9 +146,13 @@ class Outbox:
         return None
 
     def _send_dead_letter(self, record: Record, error: Error, report: Report) -> None:
+        """Produce the record itself; raises ConnectorError where it is refused at once: no answer is at fault."""
         headers = dead_letters.headers(record, error, self._route.group)
         topic = self._route.dead_letters_of(record.topic)
-        self._produce(topic, record.value, record.key, record, headers, None, report)
+        try:
+            self._produce(topic, record.value, record.key, record, headers, None, report)
+        except KafkaException as refused:
+            raise ConnectorError(f"topic {topic}", str(refused)) from refused
 
     def _produce(
         self,

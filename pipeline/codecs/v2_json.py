@@ -55,6 +55,7 @@ class _JsonResult(msgspec.Struct, omit_defaults=True):
 _LABEL: Final = "label"
 _SIGNATURE: Final = "signature"
 _DEADLINE: Final = "deadline_ms"
+_LAST_VERSION: Final = 2**63 - 1
 
 _requests: Final = msgspec.json.Decoder(_JsonRequest)
 _results: Final = msgspec.json.Decoder(_JsonResult)
@@ -175,7 +176,7 @@ def _parse(decoder: msgspec.json.Decoder[_T], value: bytes) -> _T:
 def _version(text: str) -> int | None:
     if not text:
         return None
-    if text.isascii() and text.isdigit() and len(text) < 20:
+    if text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= _LAST_VERSION:
         return int(text)
     raise Undecodable(f"model_version {text!r} is not a number; name a label in parameters.label")
 
@@ -203,7 +204,9 @@ def _tensor(item: _JsonTensor) -> Tensor:
         array = _array(data, item)
     except (ValueError, TypeError, OverflowError, binascii.Error) as error:
         raise Undecodable(f"tensor {item.name!r} of {item.datatype}: {error}") from error
-    return from_array(item.name, array.reshape(item.shape))
+    tensor = msgspec.structs.replace(from_array(item.name, array), shape=tuple(item.shape))
+    tensor.check()
+    return tensor
 
 
 def _array(data: list[Any], item: _JsonTensor) -> Array:

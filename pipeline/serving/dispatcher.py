@@ -55,6 +55,11 @@ class Pending(msgspec.Struct, gc=False):
     error: PenstockError | None = None
 
 
+# The least number of digits that may not fit into 64 bits.
+_LONG_DIGITS: Final = 19
+# How much of its text an error result carries.
+_LONG_TEXT: Final = 4000
+
 # What the settings of a stream say of its batches; asked once a batch, so they may change at run time.
 BatchingOf = Callable[[str], BatchingSettings]
 
@@ -108,23 +113,32 @@ class Dispatcher:
         """Return the answer to a record whose first answer its broker will not take; see Connector.answer."""
         pending = self._decode(record)
         pending.envelope.reply_topic = pending.envelope.reply_partition = None
-        pending.error = error
-        return self._refusal(pending)
+        pending.error = pending.error or error  # what was wrong with the record before is the better reason
+        answer = self._refusal(pending)
+        if isinstance(error, ResultTooLarge):  # perhaps for what it echoes
+            answer = msgspec.structs.replace(answer, headers=headers.least(answer.headers))
+        return answer
 
     # From a record to a request.
 
     def _decode(self, record: Record) -> Pending:
         pending = Pending(record, self._codecs[0], Envelope())
         try:
+            if record.fault:
+                raise Undecodable(record.fault)
             envelope = pending.envelope = headers.read(record.headers, record.timestamp_ms)
             pending.codec = codec = self._codec(record.value, envelope.content_type or self._route.format)
             request = codec.decode_request(record.value, self._limits)
             pending.request = _with_headers(request, envelope) if record.headers else request
             if not request.inputs:
                 raise NoInputs
-            self._check_reply(envelope, record.topic)
+            if not self._may_reply(envelope.reply_topic, record.topic):
+                raise ReplyRefused(str(envelope.reply_topic), self._route.reply_topics)
         except PenstockError as error:
             pending.error = error
+            # Whatever else is wrong with a record: its error result goes nowhere either where no result may go.
+            if not self._may_reply(pending.envelope.reply_topic, record.topic):
+                pending.envelope.reply_topic = pending.envelope.reply_partition = None
         return pending
 
     def _codec(self, value: bytes, content_type: str) -> Codec:
@@ -139,13 +153,10 @@ class Dispatcher:
                 return codec
         raise Undecodable(f"its first bytes, {value[:10].hex() or 'none'}, belong to no known format")
 
-    def _check_reply(self, envelope: Envelope, request_topic: str) -> None:
-        topic = envelope.reply_topic
+    def _may_reply(self, topic: str | None, request_topic: str) -> bool:
         if topic is None or topic == self._route.results_of(request_topic):
-            return
-        if not any(fnmatch.fnmatchcase(topic, pattern) for pattern in self._route.reply_topics):
-            envelope.reply_topic = envelope.reply_partition = None
-            raise ReplyRefused(topic, self._route.reply_topics)
+            return True
+        return any(fnmatch.fnmatchcase(topic, pattern) for pattern in self._route.reply_topics)
 
     # From requests to answers.
 
@@ -201,6 +212,8 @@ class Dispatcher:
         """Return the error result of a request, and a dead letter where its own bytes are at fault."""
         record, request, envelope = pending.record, pending.request, pending.envelope
         error = Error.of(pending.error or ModelFailed(self._route.servable, "no answer was computed"))
+        if len(error.message) > _LONG_TEXT:  # it names what the record names
+            error = Error(error.code, f"{error.message[:_LONG_TEXT]} ...", error.retriable)
         result = PredictResult(
             id=request.id if request is not None else envelope.id,
             servable=(request and request.servable) or envelope.servable or self._route.servable,
@@ -208,8 +221,11 @@ class Dispatcher:
             error=error,
             source=Source(record.topic, record.partition, record.offset),
         )
+        value = pending.codec.encode_result(result)
+        if len(value) > self._route.max_result_bytes:  # its source still tells whose answer it is
+            value = pending.codec.encode_result(msgspec.structs.replace(result, id="", servable=self._route.servable))
         return Answer(
-            pending.codec.encode_result(result),
+            value,
             record.key,
             [*headers.echo(record.headers), ("status", b"error"), ("error-code", error.code.encode())],
             envelope.reply_topic,
@@ -245,8 +261,8 @@ def _with_headers(request: PredictRequest, envelope: Envelope) -> PredictRequest
     if envelope.servable and not request.servable:
         changes["servable"] = envelope.servable
     if envelope.version and request.version is None and request.label is None:
-        # The header holds a number or a label.
-        number = envelope.version.isascii() and envelope.version.isdigit()
+        # The header holds a number or a label; a number that no version can have is a label that none has.
+        number = envelope.version.isascii() and envelope.version.isdigit() and len(envelope.version) < _LONG_DIGITS
         changes["version" if number else "label"] = int(envelope.version) if number else envelope.version
     if envelope.deadline_ms is not None and request.deadline_ms is None:
         changes["deadline_ms"] = envelope.deadline_ms

@@ -44,6 +44,7 @@ _KNOWN: Final = frozenset((*_TEXT, *_NUMBERS, _SPRING_PARTITION))
 _REPLY: Final = ("reply_to", "reply_partition", "kafka_replyTopic", "kafka_replyPartition", "Faust-Ag-ReplyTo")
 _HOP_LOCAL: Final = frozenset((*_REPLY, "deadline-ms", "timeout-ms", "status", "error-code"))
 _EMPTY: Final = Envelope()
+_LEAST_BYTES: Final = 8 * 1024
 
 
 def read(headers: Headers, timestamp_ms: int) -> Envelope:
@@ -75,6 +76,17 @@ def read(headers: Headers, timestamp_ms: int) -> Envelope:
 def echo(headers: Headers) -> list[tuple[str, bytes | None]]:
     """Return the headers that the result repeats as they came: all but the hop's own and those without a value."""
     return [(name, value) for name, value in headers if name not in _HOP_LOCAL and value is not None]
+
+
+def least(headers: Headers) -> list[tuple[str, bytes | None]]:
+    """Return those headers that fit beside a small result, in order, for one that was refused as too large."""
+    kept, left_bytes = [], _LEAST_BYTES
+    for name, value in headers:
+        size_bytes = len(name.encode()) + len(value or b"")
+        if size_bytes <= left_bytes:
+            kept.append((name, value))
+            left_bytes -= size_bytes
+    return kept
 
 
 def _text(name: str, value: bytes) -> str:
