@@ -55,22 +55,12 @@ class Tensor(msgspec.Struct, frozen=True, gc=False):
 
     def check(self) -> None:
         """Raise Undecodable unless the shape is valid and agrees with the number of bytes; allocates nothing."""
-        if len(self.shape) > MOST_AXES or not self.data:
-            _check_axes(self)
         if self.datatype == "BYTES":
             _check_bytes(self)
-            return
-        rows = math.prod(self.shape)
-        if rows < 0 or (self.shape and min(self.shape) < 0):
-            raise Undecodable(f"tensor {self.name!r} has a negative axis in its shape {list(self.shape)}")
-        dtype = DTYPES.get(self.datatype)
-        if dtype is None:
-            raise Undecodable(f"tensor {self.name!r} has datatype {self.datatype!r}, expected one of {DATATYPES}")
-        if rows * dtype.itemsize != len(self.data):
-            raise Undecodable(
-                f"tensor {self.name!r} of shape {list(self.shape)} and {self.datatype} needs {rows * dtype.itemsize} "
-                f"bytes, got {len(self.data)}"
-            )
+        else:
+            _check_numbers(self)
+        if len(self.shape) > MOST_AXES or not self.data:
+            _check_axes(self)
 
     def array(self) -> Array:
         """Return the elements, shape ``self.shape``; read-only view for numbers, an object array of bytes for BYTES."""
@@ -180,6 +170,20 @@ def _objects(elements: list[bytes], shape: tuple[int, ...]) -> Array:
     array = np.empty(len(elements), object)
     array[:] = elements
     return array.reshape(shape)
+
+
+def _check_numbers(tensor: Tensor) -> None:
+    rows = math.prod(tensor.shape)
+    if rows < 0 or (tensor.shape and min(tensor.shape) < 0):
+        raise Undecodable(f"tensor {tensor.name!r} has a negative axis in its shape {list(tensor.shape)}")
+    dtype = DTYPES.get(tensor.datatype)
+    if dtype is None:
+        raise Undecodable(f"tensor {tensor.name!r} has datatype {tensor.datatype!r}, expected one of {DATATYPES}")
+    if rows * dtype.itemsize != len(tensor.data):
+        raise Undecodable(
+            f"tensor {tensor.name!r} of shape {list(tensor.shape)} and {tensor.datatype} needs "
+            f"{rows * dtype.itemsize} bytes, got {len(tensor.data)}"
+        )
 
 
 def _check_axes(tensor: Tensor) -> None:

@@ -15,7 +15,7 @@ _FIRST_TIMEOUT_S: Final = 10.0
 # A topic that was asked for once is known: the answer is worth a moment, not a stop.
 _AGAIN_TIMEOUT_S: Final = 1.0
 # A partition that does not exist may be asked for by every record; the broker is asked about it once in a while.
-_AGAIN_AFTER_S: Final = 1.0
+_AGAIN_AFTER_S: Final = 0.25
 
 
 class TopicSizes:
@@ -28,7 +28,7 @@ class TopicSizes:
     def __init__(self, producer: Producer, now_s: Callable[[], float] = time.monotonic) -> None:
         self._producer, self._now_s = producer, now_s
         self._counts: dict[str, int] = {}
-        self._asked_s: dict[str, float] = {}
+        self._failed_s: dict[str, float] = {}  # when it did not have the partition either
 
     def of(self, topic: str, partition: int) -> int:
         """Return how many partitions a topic has, for somebody who wants to write to ``partition``.
@@ -39,13 +39,14 @@ class TopicSizes:
         count = self._counts.get(topic, 0)
         if count > partition:
             return count
-        asked_s = self._asked_s.get(topic)
-        if asked_s is not None and self._now_s() - asked_s < _AGAIN_AFTER_S:
+        failed_s = self._failed_s.get(topic)
+        if failed_s is not None and self._now_s() - failed_s < _AGAIN_AFTER_S:
             return count
         found = self._ask(topic, _AGAIN_TIMEOUT_S if count else _FIRST_TIMEOUT_S)
-        self._asked_s[topic] = self._now_s()
         if found:
             self._counts[topic] = found
+        if found <= partition:
+            self._failed_s[topic] = self._now_s()
         return found or count
 
     def _ask(self, topic: str, timeout_s: float) -> int:
