@@ -22,7 +22,8 @@ Headers = Sequence[tuple[str, bytes | None]]
 class Record(msgspec.Struct, frozen=True, gc=False):
     """One request as its broker delivered it, byte for byte.
 
-    A connector may subclass it to keep what it needs to acknowledge the record.
+    A connector may subclass it to keep what it needs to acknowledge the record. ``kills`` is how many workers in a row
+    were killed while they had this record; where a connector can not tell that it was this one, 0.
     """
 
     value: bytes
@@ -32,6 +33,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     partition: int
     offset: int
     timestamp_ms: int
+    kills: int = 0
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):

@@ -10,15 +10,13 @@ from concurrent.futures import Future
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from connectors.kafka import dead_letters
+from connectors.kafka.dead_letters import TOO_LARGE, DeadLetters, Report
 from pipeline.connector import Answer, Headers, Record, Refuse
 from pipeline.errors import ConnectorError, PenstockError, ReplyRefused, ResultTooLarge
-from pipeline.records import Error
 from pipeline.settings import RouteSettings
 
 log = logging.getLogger(__name__)
 
-_TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE)
 _NO_SUCH_PLACE = (
     KafkaError._UNKNOWN_PARTITION,
     KafkaError._UNKNOWN_TOPIC,
@@ -27,8 +25,6 @@ _NO_SUCH_PLACE = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
 )
 _METADATA_TIMEOUT_S = 10.0
-
-Report = Callable[[KafkaError | None, Message], None]
 
 
 class _Delivery:
@@ -50,7 +46,11 @@ class _Delivery:
             self.fail(ConnectorError(f"topic {message.topic()}", f"{error.str()} ({error.name()})"))
             return
         if error is None:
-            self.left -= 1
+            self.accepted()
+
+    def accepted(self) -> None:
+        """Count one answer or dead letter that the broker has accepted."""
+        self.left -= 1
         if not self.left and not self.future.done():
             self._on_done()
             self.future.set_result(None)
@@ -76,21 +76,32 @@ class _Delivery:
         if reason is None:
             return False
         log.warning("%s[%d]@%d: %s", record.topic, record.partition, record.offset, reason)
-        try:
-            self._outbox.send(record, self._refuse(record, reason), self.report)
-        except KafkaException as again:
-            self.fail(ConnectorError("result", str(again)))
+        instead = self._refuse(record, reason)
+        if instead.dead_letter is None or answer.dead_letter is not None:
+            self._send(record, instead)
+        else:  # one after the other, so that both count as the one answer that they stand for
+            letters = self._outbox.dead_letters
+            letters.send(record, instead.dead_letter, lambda: self._send(record, instead), self.fail)
         return True
+
+    def _send(self, record: Record, answer: Answer) -> None:
+        try:
+            self._outbox.send(record, answer, self.report)
+        except KafkaException as error:
+            self.fail(ConnectorError("result", str(error)))
 
 
 class Outbox:
     """Produces the answers of a route. ``send_batch`` runs on one thread at a time; reports come from ``poll``."""
 
-    def __init__(self, producer: Producer, route: RouteSettings, is_stopping: threading.Event) -> None:
+    def __init__(
+        self, producer: Producer, route: RouteSettings, is_stopping: threading.Event, worker: str = ""
+    ) -> None:
         self._producer = producer
         self._route = route
         self._is_stopping = is_stopping
         self._partitions: dict[str, int] = {}
+        self.dead_letters = DeadLetters(self._produce, route, worker)
 
     def send_batch(
         self, records: Sequence[Record], answers: Sequence[Answer], refuse: Refuse, on_done: Callable[[], None]
@@ -112,9 +123,9 @@ class Outbox:
                         continue
                     except BufferError:
                         pass
-                self.send(record, answer, report)
                 if answer.dead_letter is not None:
-                    self._send_dead_letter(record, answer.dead_letter, report)
+                    self.dead_letters.send(record, answer.dead_letter, delivery.accepted, delivery.fail)
+                self.send(record, answer, report)
             except KafkaException as error:
                 if not delivery.refuse(position, error.args[0]):
                     delivery.fail(ConnectorError("result", str(error)))
@@ -124,30 +135,26 @@ class Outbox:
     def send(self, record: Record, answer: Answer, report: Report) -> None:
         """Produce one answer; raises KafkaException for what librdkafka refuses at once."""
         topic = answer.topic or self._route.result_topic
-        self._produce(topic, answer.value, answer.key, record, answer.headers, answer.partition, report)
+        self._produce(topic, answer.value, answer.key, record, answer.headers, report, answer.partition)
 
     def reason(self, error: KafkaError, answer: Answer) -> PenstockError | None:
         """Return what to tell the caller whose answer was refused, or None where the fault is not the request's."""
-        if error.code() in _TOO_LARGE:
+        if error.code() in TOO_LARGE:
             return ResultTooLarge(self._route.servable, len(answer.value), self._route.max_result_bytes)
         if error.code() in _NO_SUCH_PLACE and (answer.topic is not None or answer.partition is not None):
             place = f"{answer.topic or self._route.result_topic}[{answer.partition}]"
             return ReplyRefused(place, self._route.reply_topics)
         return None
 
-    def _send_dead_letter(self, record: Record, error: Error, report: Report) -> None:
-        headers = dead_letters.headers(record, error, self._route.group)
-        self._produce(self._route.dead_letter_topic, record.value, record.key, record, headers, None, report)
-
     def _produce(
         self,
         topic: str,
-        value: bytes,
+        value: bytes | None,
         key: bytes | None,
         record: Record,
         headers: Headers,
-        partition: int | None,
         report: Report,
+        partition: int | None = None,
     ) -> None:
         if partition is None:
             partition = record.partition if record.partition < self._partition_count(topic) else -1

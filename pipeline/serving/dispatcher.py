@@ -21,7 +21,7 @@ from pipeline.errors import (
     ModelFailed,
     NoInputs,
     PenstockError,
-    RecordTooLarge,
+    PoisonRecord,
     ReplyRefused,
     ResultTooLarge,
     Undecodable,
@@ -115,11 +115,16 @@ class Dispatcher:
 
     def _decode(self, record: Record) -> Pending:
         pending = Pending(record, self._codecs[0], Envelope())
+        poison_after = self._route.poison_after_kills
         try:
             envelope = pending.envelope = headers.read(record.headers, record.timestamp_ms)
+            if record.kills > poison_after > 0:  # even reading its id has killed a worker
+                raise PoisonRecord(record.kills)
             pending.codec = codec = self._codec(record.value, envelope.content_type or self._route.format)
             request = codec.decode_request(record.value, self._limits)
             pending.request = _with_headers(request, envelope) if record.headers else request
+            if record.kills >= poison_after > 0:
+                raise PoisonRecord(record.kills)
             if not request.inputs:
                 raise NoInputs
             self._check_reply(envelope)
@@ -198,7 +203,7 @@ class Dispatcher:
         return Answer(value, record.key, echoed, envelope.reply_topic, envelope.reply_partition)
 
     def _refusal(self, pending: Pending) -> Answer:
-        """Return the error result of a request, and a dead letter where its own bytes are at fault."""
+        """Return the error result of a request, and a dead letter where the route keeps such requests."""
         record, request, envelope = pending.record, pending.request, pending.envelope
         error = Error.of(pending.error or ModelFailed(self._route.servable, "no answer was computed"))
         result = PredictResult(
@@ -214,7 +219,7 @@ class Dispatcher:
             [*headers.echo(record.headers), ("status", b"error"), ("error-code", error.code.encode())],
             envelope.reply_topic,
             envelope.reply_partition,
-            error if isinstance(pending.error, Undecodable | RecordTooLarge) else None,
+            error if self._route.dead_letters.takes(error.code) else None,
         )
 
 

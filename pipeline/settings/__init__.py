@@ -4,6 +4,7 @@
 field; a test compares the two.
 """
 
+from pipeline.settings.dead_letters import DeadLetterSettings
 from pipeline.settings.reading import FILE_NAME, Settings, file_of, load, to_text
 from pipeline.settings.routes import RouteSettings
 from pipeline.settings.section import Scalar, Section
@@ -16,6 +17,7 @@ __all__ = [
     "HIGHEST_NICENESS",
     "BatchingSettings",
     "ControlSettings",
+    "DeadLetterSettings",
     "RouteSettings",
     "Scalar",
     "Section",

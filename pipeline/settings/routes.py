@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 import msgspec
 
 from pipeline.errors import InvalidSettings
+from pipeline.settings.dead_letters import DeadLetterSettings, check_dead_letters
 from pipeline.settings.section import Section
 
 
@@ -22,6 +23,7 @@ class RouteSettings(Section, frozen=True):
     request_topic: str = ""
     result_topic: str = ""
     dead_letter_topic: str = ""
+    dead_letters: DeadLetterSettings = DeadLetterSettings()
     group: str = ""
     format: str = ""
     reply_topics: tuple[str, ...] = ()
@@ -32,6 +34,7 @@ class RouteSettings(Section, frozen=True):
     max_tensors: int = 64
     max_batches_in_flight: int = 4
     commit_interval_ms: int = 50
+    poison_after_kills: int = 3
 
 
 def complete_route(name: str, route: RouteSettings) -> RouteSettings:
@@ -66,3 +69,7 @@ def check_route(
             raise InvalidSettings(f"{place}.{field}", f"must be at least 1, got {getattr(route, field)}")
     if route.max_wait_ms < 0 or route.commit_interval_ms < 0:
         raise InvalidSettings(place, "max_wait_ms and commit_interval_ms must not be negative")
+    if route.poison_after_kills < 0 or route.poison_after_kills == 1:
+        reason = f"must be 0 (off) or at least 2, got {route.poison_after_kills}: one kill does not tell which record"
+        raise InvalidSettings(f"{place}.poison_after_kills", reason)
+    check_dead_letters(route.dead_letters, f"{place}.dead_letters")
