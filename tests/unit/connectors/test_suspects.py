@@ -258,3 +258,12 @@ def test_switched_off_it_writes_nothing_and_suspects_nobody() -> None:
     assert it.is_calm
     assert it.take({P: (5, 9)}) == {}
     assert it.mark(P, 9) == ""
+
+
+def test_records_behind_a_gap_where_suspects_were_are_taken_as_usual_and_marked() -> None:
+    it = owner(5, str(Mark("working", 5, 9)))
+    it.take({P: (5, 6)})
+    assert it.choose([(P, 20), (P, 21)], is_quiet=True) == ([0, 1], [])  # 6 to 19 are gone: compacted, or markers
+    assert it.take({P: (20, 22)}) == {P: 5}
+    assert parse(6, it.mark(P, 6)).kind == "working"
+    assert it.is_calm
