@@ -30,6 +30,7 @@ SECTIONS = [
     settings.WorkerSettings,
     settings.StreamSettings,
     settings.RouteSettings,
+    settings.DeadLetterSettings,
     settings.VersionPolicy,
     settings.WarmUpSettings,
     settings.BatchingSettings,
