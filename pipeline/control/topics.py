@@ -26,6 +26,8 @@ _STATES: Final = {**_CONTROL, "segment.ms": str(10 * 60 * 1000), "max.compaction
 # Kafka's own limit, and what a record's key and headers may add to a result.
 _KAFKA_MAX_BYTES: Final = 1_048_588
 _OVERHEAD_BYTES: Final = 16 * 1024
+# A dead letter is its request and the reason; one that does not fit loses its value, so there is room.
+_DEAD_LETTERS: Final = {**_DATA, "max.message.bytes": str(_KAFKA_MAX_BYTES + 64 * 1024)}
 
 
 class TopicSpec(msgspec.Struct, frozen=True):
@@ -90,10 +92,11 @@ def compare(spec: TopicSpec, described: Described | None) -> list[Finding]:
     needed = int(spec.config.get("max.message.bytes", 0))
     allowed = int(described.config.get("max.message.bytes", needed))
     if allowed < needed:
-        reason = (
-            f"max.message.bytes is {allowed}, expected at least {needed}: max_result_bytes of the route allows more"
-        )
-        findings.append(Finding(spec.name, reason, _alter(spec.name, "max.message.bytes", str(needed))))
+        is_results = spec.purpose.startswith("results")
+        harm = "max_result_bytes of the route allows more" if is_results else "a large request would lose its value"
+        reason = f"max.message.bytes is {allowed}, expected at least {needed}: {harm}"
+        step = _alter(spec.name, "max.message.bytes", str(needed))
+        findings.append(Finding(spec.name, reason, step, is_problem=is_results))
     return findings + _partitions(spec, described)
 
 
@@ -115,7 +118,7 @@ def _of_route(name: str, route: RouteSettings) -> list[TopicSpec]:
     return [
         TopicSpec(route.request_topic, None, _DATA, f"requests of {name}"),
         TopicSpec(route.result_topic, None, results, f"results of {name}"),
-        TopicSpec(route.dead_letter_topic, None, _DATA, f"dead letters of {name}"),
+        TopicSpec(route.dead_letter_topic, None, _DEAD_LETTERS, f"dead letters of {name}"),
     ]
 
 

@@ -63,6 +63,13 @@ def test_results_that_the_topic_would_refuse_are_a_problem() -> None:
     assert compare(spec("m.results"), small) == []
 
 
+def test_dead_letters_that_would_lose_their_value_are_worth_a_word_and_no_problem() -> None:
+    small = described("m.requests-dlt", cleanup_policy="delete", max_message_bytes="1048588")
+    (finding,) = compare(spec("m.requests-dlt"), small)
+    assert not finding.is_problem
+    assert "lose its value" in finding.reason
+
+
 def test_one_partition_is_worth_a_word_and_no_problem() -> None:
     (finding,) = compare(spec("m.requests"), described("m.requests", 1, cleanup_policy="delete"))
     assert not finding.is_problem

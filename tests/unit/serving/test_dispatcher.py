@@ -103,13 +103,11 @@ def test_a_bad_request_gets_its_code_and_its_neighbours_their_answers(code: str)
     assert last.outputs[0].array().tolist() == [10.0]
 
 
-@pytest.mark.parametrize(
-    ("errors", "kept"), [(("all",), True), (("model_error",), True), (("undecodable",), False), ((), False)]
-)
-def test_a_route_keeps_the_requests_whose_error_it_names(errors: tuple[str, ...], kept: bool) -> None:
+@pytest.mark.parametrize(("errors", "kept"), [(("all",), 1), (("model_error",), 1), (("undecodable",), 0), ((), 0)])
+def test_a_route_keeps_the_requests_whose_error_it_names(errors: tuple[str, ...], kept: int) -> None:
     bad = np.array([[13, 0]], np.float32)
     _, answer = answer_one(request("a", bad), dead_letters=DeadLetterSettings(errors=errors))
-    assert (answer.dead_letter is not None) == kept
+    assert [answer.dead_letter is not None].count(True) == kept
 
 
 @pytest.mark.parametrize(
