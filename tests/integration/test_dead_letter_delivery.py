@@ -8,12 +8,21 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from connectors.kafka import KafkaConnector
 from pipeline.connector import Answer, Record
 from pipeline.dead_letters import headers
 from pipeline.errors import ConnectorError, PenstockError
+from pipeline.local.kafka import LocalKafka
 from pipeline.records import Error
 from pipeline.settings import DeadLetterSettings, RouteSettings
 from pipeline.testing.connector_contract import never, poll_some
@@ -123,6 +132,33 @@ def test_a_dead_letter_that_can_not_be_written_stops_the_route_and_nothing_is_co
     assert [record.value for record in records] == [b"garbage"]
     again.answer(records, [refused(records[0])], never).result(20)
     assert place.letter(0).value() == b"garbage"
+
+
+@pytest.mark.slow
+def test_a_dead_letter_topic_that_the_worker_may_not_write_to_stops_the_route_and_is_named(topic_name: str) -> None:
+    """A Kafka that enforces ACLs, and allows all that they do not name."""
+    authorizer = {
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "allow.everyone.if.no.acl.found": "true",
+    }
+    with LocalKafka(properties=authorizer) as guarded:
+        place = Place(guarded.bootstrap, topic_name)
+        for topic in (place.route.request_topic, place.route.result_topic, place.route.dead_letter_topic):
+            place.create(topic)
+        denied = AclBinding(
+            ResourceType.TOPIC, place.route.dead_letter_topic, ResourcePatternType.LITERAL,
+            "User:ANONYMOUS", "*", AclOperation.WRITE, AclPermissionType.DENY,
+        )  # fmt: skip
+        admin = AdminClient({"bootstrap.servers": guarded.bootstrap})
+        admin.create_acls([denied])[denied].result(20)
+        connector = place.connector()
+        place.produce(b"garbage", partition=0)
+        records = poll_some(connector)
+        delivery = connector.answer(records, [refused(records[0])], never)
+        with pytest.raises(ConnectorError, match=f"{place.route.dead_letter_topic}: .*TOPIC_AUTHORIZATION_FAILED"):
+            delivery.result(30)
+        place.close()
+        assert place.committed(0) <= 0
 
 
 def test_a_dead_letter_that_is_larger_than_its_topic_takes_goes_without_its_value(place: Place) -> None:
