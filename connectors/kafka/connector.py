@@ -23,6 +23,8 @@ from pipeline.settings import RouteSettings, Settings
 
 log = logging.getLogger(__name__)
 
+# What a consumed message always has; the client's types allow None for the sake of other messages.
+_Told = tuple[str, int, int]
 # How long a revoked partition may hold the rebalance up while what is in flight there is answered.
 _REVOKE_BUDGET_S: Final = 10.0
 # How long the delivery thread waits for reports at most, before it looks again whether answers should go out at once.
@@ -175,14 +177,29 @@ class KafkaConnector:
             if error is not None:
                 self._on_message_error(error)
                 continue
-            partition, offset = place = _place(message)
-            if partition not in assigned:  # revoked while it lay in the client's queue
+            topic, partition, offset = cast(_Told, (message.topic(), message.partition(), message.offset()))
+            place = topic, partition
+            if place not in assigned:  # revoked while it lay in the client's queue
                 continue
-            firsts.setdefault(partition, offset)
-            ends[partition] = offset + 1
-            records.append(_record(message, place, 0 if suspects is None else suspects.kills(place)))
+            if place not in ends:
+                firsts[place] = offset
+            ends[place] = offset + 1
+            value, (timestamp_type, timestamp_ms) = message.value(), message.timestamp()
+            records.append(
+                KafkaRecord(
+                    b"" if value is None else value,
+                    message.key(),
+                    cast(Headers, message.headers() or ()),
+                    topic,
+                    partition,
+                    offset,
+                    timestamp_ms,
+                    0 if suspects is None else suspects.kills((place, offset)),
+                    timestamp_type,
+                )
+            )
         if records:
-            due = self._suspects.take({partition: (firsts[partition], end) for partition, end in ends.items()})
+            due = self._suspects.take({place: (firsts[place], end) for place, end in ends.items()})
             if due:
                 self._commit(None, is_blocking=True, due=due)
             with self._changed:
@@ -335,25 +352,8 @@ class KafkaConnector:
 
 
 def _place(message: Message) -> Place:
-    # A consumed message always has these; the client's types allow None for the sake of other messages.
-    return cast(Place, ((message.topic(), message.partition()), message.offset()))
-
-
-def _record(message: Message, place: Place, kills: int) -> KafkaRecord:
-    (topic, partition), offset = place
-    value = message.value()
-    timestamp_type, timestamp_ms = message.timestamp()
-    return KafkaRecord(
-        b"" if value is None else value,
-        message.key(),
-        cast(Headers, message.headers() or ()),
-        topic,
-        partition,
-        offset,
-        timestamp_ms,
-        kills,
-        timestamp_type,
-    )
+    topic, partition, offset = cast(_Told, (message.topic(), message.partition(), message.offset()))
+    return (topic, partition), offset
 
 
 def _keys(partitions: list[TopicPartition]) -> list[Partition]:
