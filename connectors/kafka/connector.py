@@ -1,4 +1,4 @@
-"""KafkaConnector: the contract of ``pipeline.connector`` on a consumer and an idempotent producer."""
+"""KafkaConnector: the contract of ``pipeline.connector`` on a consumer; a Guarantee has the producer."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Final, cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from connectors.kafka.delivery import Outbox
+from connectors.kafka import bounds
+from connectors.kafka.at_least_once import AtLeastOnce
+from connectors.kafka.exactly_once import ExactlyOnce
+from connectors.kafka.guarantee import Guarantee
+from connectors.kafka.intake import Intake
 from connectors.kafka.offsets import OffsetTracker, Partition, Taken
 from connectors.kafka.record import KafkaRecord
 from connectors.kafka.suspects import Place, Suspects
 from pipeline import kafka_properties
-from pipeline.connector import Answer, Headers, Record, Refuse
+from pipeline.connector import NO_LIMIT, Answer, Headers, Record, Refuse
 from pipeline.errors import ConnectorError
 from pipeline.settings import RouteSettings, Settings
 
@@ -25,58 +29,68 @@ log = logging.getLogger(__name__)
 
 # What a consumed message always has; the client's types allow None for the sake of other messages.
 _Told = tuple[str, int, int]
-# How long a revoked partition may hold the rebalance up while what is in flight there is answered.
-_REVOKE_BUDGET_S: Final = 10.0
-# How long the delivery thread waits for reports at most, before it looks again whether answers should go out at once.
-_IDLE_S: Final = 0.1
+
+# How long ``close`` lets the consumer take part in rebalances between two looks at what is in flight.
+_CLOSING_POLL_S: Final = 0.05
 # How long a poll waits for the records in flight, where the next one must come alone; and for the offsets of a group.
 _QUIET_S: Final = 0.1
 _COMMITTED_TIMEOUT_S: Final = 10.0
-_LOADED_S: Final = 0.005
-# librdkafka's default for the largest record, its own limit for that, and what key and headers may add to a request.
-_LEAST_LIMIT_BYTES: Final = 1_000_000
-_MOST_LIMIT_BYTES: Final = 1_000_000_000
-_HEADERS_BYTES: Final = 64 * 1024
 
 
 class KafkaConnector:
-    """See Connector. At-least-once: an offset is committed when the broker has accepted every answer up to it."""
+    """See Connector. How answers and acknowledgements belong together is the route's guarantee."""
 
-    def __init__(self, route: RouteSettings, kafka: dict[str, kafka_properties.Scalar], client_id: str) -> None:
+    def __init__(
+        self,
+        route: RouteSettings,
+        kafka: dict[str, kafka_properties.Scalar],
+        client_id: str,
+        *,
+        is_static: bool = False,
+    ) -> None:
         self._route = route
-        self._consumer_properties = kafka_properties.group_consumer(kafka, client_id, route.group)
-        # A dead letter may be as large as its request, and the topics, not the client, say what is too large.
-        largest = min(max(_LEAST_LIMIT_BYTES, route.max_record_bytes + _HEADERS_BYTES), _MOST_LIMIT_BYTES)
-        self._producer_properties = kafka_properties.producer(kafka, client_id, linger_ms=5, message_max_bytes=largest)
-        self._client_id = client_id
+        self._consumer_properties = kafka_properties.group_consumer(
+            kafka, client_id, route.group, is_static=is_static, **bounds.consumer(route)
+        )
         self._tracker = OffsetTracker()
         window = route.max_batch_size * route.max_batches_in_flight
-        self._suspects = Suspects(window if route.poison_after_kills else 0)  # of the feeder's thread
+        self._suspects = Suspects(window if route.poison_after_kills else 0)
         self._batches: deque[Taken] = (
             deque()
         )  # what each poll took, until it is answered: batches are answered in order
-        self._changed = threading.Condition()  # guards the two above
-        self._held: list[Message] = []
+        self._changed = threading.Condition()  # guards the three above
+        self._intake = Intake(route.max_wait_ms / 1000)
         self._is_paused = False
-        self._is_urgent = False  # the batch that was answered last left nothing waiting
-        self._is_sending = threading.Event()
-        self._next_commit_s = 0.0
-        self._fatal: KafkaError | None = None
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._fatal: ConnectorError | None = None
+        self._is_open = False
+        self._is_closing = False
+        self._guarantee: Guarantee
+        if route.guarantee == "exactly_once":
+            # An unfinished transaction of the member before must be waited for, not read over.
+            self._consumer_properties["isolation.level"] = "read_committed"
+            transactional_id = f"{client_id}-{route.group}"
+            producer = kafka_properties.transactional_producer(
+                kafka, client_id, transactional_id, linger_ms=5, **bounds.producer(route)
+            )
+            self._guarantee = ExactlyOnce(
+                route, producer, self._tracker, self._suspects, self._changed, self._on_error, self._on_fatal
+            )
+        else:
+            producer = kafka_properties.producer(kafka, client_id, linger_ms=5, **bounds.producer(route))
+            self._guarantee = AtLeastOnce(route, producer, self._tracker, self._suspects, self._changed, self._on_error)
 
     @classmethod
     def from_settings(cls, route: RouteSettings, settings: Settings, client_id: str) -> KafkaConnector:
         """Return the connector of one route."""
-        return cls(route, settings.kafka, client_id)
+        return cls(route, settings.kafka, client_id, is_static=settings.worker.static_membership)
 
     def open(self) -> None:
         """See Connector: starts joining the group; the broker may be away."""
         try:
-            self._consumer = Consumer(
-                {**self._consumer_properties, "error_cb": self._on_error, "on_commit": self._on_commit}, logger=log
-            )
-            self._producer = Producer({**self._producer_properties, "error_cb": self._on_error}, logger=log)
+            # The end of a partition is told: it may lie behind markers and aborted records that no poll returns.
+            told = {"enable.partition.eof": True, "error_cb": self._on_error, "on_commit": self._on_commit}
+            self._consumer = Consumer({**self._consumer_properties, **told}, logger=log)
+            self._guarantee.start()
             self._consumer.subscribe(
                 [self._route.request_topic],
                 on_assign=self._on_assign,
@@ -85,125 +99,133 @@ class KafkaConnector:
             )
         except KafkaException as error:
             raise ConnectorError("kafka settings", str(error)) from error
-        self._outbox = Outbox(self._producer, self._route, self._stopping, self._client_id)
-        self._thread = threading.Thread(target=self._deliver, name=f"{self._route.group}-delivery", daemon=True)
-        self._thread.start()
+        self._is_open = True
 
-    def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+    def poll(self, max_records: int, timeout_s: float, max_bytes: int = NO_LIMIT) -> Sequence[Record]:
         """See Connector."""
         if self._fatal is not None:
-            raise ConnectorError("kafka", f"{self._fatal.str()} ({self._fatal.name()})")
-        self._commit_when_due()
+            raise self._fatal
+        self._guarantee.attend(self._consumer)
         if max_records == 0:
             self._pause()
-            message = self._consumer.poll(timeout_s)
-            if message is not None:
-                self._held.append(message)
+            self._poll_paused(timeout_s)
             return []
-        messages, self._held = self._held, []
-        if self._suspects.is_calm or not messages:
-            self._resume()
-            if not messages:
-                first = self._consumer.poll(timeout_s)
-                if first is None:
-                    return []
-                messages = [first]
-            # ``consume`` waits for as many as it was asked for, so it is asked for what is there; a wait is on purpose.
-            left = max(0, max_records - len(messages))
-            messages += self._consumer.consume(left, self._route.max_wait_ms / 1000)
-        if not self._suspects.is_calm:
-            messages = self._choose(messages)
-        elif len(messages) > max_records:
-            messages, self._held = messages[:max_records], messages[max_records:]
-        return self._take(messages)
+        if not self._is_calm() and not self._intake.is_empty:
+            return self._take(self._choose(self._intake.take_kept(max_records, max_bytes)))
+        self._resume()
+        messages = self._intake.take(self._consumer, max_records, max_bytes, timeout_s)
+        return self._take(messages if self._is_calm() else self._choose(messages))
 
     def answer(self, records: Sequence[Record], answers: Sequence[Answer], refuse: Refuse) -> Future[None]:
         """See Connector."""
         with self._changed:
             taken = self._batches.popleft()
-
-        def on_done() -> None:
-            with self._changed:
-                self._tracker.finish(taken)
-                self._changed.notify_all()
-
-        delivery = self._outbox.send_batch(records, answers, refuse, on_done)
-        self._is_urgent = len(records) < self._route.max_batch_size
-        self._is_sending.set()
-        return delivery
+        return self._guarantee.send(taken, records, answers, refuse)
 
     def close(self, timeout_s: float) -> None:
         """See Connector."""
-        thread, self._thread = self._thread, None
-        if thread is None:
+        if not self._is_open:
             return
+        self._is_open = False
         deadline_s = time.monotonic() + timeout_s
-        self._wait_for_answers(list(self._tracker.assigned), timeout_s)
-        self._stopping.set()
-        self._is_sending.set()
-        thread.join(max(1.0, deadline_s - time.monotonic()))
-        self._producer.flush(max(0.1, deadline_s - time.monotonic()))
-        self._commit(None, is_blocking=True, is_leaving=True)
+        self._finish(deadline_s)
+        self._is_closing = True
+        self._guarantee.stop(max(0.1, deadline_s - time.monotonic()))
+        self._guarantee.settle(self._consumer, None)
         self._consumer.close()
+
+    def _finish(self, deadline_s: float) -> None:
+        """Wait for what is in flight, and take part in rebalances meanwhile."""
+        try:
+            self._guarantee.attend(self._consumer, is_awaited=True)
+            while not self._wait_for_answers(list(self._tracker.assigned), 0.0) and time.monotonic() < deadline_s:
+                self.poll(0, _CLOSING_POLL_S)
+        except ConnectorError as error:
+            log.warning("what is in flight comes again: %s", error)
 
     # The feeder's thread.
 
+    def _poll_paused(self, timeout_s: float) -> None:
+        """Take part in the group; what comes all the same is kept."""
+        message = self._consumer.poll(timeout_s)
+        error = None if message is None else message.error()
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:
+            self._on_message_error(error)
+        elif message is not None:
+            self._intake.keep(message)
+
     def _choose(self, messages: list[Message]) -> list[Message]:
-        """Return what is taken now, where some records are suspected to kill workers; the others are held."""
+        """Return what is taken now, where some records are suspected of killing workers; the others are kept."""
+        places = [None if _is_failure(message) else _place(message) for message in messages]
         with self._changed:
             is_quiet = self._changed.wait_for(self._is_quiet, _QUIET_S)
-        places = [None if message.error() is not None else _place(message) for message in messages]
-        taken, held = self._suspects.choose(places, is_quiet=is_quiet)
-        self._held = [messages[position] for position in held]
+            taken, held = self._suspects.choose(places, is_quiet=is_quiet)
+        self._intake.put_back([messages[position] for position in held])
         if held:
-            self._pause()  # what is held must not become more
+            self._pause()  # what is kept must not become more
         if not taken:
-            message = self._consumer.poll(0.0)
-            if message is not None:
-                self._held.append(message)
+            self._poll_paused(0.0)
         return [messages[position] for position in taken]
 
     def _is_quiet(self) -> bool:
         return not self._batches and not self._tracker.in_flight(self._tracker.assigned)
 
+    def _is_calm(self) -> bool:
+        with self._changed:
+            return self._suspects.is_calm
+
+    def _hand_out(self, firsts: dict[Partition, int], ends: dict[Partition, int]) -> None:
+        """Have the broker know, where it does not, that these records may be in flight."""
+        with self._changed:
+            due = self._suspects.take({key: (firsts[key], end) for key, end in ends.items()})
+        if due:
+            self._guarantee.mark(self._consumer, due)
+
     def _take(self, messages: list[Message]) -> list[Record]:
         records: list[Record] = []
         firsts: dict[Partition, int] = {}
         ends: dict[Partition, int] = {}
-        suspects = None if self._suspects.is_calm else self._suspects
-        assigned = self._tracker.assigned  # changes on this thread only
-        for message in messages:
-            error = message.error()
-            if error is not None:
-                self._on_message_error(error)
-                continue
-            topic, partition, offset = cast(_Told, (message.topic(), message.partition(), message.offset()))
-            place = topic, partition
-            if place not in assigned:  # revoked while it lay in the client's queue
-                continue
-            if place not in ends:
-                firsts[place] = offset
-            ends[place] = offset + 1
-            value, (timestamp_type, timestamp_ms) = message.value(), message.timestamp()
-            records.append(
-                KafkaRecord(
-                    b"" if value is None else value,
-                    message.key(),
-                    cast(Headers, message.headers() or ()),
-                    topic,
-                    partition,
-                    offset,
-                    timestamp_ms,
-                    0 if suspects is None else suspects.kills((place, offset)),
-                    timestamp_type,
+        empty: dict[Partition, int] = {}
+        with self._changed:
+            assigned = self._tracker.assigned
+            suspects = None if self._suspects.is_calm else self._suspects
+            for message in messages:
+                error = message.error()
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                    self._on_message_error(error)
+                    continue
+                topic, partition, offset = cast(_Told, (message.topic(), message.partition(), message.offset()))
+                key = topic, partition
+                if key not in assigned:  # revoked while it lay in the client's queue
+                    continue
+                if error is not None:
+                    empty[key] = offset
+                    continue
+                if key not in ends:
+                    firsts[key] = offset
+                ends[key] = offset + 1
+                value, (timestamp_type, timestamp_ms) = message.value(), message.timestamp()
+                headers, fault = _headers(message)
+                records.append(
+                    KafkaRecord(
+                        b"" if value is None else value,
+                        message.key(),
+                        headers,
+                        topic,
+                        partition,
+                        offset,
+                        timestamp_ms,
+                        fault,
+                        0 if suspects is None else suspects.kills((key, offset)),
+                        timestamp_type,
+                    )
                 )
-            )
         if records:
-            due = self._suspects.take({place: (firsts[place], end) for place, end in ends.items()})
-            if due:
-                self._commit(None, is_blocking=True, due=due)
-            with self._changed:
+            self._hand_out(firsts, ends)
+        with self._changed:
+            if records:
                 self._batches.append(self._tracker.take(ends))
+            self._tracker.pass_over(empty)
         return records
 
     def _pause(self) -> None:
@@ -224,6 +246,9 @@ class KafkaConnector:
         consumer.incremental_assign(partitions)
         if self._is_paused:
             consumer.pause(partitions)
+        else:  # one that was revoked while it was paused, and comes back, is paused still
+            consumer.resume(partitions)
+        self._guarantee.attend(consumer)
 
     def _ask_for_suspects(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Read how the last owners of these partitions have ended; what can not be read accuses nobody."""
@@ -235,21 +260,22 @@ class KafkaConnector:
             log.warning("not known how the last owner of %s has ended: %s", _names(partitions), error)
             return
         committed = {(each.topic, each.partition): (each.offset, each.metadata) for each in found if not each.error}
-        for topic, partition in self._suspects.assign(committed):
-            log.warning(
-                "the last owner of %s[%d] was killed with requests in flight: they are taken one at a time now",
-                topic,
-                partition,
-            )
+        with self._changed:
+            suspected = self._suspects.assign(committed)
+        for topic, partition in suspected:
+            reason = "was killed with requests in flight: they are taken one at a time now"
+            log.warning("the last owner of %s[%d] %s", topic, partition, reason)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Answer what is in flight there, commit it, and let go: the next owner starts behind it."""
         log.info("revoked %s", _names(partitions))
         keys = _keys(partitions)
-        budget_s = 0.0 if self._stopping.is_set() else _REVOKE_BUDGET_S  # ``close`` has waited already
-        if not self._wait_for_answers(keys, budget_s):
-            log.warning("revoked partitions were still in flight after %g s; they come again", budget_s)
-        self._commit(keys, is_blocking=True, is_leaving=True)
+        if not self._is_closing:  # else ``close`` has waited already
+            budget_s = self._route.revoke_timeout_s
+            self._guarantee.attend(consumer, is_awaited=True)
+            if not self._wait_for_answers(keys, budget_s):
+                log.warning("revoked partitions were still in flight after %g s; they come again", budget_s)
+        self._guarantee.settle(consumer, keys)
         self._forget(keys)
         consumer.incremental_unassign(partitions)
 
@@ -262,8 +288,8 @@ class KafkaConnector:
     def _forget(self, keys: list[Partition]) -> None:
         with self._changed:
             self._tracker.revoke(keys)
-        self._suspects.revoke(keys)
-        self._held = [message for message in self._held if (message.topic(), message.partition()) not in keys]
+            self._suspects.revoke(keys)
+        self._intake.forget(keys)
 
     def _wait_for_answers(self, keys: list[Partition], timeout_s: float) -> bool:
         with self._changed:
@@ -271,7 +297,7 @@ class KafkaConnector:
 
     def _on_message_error(self, error: KafkaError) -> None:
         if error.fatal():
-            self._fatal = error
+            self._on_fatal(ConnectorError("kafka", f"{error.str()} ({error.name()})"))
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             log.warning(
                 "topic %s does not exist yet; create it with: penstock topics --create", self._route.request_topic
@@ -283,72 +309,33 @@ class KafkaConnector:
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
-            self._fatal = error
+            self._on_fatal(ConnectorError("kafka", f"{error.str()} ({error.name()})"))
         log.warning("%s (%s)", error.str(), error.name())
-
-    # The connector's own thread.
-
-    def _deliver(self) -> None:
-        """Take delivery reports, and let answers linger only while there are more to come.
-
-        A batch that is not full has emptied the log: its answers go out at once, because ``flush`` does not linger.
-        Under load they linger for ``linger.ms``, which saves a third of the worker's time: fewer, fuller requests.
-        """
-        while not self._stopping.is_set():
-            if not len(self._producer):
-                self._is_sending.wait(_IDLE_S)
-                self._is_sending.clear()
-            if self._is_urgent:
-                self._producer.flush(_IDLE_S)
-            else:
-                self._producer.poll(_LOADED_S)
-
-    # The feeder's thread, or the closing one after it: the client lets one thread at a time use a consumer, and makes a
-    # second one wait for as long as the first polls without a pause.
-
-    def _commit_when_due(self) -> None:
-        now_s = time.monotonic()
-        if now_s >= self._next_commit_s:
-            self._next_commit_s = now_s + self._route.commit_interval_ms / 1000
-            self._commit(None, is_blocking=False)
-
-    def _commit(
-        self,
-        keys: list[Partition] | None,
-        *,
-        is_blocking: bool,
-        due: Mapping[Partition, int] | None = None,
-        is_leaving: bool = False,
-    ) -> None:
-        """Commit what is done, of all partitions or of these, and where nothing more is done there, what is ``due``."""
-        with self._changed:
-            committable = self._tracker.pop_committable(keys)
-            if is_leaving:
-                due = self._suspects.leave(list(self._tracker.assigned) if keys is None else keys)
-        for partition, offset in (due or {}).items():
-            committable[partition] = max(offset, committable.get(partition, offset))
-        if not committable:
-            return
-        offsets = [
-            TopicPartition(*partition, offset, self._suspects.mark(partition, offset, is_leaving=is_leaving))
-            for partition, offset in committable.items()
-        ]
-        try:
-            if is_blocking:
-                self._consumer.commit(offsets=offsets, asynchronous=False)
-                self._on_commit(None, offsets)
-            else:
-                self._consumer.commit(offsets=offsets, asynchronous=True)
-        except KafkaException as error:
-            # Not repeated: the next commit covers it, and what no commit covers is delivered again.
-            log.warning("offsets %s were not committed: %s", _names(offsets), error)
 
     def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         if error is None:
-            for each in partitions:
-                self._suspects.accepted((each.topic, each.partition), each.offset, each.metadata)
+            with self._changed:
+                self._suspects.have_landed(partitions)
         elif error.code() != KafkaError._NO_OFFSET:
             log.warning("offsets %s were not committed: %s", _names(partitions), error.str())
+
+    def _on_fatal(self, error: ConnectorError) -> None:
+        """Have the next ``poll`` raise; from any thread. The first error is the one that tells why."""
+        self._fatal = self._fatal or error
+
+
+def _headers(message: Message) -> tuple[Headers, str]:
+    """Return a record's headers, or none of them and why they can not be read."""
+    try:
+        return cast(Headers, message.headers() or ()), ""
+    except (SystemError, UnicodeDecodeError) as error:
+        # So the client reports a name that is no UTF-8. What it made of the headers must not be looked at again.
+        return (), f"its headers can not be read, and are not repeated: {error.__cause__ or error}"
+
+
+def _is_failure(message: Message) -> bool:
+    error = message.error()
+    return error is not None and error.code() != KafkaError._PARTITION_EOF
 
 
 def _place(message: Message) -> Place:

@@ -14,7 +14,7 @@ Suspects are taken one at a time, each with a mark of its own that the broker ha
 worker that dies then has named the record, and only such deaths count: ``kills`` is their number, and one for the death
 that made the record a suspect. A suspect that is answered is none any more, and its neighbours were none of its kind.
 
-Pure bookkeeping, no Kafka; for one thread.
+Pure bookkeeping, no Kafka; not thread-safe.
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
+from confluent_kafka import TopicPartition
 
 from connectors.kafka.offsets import Partition
 
 Place = tuple[Partition, int]
 
 _LEAST: Final = 16
+# Below every offset, and not above the base that is not known.
+_NONE: Final = -1
 _MARK: Final = re.compile(r"penstock/1 (idle|working|careful|trying) (\d{1,18}) (\d{1,18}) (\d{1,9})")
 
 
@@ -68,7 +71,7 @@ class _State:
 
     def __init__(self, base: int, mark: Mark, window: int) -> None:
         # A window is all that one worker can have in flight, and twice that is the most that it may have said.
-        self.until = min(mark.until, base + 2 * window) if mark.kind != "idle" else 0
+        self.until = min(mark.until, base + 2 * window) if mark.kind != "idle" else _NONE
         self.tries = mark.tries + (mark.kind == "trying")
         self.base = self.taken = self.marked = self.granted = self.asked = base
         self.is_clean = mark.kind in ("idle", "careful")
@@ -163,7 +166,7 @@ class Suspects:
     def _take_in_order(
         self, partition: Partition, state: _State, first: int, end: int, due: dict[Partition, int]
     ) -> None:
-        state.until = 0  # a partition is in order: none of its suspects is left
+        state.until = _NONE  # a partition is in order: none of its suspects is left
         if state.base < 0:
             state.base = state.marked = first
         if end > state.granted:
@@ -189,6 +192,18 @@ class Suspects:
         state.asked = max(state.taken, offset) + ahead
         state.granted = min(state.granted, state.asked)
         return str(Mark("working", offset, state.asked))
+
+    def marked(self, offsets: Mapping[Partition, int], *, is_leaving: bool = False) -> list[TopicPartition]:
+        """Return offsets that are committed now, each with its mark."""
+        return [
+            TopicPartition(*key, offset, self.mark(key, offset, is_leaving=is_leaving))
+            for key, offset in offsets.items()
+        ]
+
+    def have_landed(self, committed: Iterable[TopicPartition]) -> None:
+        """Note that the broker has what ``marked`` returned."""
+        for each in committed:
+            self.accepted((each.topic, each.partition), each.offset, each.metadata)
 
     def accepted(self, partition: Partition, offset: int, text: str | None) -> None:
         """Note that the broker has an offset with the text beside it."""

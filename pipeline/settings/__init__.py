@@ -4,7 +4,9 @@
 field; a test compares the two.
 """
 
+from pipeline.settings.circuit import CircuitSettings
 from pipeline.settings.dead_letters import DeadLetterSettings
+from pipeline.settings.header_names import BINARY_PARTITION, HeaderNames
 from pipeline.settings.reading import FILE_NAME, Settings, file_of, load, to_text
 from pipeline.settings.routes import RouteSettings
 from pipeline.settings.section import Scalar, Section
@@ -13,11 +15,14 @@ from pipeline.settings.watch import ControlSettings, WatchSettings
 from pipeline.settings.worker import HIGHEST_NICENESS, WorkerSettings
 
 __all__ = [
+    "BINARY_PARTITION",
     "FILE_NAME",
     "HIGHEST_NICENESS",
     "BatchingSettings",
+    "CircuitSettings",
     "ControlSettings",
     "DeadLetterSettings",
+    "HeaderNames",
     "RouteSettings",
     "Scalar",
     "Section",

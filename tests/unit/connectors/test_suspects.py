@@ -267,3 +267,10 @@ def test_records_behind_a_gap_where_suspects_were_are_taken_as_usual_and_marked(
     assert it.take({P: (20, 22)}) == {P: 5}
     assert parse(6, it.mark(P, 6)).kind == "working"
     assert it.is_calm
+
+
+def test_a_group_that_has_committed_nothing_has_no_suspects() -> None:
+    it = Suspects(WINDOW)
+    assert it.assign({P: (-1001, None)}) == []
+    assert it.is_calm
+    assert it.leave([P]) == {}
