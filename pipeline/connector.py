@@ -26,8 +26,9 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     """One request as its broker delivered it, byte for byte.
 
     A connector may subclass it to keep what it needs to acknowledge the record. ``timestamp_ms`` is 0 or less where the
-    broker knows none. ``fault`` is what the connector itself can not read of it: it is answered with that. ``kills`` is
-    how many workers in a row were killed while they had it; where a connector can not tell that it was this one, 0.
+    broker knows none. ``fault`` is why a part of it could not be had from the broker's client: the record is then
+    refused as undecodable, with that reason. ``kills`` is how many workers in a row were killed while they had it; 0
+    where a connector can not tell that it was this one.
     """
 
     value: bytes

@@ -20,10 +20,10 @@ from connectors.kafka.intake import Intake
 from connectors.kafka.offsets import OffsetTracker, Partition, Taken
 from connectors.kafka.record import KafkaRecord
 from connectors.kafka.suspects import Place, Suspects
-from pipeline import kafka_properties
+from pipeline import kafka_headers, kafka_properties
 from pipeline.connector import NO_LIMIT, Answer, Headers, Record, Refuse
-from pipeline.errors import ConnectorError
-from pipeline.settings import RouteSettings, Settings
+from pipeline.errors import ConnectorError, Undecodable
+from pipeline.settings import RouteSettings, Settings, topic_names
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class KafkaConnector:
             self._consumer = Consumer({**self._consumer_properties, **told}, logger=log)
             self._guarantee.start()
             self._consumer.subscribe(
-                [self._route.request_topic],
+                [topic_names.regex(self._route.request_topic) if self._route.is_pattern else self._route.request_topic],
                 on_assign=self._on_assign,
                 on_revoke=self._on_revoke,
                 on_lost=self._on_lost,
@@ -204,22 +204,8 @@ class KafkaConnector:
                 if key not in ends:
                     firsts[key] = offset
                 ends[key] = offset + 1
-                value, (timestamp_type, timestamp_ms) = message.value(), message.timestamp()
-                headers, fault = _headers(message)
-                records.append(
-                    KafkaRecord(
-                        b"" if value is None else value,
-                        message.key(),
-                        headers,
-                        topic,
-                        partition,
-                        offset,
-                        timestamp_ms,
-                        fault,
-                        0 if suspects is None else suspects.kills((key, offset)),
-                        timestamp_type,
-                    )
-                )
+                kills = 0 if suspects is None else suspects.kills((key, offset))
+                records.append(_record(message, topic, partition, offset, kills))
         if records:
             self._hand_out(firsts, ends)
         with self._changed:
@@ -324,13 +310,17 @@ class KafkaConnector:
         self._fatal = self._fatal or error
 
 
-def _headers(message: Message) -> tuple[Headers, str]:
-    """Return a record's headers, or none of them and why they can not be read."""
+def _record(message: Message, topic: str, partition: int, offset: int, kills: int) -> KafkaRecord:
+    headers: Headers = ()
+    fault = ""
     try:
-        return cast(Headers, message.headers() or ()), ""
-    except (SystemError, UnicodeDecodeError) as error:
-        # So the client reports a name that is no UTF-8. What it made of the headers must not be looked at again.
-        return (), f"its headers can not be read, and are not repeated: {error.__cause__ or error}"
+        headers = kafka_headers.of(message)
+    except Undecodable as error:
+        fault = error.reason
+    value, key, (kind, timestamp_ms) = message.value(), message.key(), message.timestamp()
+    return KafkaRecord(
+        b"" if value is None else value, key, headers, topic, partition, offset, timestamp_ms, fault, kills, kind
+    )
 
 
 def _is_failure(message: Message) -> bool:

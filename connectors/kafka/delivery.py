@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from msgspec import structs
 
 from connectors.kafka.dead_letters import DeadLetters
+from connectors.kafka.topic_sizes import TopicSizes
 from pipeline.connector import Answer, Headers, Record, Refuse
 from pipeline.errors import ConnectorError, PenstockError, ReplyRefused, ResultTooLarge
 from pipeline.settings import RouteSettings
@@ -27,9 +27,6 @@ _NO_SUCH_PLACE = (
     KafkaError.TOPIC_EXCEPTION,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
 )
-_METADATA_TIMEOUT_S = 10.0
-# How long a topic that does not exist is taken not to.
-_MISSING_S = 5.0
 
 Report = Callable[[KafkaError | None, Message], None]
 
@@ -133,7 +130,7 @@ class Delivery:
                 self.replace(item.position, self._refuse(record, reason))
                 return
             if item.is_letter:
-                place = f"dead-letter topic {self._outbox.dead_letter_topic} (see `penstock topics`)"
+                place = f"dead-letter topic {self._outbox.topic_of(record, item, answer)} (see `penstock topics`)"
         self.give_up(ConnectorError(place, f"{error.str()} ({error.name()})"))
 
     def replace(self, position: int, answer: Answer) -> None:
@@ -167,13 +164,10 @@ class Delivery:
         """Return whose report with an error this is: the first with these bytes that has had none."""
         value, topic = message.value(), message.topic()
         for position, (record, answer) in enumerate(zip(self.records, self.answers, strict=True)):
-            letter = self._letter(position)
-            letter_place = (None if letter.is_bare else record.value, self._outbox.dead_letter_topic)
-            for item, found in (
-                (Item(position), (answer.value, self._outbox.topic_of(answer))),
-                (letter, letter_place),
-            ):
-                if found == (value, topic) and item not in self._reported:
+            for item in (Item(position), self._letter(position)):
+                found = (None if item.is_bare else record.value) if item.is_letter else answer.value
+                is_it = found == value and topic == self._outbox.topic_of(record, item, answer)
+                if is_it and item not in self._reported:
                     self._reported.add(item)
                     return item
         return None
@@ -199,20 +193,19 @@ class Outbox:
         self._route = route
         self._make_room = make_room
         self._unbatched = unbatched or (lambda: producer)
-        self.dead_letter_topic = route.dead_letter_topic
         self._dead_letters = DeadLetters(route, worker)
-        self._partitions: dict[str, int] = {}
-        self._missing_until_s: dict[str, float] = {}
+        self._sizes = TopicSizes(producer)
 
     def send_batch(self, delivery: Delivery) -> None:
         """Produce all answers and dead letters of a batch, until it is given up."""
         produce, report, topic = self._producer.produce, delivery.report, self._route.result_topic
-        partitions = self._partition_count(topic)
+        # A template has a name for each request topic.
+        partitions = 0 if self._route.is_pattern else self._sizes.of(topic, max(r.partition for r in delivery.records))
         alone = {item.position for item in delivery.alone}
         for position, (record, answer) in enumerate(zip(delivery.records, delivery.answers, strict=True)):
             # The ordinary case, without a call of our own for each record.
             is_plain = answer.topic is None and answer.partition is None and not (answer.headers or answer.dead_letter)
-            if is_plain and not (alone and position in alone):
+            if partitions and is_plain and not (alone and position in alone):
                 partition = record.partition if record.partition < partitions else -1
                 try:
                     produce(topic, answer.value, answer.key, partition, on_delivery=report)
@@ -235,22 +228,25 @@ class Outbox:
         self._send_by(self._unbatched(), record, answer, item, report)
 
     def _send_by(self, producer: Producer, record: Record, answer: Answer, item: Item, report: Report) -> None:
-        topic = self.dead_letter_topic if item.is_letter else self.topic_of(answer)
+        topic = self.topic_of(record, item, answer)
         if item.is_letter:
-            if self._is_missing(topic):
-                raise KafkaException(KafkaError(KafkaError._UNKNOWN_TOPIC))  # librdkafka would hope for it, for 30 s
+            why = self._sizes.why_missing(topic)
+            if why is not None:  # as below
+                raise KafkaException(why)
             if answer.dead_letter is not None:
                 headers = self._dead_letters.headers(record, answer.dead_letter, is_bare=item.is_bare)
                 value = None if item.is_bare else record.value
-                self._produce(producer, self.dead_letter_topic, value, record.key, record, headers, None, report)
-        elif answer.topic is not None and self._is_missing(topic):
-            raise KafkaException(KafkaError(KafkaError._UNKNOWN_TOPIC))  # as above
+                self._produce(producer, topic, value, record.key, record, headers, None, report)
+        elif answer.topic is not None and self._sizes.is_missing(topic):
+            raise KafkaException(KafkaError(KafkaError._UNKNOWN_TOPIC))  # librdkafka would hope for it, for 30 s
         else:
             self._produce(producer, topic, answer.value, answer.key, record, answer.headers, answer.partition, report)
 
-    def topic_of(self, answer: Answer) -> str:
-        """Return the topic that an answer goes to."""
-        return answer.topic or self._route.result_topic
+    def topic_of(self, record: Record, item: Item, answer: Answer) -> str:
+        """Return the topic that an answer, or its dead letter, goes to."""
+        if item.is_letter:
+            return self._route.dead_letters_of(record.topic)
+        return answer.topic or self._route.results_of(record.topic)
 
     def reason(self, error: KafkaError, answer: Answer) -> PenstockError | None:
         """Return what to tell the caller whose answer was refused, or None where the fault is not the request's."""
@@ -272,8 +268,9 @@ class Outbox:
         partition: int | None,
         report: Report,
     ) -> None:
+        size = self._sizes.of(topic, record.partition if partition is None else partition)
         if partition is None:
-            partition = record.partition if record.partition < self._partition_count(topic) else -1
+            partition = record.partition if record.partition < size else -1
         while True:
             try:
                 producer.produce(topic, value, key, partition, on_delivery=report, headers=list(headers))
@@ -282,24 +279,3 @@ class Outbox:
                     raise KafkaException(KafkaError(KafkaError._QUEUE_FULL)) from None
             else:
                 return
-
-    def _is_missing(self, topic: str) -> bool:
-        """Return whether the broker says that there is no such topic; it is asked again after a while."""
-        return not self._partition_count(topic) and topic in self._missing_until_s
-
-    def _partition_count(self, topic: str) -> int:
-        """Return how many partitions a topic has, 0 where that is unknown: then the key alone decides."""
-        count = self._partitions.get(topic, 0)
-        if count or time.monotonic() < self._missing_until_s.get(topic, 0.0):
-            return count
-        self._missing_until_s.pop(topic, None)
-        try:
-            found = self._producer.list_topics(topic, timeout=_METADATA_TIMEOUT_S).topics.get(topic)
-        except KafkaException as error:
-            log.warning("no metadata of topic %s: %s", topic, error)
-            return 0
-        if found is not None and found.error is None:
-            count = self._partitions[topic] = len(found.partitions)
-        elif found is None or found.error.code() in _NO_SUCH_PLACE:
-            self._missing_until_s[topic] = time.monotonic() + _MISSING_S
-        return count

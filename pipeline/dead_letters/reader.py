@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Final, Self, cast
 
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from pipeline import kafka_properties
+from pipeline import kafka_headers, kafka_properties
 from pipeline.connector import Headers
 from pipeline.dead_letters import headers
 from pipeline.dead_letters.letters import DeadLetter
-from pipeline.errors import ConnectorError
+from pipeline.errors import ConnectorError, Undecodable
 
 Kafka = Mapping[str, kafka_properties.Scalar]
 
@@ -109,7 +110,9 @@ class LetterReader:
             del left[partition]
         if error is not None or offset >= end:
             return None
-        found = cast(Headers, message.headers() or ())
+        found: Headers = ()
+        with suppress(Undecodable):  # of a letter that somebody else has written
+            found = kafka_headers.of(message)
         return DeadLetter(
             partition, offset, message.timestamp()[1], message.key(), message.value(), found, headers.read(found)
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -16,6 +16,8 @@ from pipeline.errors import ConnectorError
 
 # Waits so many seconds; returns whether the replay shall stop.
 Wait = Callable[[float], bool]
+# Whether requests may be sent back to a topic.
+IsAllowed = Callable[[str], bool]
 
 _CHUNK: Final = 100
 _TIMEOUT_S: Final = 30.0
@@ -29,7 +31,7 @@ class Skipped(msgspec.Struct, frozen=True):
     reason: str
 
 
-def obstacle(letter: DeadLetter, to: str, allowed: Collection[str]) -> str:
+def obstacle(letter: DeadLetter, to: str, is_allowed: IsAllowed) -> str:
     """Return why a letter can not be sent, or nothing. ``to`` is empty for its own topic, which must be allowed. Pure.
 
     Headers can be written by whoever may write to the topic, so they do not decide alone where requests go.
@@ -42,7 +44,7 @@ def obstacle(letter: DeadLetter, to: str, allowed: Collection[str]) -> str:
         return ""
     if not letter.said.topic:
         return "its headers do not say where it came from; name a topic with --to"
-    if allowed and letter.said.topic not in allowed:
+    if not is_allowed(letter.said.topic):
         return f"it came from {letter.said.topic}, which is no request topic of the settings; name it with --to"
     return ""
 
@@ -53,14 +55,14 @@ class Replay:
     On the partition that the request had, where the topic is its own and has it; else the key decides. For one thread.
     """
 
-    def __init__(self, kafka: Kafka, *, to: str = "", allowed: Collection[str] = (), rate_per_s: float = 0.0) -> None:
+    def __init__(self, kafka: Kafka, *, to: str = "", is_allowed: IsAllowed, rate_per_s: float = 0.0) -> None:
         properties = {"log_level": 2, **kafka_properties.producer(kafka, "penstock-replay", linger_ms=5)}
         properties.setdefault("message.max.bytes", 1_000_000_000)  # the topic says what is too large
         try:
             self._producer = Producer(properties)
         except KafkaException as error:
             raise ConnectorError("kafka settings", str(error)) from error
-        self._to, self._allowed, self._rate_per_s = to, allowed, rate_per_s
+        self._to, self._is_allowed, self._rate_per_s = to, is_allowed, rate_per_s
         self._partitions: dict[str, int] = {}
         self._failure: ConnectorError | None = None
         self.sent = 0
@@ -77,7 +79,7 @@ class Replay:
         """
         done: dict[int, int] = {}
         for count, letter in enumerate(letters, start=1):
-            reason = obstacle(letter, self._to, self._allowed)
+            reason = obstacle(letter, self._to, self._is_allowed)
             if reason:
                 self.skipped.append(Skipped(letter.partition, letter.offset, reason))
             else:

@@ -75,11 +75,11 @@ def replay_letters(
     selection = Selection(**filters)
     from pipeline.dead_letters.replay import Replay, obstacle  # noqa: PLC0415  # loads Kafka's client
 
-    replay = Replay(selection.settings.kafka, to=to, allowed=selection.request_topics, rate_per_s=rate_per_s or 0.0)
+    replay = Replay(selection.settings.kafka, to=to, is_allowed=selection.is_allowed, rate_per_s=rate_per_s or 0.0)
     with selection.reader(group) as reader:
         bounds = reader.bounds(dict(starts))
         reasons = [
-            obstacle(letter, to, selection.request_topics) for letter in selection.letters(reader.read(bounds), limit)
+            obstacle(letter, to, selection.is_allowed) for letter in selection.letters(reader.read(bounds), limit)
         ]
         count = sum(not reason for reason in reasons)
         if not is_dry and count:

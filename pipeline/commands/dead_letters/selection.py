@@ -88,7 +88,6 @@ class Selection:
     ) -> None:
         self.settings = options.load(config, bootstrap)
         self.topic, default_servable = self._place(route, topic)
-        self.request_topics = {each.request_topic for each in self.settings.routes.values()}
         self.codecs = _codecs()
         self._default_servable = default_servable
         self._choice = _choice(filters)
@@ -108,6 +107,11 @@ class Selection:
         from pipeline.dead_letters.reader import LetterReader  # noqa: PLC0415  # loads Kafka's client
 
         return LetterReader(self.settings.kafka, self.topic, group=group)
+
+    def is_allowed(self, topic: str) -> bool:
+        """Return whether a route reads requests from a topic; any is allowed where the settings have no routes."""
+        routes = self.settings.routes
+        return not routes or any(route.reads(topic) for route in routes.values())
 
     def servable(self, letter: DeadLetter) -> str:
         """Return who was asked; empty where neither the request nor the settings say."""
@@ -131,7 +135,12 @@ class Selection:
         if routes and route not in routes:
             raise InvalidSettings("ROUTE", f"{route!r} is not among the routes: {', '.join(routes)}")
         if route in routes:
-            return topic or routes[route].dead_letter_topic, routes[route].servable
+            found = routes[route]
+            if topic is None and found.is_pattern and found.dead_letters_of("") != found.dead_letter_topic:
+                raise click.UsageError(
+                    f"route {route} has a dead-letter topic for each request topic: name one, --topic"
+                )
+            return topic or found.dead_letters_of(found.request_topic), found.servable
         return topic or f"{route}.requests-dlt", route
 
 
