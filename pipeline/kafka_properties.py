@@ -10,6 +10,8 @@ Properties = dict[str, Scalar]
 
 # Keys are placed as Java, kafkajs and franz-go place them, so that one key is one partition whoever produces.
 _PRODUCER: Final[Properties] = {"enable.idempotence": True, "acks": "all", "partitioner": "murmur2_random"}
+# What an aborted transaction wrote is nobody's: the answers of a worker that answers exactly once, sent again.
+_READER: Final[Properties] = {"isolation.level": "read_committed"}
 _SESSION_TIMEOUT_MS: Final = 45_000  # librdkafka's default
 # What a user may set for consumers only; a producer would warn about each at every start.
 _CONSUMER_ONLY: Final = (
@@ -53,7 +55,7 @@ def group_consumer(kafka: Mapping[str, Scalar], client_id: str, group: str, *, i
 
     A static member is known by its client id, and has its partitions back when it returns within the session timeout.
     """
-    defaults: Properties = {"auto.offset.reset": "earliest"}
+    defaults: Properties = {"auto.offset.reset": "earliest", **_READER}
     if is_static:
         defaults["group.instance.id"] = client_id
     if kafka.get("group.protocol") != "consumer":  # there the broker assigns, and refuses to be told how
@@ -69,6 +71,7 @@ def reader(kafka: Mapping[str, Scalar], client_id: str) -> Properties:
     chosen = {
         key: value for key, value in _common(kafka, client_id, _PRODUCER_ONLY).items() if not key.startswith("group.")
     }
+    chosen = {**_READER, **chosen}
     return {**chosen, "group.id": f"{client_id}-reader", "enable.auto.commit": False, "auto.offset.reset": "earliest"}
 
 
