@@ -33,7 +33,8 @@ def _common(kafka: Mapping[str, Scalar], client_id: str, leave_out: tuple[str, .
 def producer(kafka: Mapping[str, Scalar], client_id: str, **defaults: Scalar) -> Properties:
     """Return the properties of an idempotent producer; ``defaults`` (``_`` for ``.``) stand below the user's."""
     given = {key.replace("_", "."): value for key, value in defaults.items()}
-    return {**_PRODUCER, **given, **_common(kafka, client_id, _CONSUMER_ONLY)}
+    # Who shares a transactional.id fences the others; those that need one have one of their own.
+    return {**_PRODUCER, **given, **_common(kafka, client_id, (*_CONSUMER_ONLY, "transactional.id"))}
 
 
 def transactional_producer(

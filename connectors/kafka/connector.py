@@ -75,13 +75,13 @@ class KafkaConnector:
             self._consumer = Consumer(
                 {**self._consumer_properties, "error_cb": self._on_error, "on_commit": _on_commit}, logger=log
             )
-            self._guarantee.start()
             self._consumer.subscribe(
                 [self._route.request_topic],
                 on_assign=self._on_assign,
                 on_revoke=self._on_revoke,
                 on_lost=self._on_lost,
             )
+            self._guarantee.start()
         except KafkaException as error:
             raise ConnectorError("kafka settings", str(error)) from error
         self._is_open = True

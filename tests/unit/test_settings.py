@@ -64,6 +64,8 @@ def test_what_to_text_writes_is_read_again(tmp_path: Path) -> None:
         ({"rutes": {}}, "rutes"),
         ({"routes": {"m": {"max_batch_size": "x"}}}, "Expected `int`"),
         ({"routes": {"m": {"max_batch_size": 0}}}, "max_batch_size"),
+        ({"routes": {"m": {"guarantee": "at_most_once"}}}, "at_least_once or exactly_once"),
+        ({"routes": {"m": {"revoke_timeout_s": -1}}}, "revoke_timeout_s"),
         ({"routes": {"m": {"servable": "n"}}}, "not among the servables"),
         ({"routes": {"m": {"result_topic": "m.requests"}}}, "read as requests"),
         ({"routes": {"n": {"servable": "m", "request_topic": "m.requests"}}}, "request topic"),
