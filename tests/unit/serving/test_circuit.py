@@ -9,7 +9,7 @@ from pipeline.serving.circuit import PROBE_REQUESTS, Circuit, Standing, State
 from pipeline.settings import CircuitSettings
 from pipeline.testing.fakes import FakeClock
 
-FAULTS = (ModelFailed("m", "raised"), ServableDied("m", "was killed", "it is started anew"), PredictTimedOut("m", 1, "."))
+FAULTS = (ModelFailed("m", "raised"), ServableDied("m", "was killed", "wait"), PredictTimedOut("m", 1, "."))
 OTHERS = (Undecodable("no"), NotReady("m", ()))
 RETRY_S = 10.0
 
