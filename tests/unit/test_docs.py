@@ -33,6 +33,7 @@ SECTIONS = [
     settings.VersionPolicy,
     settings.WarmUpSettings,
     settings.BatchingSettings,
+    settings.CircuitSettings,
 ]
 
 
