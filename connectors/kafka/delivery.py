@@ -27,6 +27,7 @@ _NO_SUCH_PLACE = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
 )
 _METADATA_TIMEOUT_S = 10.0
+_MOST_TOPICS = 1000
 
 Report = Callable[[KafkaError | None, Message], None]
 
@@ -170,5 +171,7 @@ class Outbox:
             except KafkaException as error:
                 log.warning("no metadata of topic %s: %s", topic, error)
                 return 0
+            if len(self._partitions) >= _MOST_TOPICS:  # requests name topics of their own: reply_topics may have a *
+                self._partitions.clear()
             count = self._partitions[topic] = len(found.partitions) if found is not None and not found.error else 0
         return count

@@ -56,6 +56,10 @@ class Pending(msgspec.Struct, gc=False):
     error: PenstockError | None = None
 
 
+# Of an error result whose first form was refused: characters of a text, bytes of the key, or of all headers.
+_LONGEST_TEXT: Final = 1000
+_LONGEST_ASIDE_BYTES: Final = 64 * 1024
+
 # What the settings of a stream say of its batches; asked once a batch, so they may change at run time.
 BatchingOf = Callable[[str], BatchingSettings]
 
@@ -106,11 +110,19 @@ class Dispatcher:
         return [answer or self._refusal(pending) for answer, pending in zip(answers, batch, strict=True)]
 
     def refuse(self, record: Record, error: PenstockError) -> Answer:
-        """Return the answer to a record whose first answer its broker will not take; see Connector.answer."""
+        """Return the answer to a record whose first answer its broker will not take; see Connector.answer.
+
+        It repeats nothing long of the request, so that this one is taken whatever was too large about the first.
+        """
         pending = self._decode(record)
-        pending.envelope.reply_topic = pending.envelope.reply_partition = None
+        envelope, request = pending.envelope, pending.request
+        envelope.reply_topic = envelope.reply_partition = None
+        envelope.id, envelope.servable = envelope.id[:_LONGEST_TEXT], envelope.servable[:_LONGEST_TEXT]
+        if request is not None:
+            id_, servable = request.id[:_LONGEST_TEXT], request.servable[:_LONGEST_TEXT]
+            pending.request = msgspec.structs.replace(request, id=id_, servable=servable, inputs=())
         pending.error = error
-        return self._refusal(pending)
+        return _without_long(self._refusal(pending))
 
     # From a record to a request.
 
@@ -217,6 +229,16 @@ class Dispatcher:
             envelope.reply_partition,
             error if isinstance(pending.error, Undecodable | RecordTooLarge | CircuitOpen) else None,
         )
+
+
+def _without_long(answer: Answer) -> Answer:
+    """Return an error result without a key, or the request's headers, that are longer than any should be."""
+    size = sum([len(name) + len(value or b"") for name, value in answer.headers])
+    return msgspec.structs.replace(
+        answer,
+        key=answer.key if len(answer.key or b"") <= _LONGEST_ASIDE_BYTES else None,
+        headers=answer.headers if size <= _LONGEST_ASIDE_BYTES else answer.headers[-2:],
+    )
 
 
 def _members(
