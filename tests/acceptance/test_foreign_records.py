@@ -190,7 +190,8 @@ def test_every_compression_is_read(live: Live, codec: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("timestamp_ms", "route"), [(-1, "factor"), (1, "factor"), (FAR_MS, "factor"), (1, "appended"), (FAR_MS, "appended")]
+    ("timestamp_ms", "route"),
+    [(-1, "factor"), (1, "factor"), (FAR_MS, "factor"), (1, "appended"), (FAR_MS, "appended")],
 )
 def test_a_timeout_is_kept_whatever_the_timestamp_says(live: Live, timestamp_ms: int, route: str) -> None:
     """Absent, long ago, far in the future; where the broker stamps records, the producer's word counts for nothing."""
@@ -242,6 +243,8 @@ def test_headers_too_large_to_repeat_are_an_error_that_repeats_the_small_ones(li
 class Unreadable(str):
     """The name of a header that is written as bytes which are no UTF-8."""
 
+    __slots__ = ()
+
     def encode(self, *_: Any) -> bytes:  # type: ignore[override]  # the caller's encoding is what this is about
         return b"\xff\xfe"
 
@@ -269,7 +272,9 @@ def test_a_header_whose_name_is_no_text_makes_its_record_a_dead_letter_and_stops
 
 
 @pytest.mark.parametrize("name", ["reply_partition", "kafka_replyPartition"])
-@pytest.mark.parametrize("value", [b"99999999999", b"\xff\xff\xff\xff", b"\0\0\x7f\xff"])
+@pytest.mark.parametrize(
+    "value", [b"99999999999", b"\xff\xff\xff\xff", b"\0\0\x7f\xff"], ids=["huge", "negative", "32767"]
+)
 def test_a_reply_partition_that_no_topic_has_is_an_error_on_one_that_it_has(
     live: Live, name: str, value: bytes
 ) -> None:

@@ -20,7 +20,8 @@ TABLE = HeaderTable(HeaderNames(), FakeClock(NOW_MS))
 
 MEANINGS: dict[str, tuple[Headers, dict[str, Any]]] = {
     "our own": (
-        [("x-request-id", b"a"), ("model", b"m"), ("model-version", b"3"), ("reply_to", b"t"), ("reply_partition", b"2")],
+        [("x-request-id", b"a"), ("model", b"m"), ("model-version", b"3"), ("reply_to", b"t"),
+         ("reply_partition", b"2")],
         {"id": "a", "servable": "m", "version": "3", "reply_topic": "t", "reply_partition": 2},
     ),
     "MLServer": ([("mlserver-model", b"m"), ("mlserver-version", b"v1")], {"servable": "m", "version": "v1"}),
@@ -33,8 +34,12 @@ MEANINGS: dict[str, tuple[Headers, dict[str, Any]]] = {
     "Triton": ([("Inference-Header-Content-Length", b"12")], {"json_bytes": 12}),
     "CloudEvents": ([("ce_specversion", b"1.0"), ("ce_id", b"e")], {"id": "e", "is_event": True}),
     "the first of two": ([("model", b"a"), ("seldon-model", b"b"), ("model", b"c")], {"servable": "a"}),
-    "null and empty values": ([("model", None), ("model", b""), ("deadline-ms", b""), ("seldon-model", b"b")], {"servable": "b"}),
-    "the earliest deadline": ([("deadline-ms", b"900"), ("deadline-ms", b"700"), ("timeout-ms", b"5")], {"deadline_ms": 700}),
+    "null and empty values": (
+        [("model", None), ("model", b""), ("deadline-ms", b""), ("seldon-model", b"b")], {"servable": "b"},
+    ),
+    "the earliest deadline": (
+        [("deadline-ms", b"900"), ("deadline-ms", b"700"), ("timeout-ms", b"5")], {"deadline_ms": 700},
+    ),
 }  # fmt: skip
 
 
