@@ -61,6 +61,9 @@ class Pending(msgspec.Struct, gc=False):
     framing: Framing | None = None
 
 
+# The least number of digits that may not fit into 64 bits.
+_LONG_DIGITS: Final = 19
+
 # What the settings of a stream say of its batches; asked once a batch, so they may change at run time.
 BatchingOf = Callable[[str], BatchingSettings]
 
@@ -120,8 +123,12 @@ class Dispatcher:
         """Return the answer to a record whose first answer its broker will not take; see Connector.answer."""
         pending = self._decode(record)
         pending.envelope.reply_topic = pending.envelope.reply_partition = None
-        pending.error = error
-        return self._refusal(pending)
+        pending.error = pending.error or error  # what was wrong with the record before is the better reason
+        answer = self._refusal(pending)
+        if isinstance(error, ResultTooLarge):  # perhaps for what it repeats
+            said, key = headers.small(answer.headers), headers.small_key(answer.key)
+            answer = msgspec.structs.replace(answer, headers=said, key=key)
+        return answer
 
     # From a record to a request.
 
@@ -161,7 +168,7 @@ class Dispatcher:
         )
         if framing is not None:
             envelope.id = framing.id or envelope.id
-        self._check_reply(envelope)
+        self._check_reply(envelope, record.topic)
 
     def _codec(self, value: bytes, content_type: str) -> Codec:
         content_type = content_type or self._route.format
@@ -178,13 +185,13 @@ class Dispatcher:
                 return codec
         raise Undecodable(f"its first bytes, {value[:10].hex() or 'none'}, belong to no known format")
 
-    def _check_reply(self, envelope: Envelope) -> None:
+    def _check_reply(self, envelope: Envelope, request_topic: str) -> None:
         """Raise ReplyRefused, and forget the address, where the allow-list or a loop forbids it."""
         topic = envelope.reply_topic
         if topic is None or topic == self._route.result_topic:
             return
         allowed = any(fnmatch.fnmatchcase(topic, pattern) for pattern in self._route.reply_topics)
-        if not allowed or topic == self._route.request_topic:
+        if not allowed or topic == request_topic:
             envelope.reply_topic = envelope.reply_partition = None
             raise ReplyRefused(topic, self._route.reply_topics)
 
@@ -267,13 +274,10 @@ class Dispatcher:
         )
         value, own = self._encode(pending, result)
         own = [*own, *(headers.full(result, record) if self._is_full else ()), *headers.failed(error.code)]
-        said, key = self._echo(pending, own), record.key
-        if isinstance(pending.error, ResultTooLarge):  # and what it repeats may be why
-            said, key = headers.small(said), headers.small_key(key)
         return Answer(
             value,
-            key,
-            said,
+            record.key,
+            self._echo(pending, own),
             envelope.reply_topic,
             envelope.reply_partition,
             error if isinstance(pending.error, Undecodable | RecordTooLarge) else None,
@@ -307,8 +311,8 @@ def _with_headers(request: PredictRequest, envelope: Envelope, record: Record) -
     if envelope.servable and not request.servable:
         changes["servable"] = envelope.servable
     if envelope.version and request.version is None and request.label is None:
-        # The header holds a number or a label.
-        number = envelope.version.isascii() and envelope.version.isdigit()
+        # The header holds a number or a label; a number that no version can have is a label that none has.
+        number = envelope.version.isascii() and envelope.version.isdigit() and len(envelope.version) < _LONG_DIGITS
         changes["version" if number else "label"] = int(envelope.version) if number else envelope.version
     if envelope.deadline_ms is not None and request.deadline_ms is None:
         changes["deadline_ms"] = envelope.deadline_ms
