@@ -14,9 +14,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from connectors.kafka.delivery import Outbox
 from connectors.kafka.offsets import OffsetTracker, Partition, Taken
-from pipeline import kafka_properties
+from pipeline import kafka_headers, kafka_properties
 from pipeline.connector import Answer, Headers, Record, Refuse
-from pipeline.errors import ConnectorError
+from pipeline.errors import ConnectorError, Undecodable
 from pipeline.settings import RouteSettings, Settings
 
 log = logging.getLogger(__name__)
@@ -147,20 +147,7 @@ class KafkaConnector:
                     empty[topic, partition] = offset
                     continue
                 ends[topic, partition] = offset + 1
-                value = message.value()
-                headers, fault = _headers(message)
-                records.append(
-                    Record(
-                        b"" if value is None else value,
-                        message.key(),
-                        headers,
-                        topic,
-                        partition,
-                        offset,
-                        message.timestamp()[1],
-                        fault,
-                    )
-                )
+                records.append(_record(message, topic, partition, offset))
             if records:
                 self._batches.append(self._tracker.take(ends))
             self._tracker.pass_over(empty)
@@ -269,13 +256,15 @@ class KafkaConnector:
             log.warning("offsets %s were not committed: %s", _names(offsets), error)
 
 
-def _headers(message: Message) -> tuple[Headers, str]:
-    """Return a record's headers, or none of them and why they can not be read."""
+def _record(message: Message, topic: str, partition: int, offset: int) -> Record:
+    headers: Headers = ()
+    fault = ""
     try:
-        return cast(Headers, message.headers() or ()), ""
-    except (SystemError, UnicodeDecodeError) as error:
-        # So the client reports a name that is no UTF-8. What it made of the headers must not be looked at again.
-        return (), f"its headers can not be read, and are not repeated: {error.__cause__ or error}"
+        headers = kafka_headers.of(message)
+    except Undecodable as error:
+        fault = error.reason
+    value, key, timestamp_ms = message.value(), message.key(), message.timestamp()[1]
+    return Record(b"" if value is None else value, key, headers, topic, partition, offset, timestamp_ms, fault)
 
 
 def _on_commit(error: KafkaError | None, partitions: list[TopicPartition]) -> None:
