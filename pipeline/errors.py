@@ -7,16 +7,18 @@
     │   ├── Undecodable, RecordTooLarge, NoInputs, TooManyTensors
     │   ├── UnknownInput, MissingInput, WrongDatatype, WrongShape, InvalidInput, UnknownSignature
     │   ├── UnknownServable, UnknownVersion, UnknownLabel
-    │   ├── DeadlineExceeded, ReplyRefused, ResultTooLarge
+    │   ├── DeadlineExceeded, ReplyRefused, ResultTooLarge, PoisonRecord
     ├── NotReady              nothing can answer now; the same request may succeed later
     ├── ModelFailed           the servable raised, or returned what its signature does not allow
     ├── ServableDied          the process of an isolated servable ended while it computed, or does not come back
     ├── PredictTimedOut       an isolated servable did not answer in time; its process was killed
+    ├── CircuitOpen           the servable failed whole batches in a row; this request was set aside, not computed
     ├── LoadFailed            a version can not be loaded; its state record carries this
     │   ├── InvalidArtefact, PathRefused, FetchFailed, UnknownKind, AmbiguousKind, MissingExtra, LoadCancelled
     │   ├── WarmUpFailed, GoldenMismatch, WorkerLost
     ├── InsufficientMemory    a version does not fit into the memory that is allowed
     ├── InvalidSettings       penstock.yaml, a variable or an argument
+    ├── WrongTopic            a topic whose settings would lose requests or versions; a worker does not run on it
     ├── PluginError           an entry point is missing, doubled or broken
     ├── ConnectorError        the broker refused or can not be reached
     ├── TimedOut              a client waited as long as it was told to
@@ -276,6 +278,20 @@ class ResultTooLarge(BadRequest):
 
 
 @dataclass(eq=False)
+class PoisonRecord(BadRequest):
+    """Workers were killed, one after the other, while they had this record alone; it was set aside, not computed."""
+
+    kills: int
+    code = "poison_record"
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kills} workers in a row were killed while they had this record, so it is set aside; it is in the "
+            "dead-letter topic, see `penstock dead-letters`, and the workers' logs may say what killed them"
+        )
+
+
+@dataclass(eq=False)
 class NotReady(PenstockError):
     """The stream is known, and none of its versions is available at this moment."""
 
@@ -331,6 +347,26 @@ class PredictTimedOut(PenstockError):
         return (
             f"{self.servable}: no answer within {self.timeout_s:g} s, {self.reason}; where it may take longer, raise "
             "predict_timeout_s of the servable"
+        )
+
+
+@dataclass(eq=False)
+class CircuitOpen(PenstockError):
+    """The servable failed so many batches in a row that the circuit of the route is open: the request was set aside.
+
+    It lies in the route's dead-letter topic and was not computed. ``last_error`` is what the last batch failed with.
+    """
+
+    servable: str
+    failed_batches: int
+    last_error: str
+    code = "circuit_open"
+    retriable = True
+
+    def __str__(self) -> str:
+        return (
+            f"{self.servable}: not computed, because {self.failed_batches} batches in a row failed, the last with "
+            f"{self.last_error}; the request lies in the dead-letter topic"
         )
 
 
@@ -485,6 +521,19 @@ class InvalidSettings(PenstockError):
 
 
 @dataclass(eq=False)
+class WrongTopic(PenstockError):
+    """A topic is set up so that requests or versions would be lost."""
+
+    topic: str
+    reason: str
+    next_step: str
+    code = "wrong_topic"
+
+    def __str__(self) -> str:
+        return f"topic {self.topic}: {self.reason}; correct it with: {self.next_step}"
+
+
+@dataclass(eq=False)
 class PluginError(PenstockError):
     """An entry point is missing, claimed twice, or can not be imported."""
 
@@ -537,3 +586,11 @@ class RemoteError(PenstockError):
 
     def __str__(self) -> str:
         return f"{self.wire_code}: {self.message} (request {self.id})"
+
+
+def kinds() -> dict[str, type[PenstockError]]:
+    """Return the classes of the tree by code, without those whose code is given to each instance."""
+    found = [PenstockError]
+    for kind in found:
+        found += [child for child in kind.__subclasses__() if child.__module__ == __name__]
+    return {kind.code: kind for kind in found if kind is not RemoteError}

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from msgspec import structs
 
-from connectors.kafka import dead_letters
+from connectors.kafka.dead_letters import DeadLetters
+from connectors.kafka.topic_sizes import TopicSizes
 from pipeline.connector import Answer, Headers, Record, Refuse
 from pipeline.errors import ConnectorError, PenstockError, ReplyRefused, ResultTooLarge
-from pipeline.records import Error
 from pipeline.settings import RouteSettings
 
 log = logging.getLogger(__name__)
@@ -26,105 +27,226 @@ _NO_SUCH_PLACE = (
     KafkaError.TOPIC_EXCEPTION,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
 )
-_METADATA_TIMEOUT_S = 10.0
 
 Report = Callable[[KafkaError | None, Message], None]
 
 
-class _Delivery:
-    """Counts the delivery reports of one batch. Reports come on one thread: the one that polls the producer."""
+class Item(NamedTuple):
+    """One record that goes out for a batch: the answer at a position, or the dead letter that belongs to it.
 
-    __slots__ = ("_answers", "_on_done", "_outbox", "_records", "_refuse", "_refused", "future", "left")
+    A bare letter goes without the value of its request, which made it too large.
+    """
 
-    def __init__(self, outbox: Outbox, records: Sequence[Record], answers: Sequence[Answer], refuse: Refuse,
-                 on_done: Callable[[], None]) -> None:  # fmt: skip
-        self.future: Future[None] = Future()
-        self.left = len(answers) + sum(answer.dead_letter is not None for answer in answers)
-        self._outbox, self._records, self._answers = outbox, records, answers
-        self._refuse, self._on_done = refuse, on_done
+    position: int
+    is_letter: bool = False
+    is_bare: bool = False
+
+
+class Delivery:
+    """Counts the delivery reports of one batch. Reports come on one thread: the one that polls the producer.
+
+    One of the callbacks runs, once: ``on_done`` when the broker has accepted every answer and dead letter,
+    ``on_failed`` when it will not: the worker stops, and the records come again.
+
+    An answer that is refused for a reason of its own is replaced by its error result, and a dead letter that is too
+    large by a bare one: the request itself still lies where that says. Which one is too large the broker
+    does not say, it refuses all that were in one request with it: each is sent once more, alone.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        records: Sequence[Record],
+        answers: Sequence[Answer],
+        refuse: Refuse,
+        on_done: Callable[[], None],
+        on_failed: Callable[[PenstockError], None],
+    ) -> None:
+        self.records, self.answers = records, list(answers)
+        self.bare: set[int] = set()
+        self.alone: set[Item] = set()
+        self._outbox, self._refuse = outbox, refuse
+        self._on_done, self._on_failed = on_done, on_failed
+        self._expected = len(answers) + sum(answer.dead_letter is not None for answer in answers)
+        self._expecting = threading.Lock()
+        self._accepted = 0
+        self._reported: set[Item] = set()
         self._refused: set[int] = set()
+        self.is_over = False
+
+    def send(self, position: int) -> None:
+        """Produce the answer at a position, and its dead letter."""
+        if self.answers[position].dead_letter is not None:
+            self.send_item(self._letter(position), self.report)
+        self.send_item(Item(position), self.report)
+
+    def send_item(self, item: Item, report: Report) -> None:
+        """Produce one record."""
+        try:
+            self._outbox.send(self.records[item.position], self.answers[item.position], item, report)
+        except KafkaException as error:
+            self.failed(error.args[0], item, "kafka")
 
     def report(self, error: KafkaError | None, message: Message) -> None:
         """Take one delivery report."""
-        if error is not None and not self._sent_again(error, message):
-            self.fail(ConnectorError(f"topic {message.topic()}", f"{error.str()} ({error.name()})"))
-            return
+        item = None if error is None else self._find(message)
+        self.take_report(item, error, message)
+
+    def take_report(self, item: Item | None, error: KafkaError | None, message: Message) -> None:
+        """Take the delivery report of an item; which one is of no interest where there is no error."""
         if error is None:
-            self.left -= 1
-        if not self.left and not self.future.done():
-            self._on_done()
-            self.future.set_result(None)
+            self._accepted += 1
+            if self._accepted == self._expected and not self.is_over:
+                self.is_over = True
+                self._on_done()
+        elif item is not None and error.code() in _TOO_LARGE and item not in self.alone:
+            self.alone.add(item)
+            self.send_alone(item)
+        else:
+            self.failed(error, item, f"topic {message.topic()}")
 
-    def fail(self, error: PenstockError) -> None:
-        """Give up: the worker stops, and the records come again."""
-        if not self.future.done():
-            self.future.set_exception(error)
-
-    def _sent_again(self, error: KafkaError, message: Message) -> bool:
-        """Return whether the record whose answer was refused for good gets its error result instead."""
-        value = message.value()
-        for position, answer in enumerate(self._answers):
-            if answer.value == value and position not in self._refused:
-                self._refused.add(position)
-                return self.refuse(position, error)
-        return False
-
-    def refuse(self, position: int, error: KafkaError) -> bool:
-        """Send the error result of an answer that the broker refuses for good; return whether there is one."""
-        record, answer = self._records[position], self._answers[position]
-        reason = self._outbox.reason(error, answer)
-        if reason is None:
-            return False
-        log.warning("%s[%d]@%d: %s", record.topic, record.partition, record.offset, reason)
+    def send_alone(self, item: Item) -> None:
+        """Send a record in a request of its own."""
         try:
-            self._outbox.send(record, self._refuse(record, reason), self.report)
-        except KafkaException as again:
-            self.fail(ConnectorError("result", str(again)))
-        return True
+            answer, report = self.answers[item.position], functools.partial(self.take_report, item)
+            self._outbox.send_alone(self.records[item.position], answer, item, report)
+        except KafkaException as error:
+            self.failed(error.args[0], item, "kafka")
+
+    def failed(self, error: KafkaError, item: Item | None, place: str) -> None:
+        """Have an answer replaced by its error result where its request is at fault, else give up."""
+        if item is not None:
+            record, answer = self.records[item.position], self.answers[item.position]
+            where = f"{record.topic}[{record.partition}]@{record.offset}"
+            if item.is_letter and error.code() in _TOO_LARGE and not item.is_bare:
+                log.warning("%s is too large for the dead-letter topic: the letter has no value", where)
+                self.bare.add(item.position)
+                self.send_bare(item.position)
+                return
+            reason = None if item.is_letter else self._outbox.reason(error, answer)
+            if reason is not None and item.position not in self._refused:
+                log.warning("%s: %s", where, reason)
+                self._refused.add(item.position)
+                self.replace(item.position, self._refuse(record, reason))
+                return
+            if item.is_letter:
+                place = f"dead-letter topic {self._outbox.topic_of(record, item, answer)} (see `penstock topics`)"
+        self.give_up(ConnectorError(place, f"{error.str()} ({error.name()})"))
+
+    def replace(self, position: int, answer: Answer) -> None:
+        """Send the error result of an answer that is refused, and its dead letter where the first answer has none."""
+        kept = self.answers[position].dead_letter
+        is_new = kept is None and answer.dead_letter is not None
+        self.answers[position] = answer if kept is None else structs.replace(answer, dead_letter=kept)
+        if is_new:
+            with self._expecting:
+                self._expected += 1
+            self.send_item(self._letter(position), self.report)
+        try:
+            self._outbox.send(self.records[position], answer, Item(position), self.report)
+        except KafkaException as error:
+            self.give_up(ConnectorError("result", str(error)))
+
+    def send_bare(self, position: int) -> None:
+        """Send a dead letter without the value that made it too large."""
+        self.send_item(self._letter(position), self.report)
+
+    def give_up(self, error: PenstockError) -> None:
+        """Say that the broker will not have it."""
+        if not self.is_over:
+            self.is_over = True
+            self._on_failed(error)
+
+    def _letter(self, position: int) -> Item:
+        return Item(position, is_letter=True, is_bare=position in self.bare)
+
+    def _find(self, message: Message) -> Item | None:
+        """Return whose report with an error this is: the first with these bytes that has had none."""
+        value, topic = message.value(), message.topic()
+        for position, (record, answer) in enumerate(zip(self.records, self.answers, strict=True)):
+            for item in (Item(position), self._letter(position)):
+                found = (None if item.is_bare else record.value) if item.is_letter else answer.value
+                is_it = found == value and topic == self._outbox.topic_of(record, item, answer)
+                if is_it and item not in self._reported:
+                    self._reported.add(item)
+                    return item
+        return None
 
 
 class Outbox:
     """Produces the answers of a route. ``send_batch`` runs on one thread at a time; reports come from ``poll``."""
 
-    def __init__(self, producer: Producer, route: RouteSettings, is_stopping: threading.Event) -> None:
+    def __init__(
+        self,
+        producer: Producer,
+        route: RouteSettings,
+        make_room: Callable[[], bool],
+        unbatched: Callable[[], Producer] | None = None,
+        worker: str = "",
+    ) -> None:
+        """``make_room`` is called while the producer's queue is full: it waits, and returns whether to go on.
+
+        ``unbatched`` returns a producer that puts one record into each request. ``worker`` is the client id that dead
+        letters name.
+        """
         self._producer = producer
         self._route = route
-        self._is_stopping = is_stopping
-        self._partitions: dict[str, int] = {}
+        self._make_room = make_room
+        self._unbatched = unbatched or (lambda: producer)
+        self._dead_letters = DeadLetters(route, worker)
+        self._sizes = TopicSizes(producer)
 
-    def send_batch(
-        self, records: Sequence[Record], answers: Sequence[Answer], refuse: Refuse, on_done: Callable[[], None]
-    ) -> Future[None]:
-        """Produce all answers and dead letters of a batch.
-
-        ``on_done`` runs, and then the future completes, when the broker has accepted every one.
-        """
-        delivery = _Delivery(self, records, answers, refuse, on_done)
+    def send_batch(self, delivery: Delivery) -> None:
+        """Produce all answers and dead letters of a batch, until it is given up."""
         produce, report, topic = self._producer.produce, delivery.report, self._route.result_topic
-        partitions = self._partition_count(topic)
-        for position, (record, answer) in enumerate(zip(records, answers, strict=True)):
-            try:
-                # The ordinary case, without a call of our own for each record.
-                if answer.topic is None and answer.partition is None and not (answer.headers or answer.dead_letter):
-                    partition = record.partition if record.partition < partitions else -1
-                    try:
-                        produce(topic, answer.value, answer.key, partition, on_delivery=report)
-                        continue
-                    except BufferError:
-                        pass
-                self.send(record, answer, report)
-                if answer.dead_letter is not None:
-                    self._send_dead_letter(record, answer.dead_letter, report)
-            except KafkaException as error:
-                if not delivery.refuse(position, error.args[0]):
-                    delivery.fail(ConnectorError("result", str(error)))
-                    break
-        return delivery.future
+        # A template has a name for each request topic.
+        partitions = 0 if self._route.is_pattern else self._sizes.of(topic, max(r.partition for r in delivery.records))
+        alone = {item.position for item in delivery.alone}
+        for position, (record, answer) in enumerate(zip(delivery.records, delivery.answers, strict=True)):
+            # The ordinary case, without a call of our own for each record.
+            is_plain = answer.topic is None and answer.partition is None and not (answer.headers or answer.dead_letter)
+            if partitions and is_plain and not (alone and position in alone):
+                partition = record.partition if record.partition < partitions else -1
+                try:
+                    produce(topic, answer.value, answer.key, partition, on_delivery=report)
+                    continue
+                except BufferError:
+                    pass
+                except KafkaException as error:
+                    delivery.failed(error.args[0], Item(position), "result")
+                    continue
+            delivery.send(position)
+            if delivery.is_over:
+                break
 
-    def send(self, record: Record, answer: Answer, report: Report) -> None:
-        """Produce one answer; raises KafkaException for what librdkafka refuses at once."""
-        topic = answer.topic or self._route.result_topic
-        self._produce(topic, answer.value, answer.key, record, answer.headers, answer.partition, report)
+    def send(self, record: Record, answer: Answer, item: Item, report: Report) -> None:
+        """Produce one answer, or its dead letter; raises KafkaException for what librdkafka refuses at once."""
+        self._send_by(self._producer, record, answer, item, report)
+
+    def send_alone(self, record: Record, answer: Answer, item: Item, report: Report) -> None:
+        """Do as ``send`` does, with a request to the broker of its own."""
+        self._send_by(self._unbatched(), record, answer, item, report)
+
+    def _send_by(self, producer: Producer, record: Record, answer: Answer, item: Item, report: Report) -> None:
+        topic = self.topic_of(record, item, answer)
+        if item.is_letter:
+            why = self._sizes.why_missing(topic)
+            if why is not None:  # as below
+                raise KafkaException(why)
+            if answer.dead_letter is not None:
+                headers = self._dead_letters.headers(record, answer.dead_letter, is_bare=item.is_bare)
+                value = None if item.is_bare else record.value
+                self._produce(producer, topic, value, record.key, record, headers, None, report)
+        elif answer.topic is not None and self._sizes.is_missing(topic):
+            raise KafkaException(KafkaError(KafkaError._UNKNOWN_TOPIC))  # librdkafka would hope for it, for 30 s
+        else:
+            self._produce(producer, topic, answer.value, answer.key, record, answer.headers, answer.partition, report)
+
+    def topic_of(self, record: Record, item: Item, answer: Answer) -> str:
+        """Return the topic that an answer, or its dead letter, goes to."""
+        if item.is_letter:
+            return self._route.dead_letters_of(record.topic)
+        return answer.topic or self._route.results_of(record.topic)
 
     def reason(self, error: KafkaError, answer: Answer) -> PenstockError | None:
         """Return what to tell the caller whose answer was refused, or None where the fault is not the request's."""
@@ -135,40 +257,25 @@ class Outbox:
             return ReplyRefused(place, self._route.reply_topics)
         return None
 
-    def _send_dead_letter(self, record: Record, error: Error, report: Report) -> None:
-        headers = dead_letters.headers(record, error, self._route.group)
-        self._produce(self._route.dead_letter_topic, record.value, record.key, record, headers, None, report)
-
     def _produce(
         self,
+        producer: Producer,
         topic: str,
-        value: bytes,
+        value: bytes | None,
         key: bytes | None,
         record: Record,
         headers: Headers,
         partition: int | None,
         report: Report,
     ) -> None:
+        size = self._sizes.of(topic, record.partition if partition is None else partition)
         if partition is None:
-            partition = record.partition if record.partition < self._partition_count(topic) else -1
+            partition = record.partition if record.partition < size else -1
         while True:
             try:
-                self._producer.produce(topic, value, key, partition, on_delivery=report, headers=list(headers))
-            except BufferError:  # the queue is full: the polling thread empties it as the broker accepts
-                if self._is_stopping.is_set():
+                producer.produce(topic, value, key, partition, on_delivery=report, headers=list(headers))
+            except BufferError:
+                if not self._make_room():
                     raise KafkaException(KafkaError(KafkaError._QUEUE_FULL)) from None
-                time.sleep(0.002)
             else:
                 return
-
-    def _partition_count(self, topic: str) -> int:
-        """Return how many partitions a topic has, 0 where that is unknown: then the key alone decides."""
-        count = self._partitions.get(topic)
-        if count is None:
-            try:
-                found = self._producer.list_topics(topic, timeout=_METADATA_TIMEOUT_S).topics.get(topic)
-            except KafkaException as error:
-                log.warning("no metadata of topic %s: %s", topic, error)
-                return 0
-            count = self._partitions[topic] = len(found.partitions) if found is not None and not found.error else 0
-        return count

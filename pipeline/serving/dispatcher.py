@@ -17,11 +17,12 @@ from pipeline.clock import Clock
 from pipeline.codecs.codec import Codec, Limits
 from pipeline.connector import Answer, Record
 from pipeline.errors import (
+    CircuitOpen,
     DeadlineExceeded,
     ModelFailed,
     NoInputs,
     PenstockError,
-    RecordTooLarge,
+    PoisonRecord,
     ReplyRefused,
     ResultTooLarge,
     Undecodable,
@@ -63,6 +64,8 @@ class Pending(msgspec.Struct, gc=False):
 
 # The least number of digits that may not fit into 64 bits.
 _LONG_DIGITS: Final = 19
+# How much of its text an error result carries.
+_LONG_TEXT: Final = 4000
 
 # What the settings of a stream say of its batches; asked once a batch, so they may change at run time.
 BatchingOf = Callable[[str], BatchingSettings]
@@ -125,9 +128,9 @@ class Dispatcher:
         pending.envelope.reply_topic = pending.envelope.reply_partition = None
         pending.error = pending.error or error  # what was wrong with the record before is the better reason
         answer = self._refusal(pending)
-        if isinstance(error, ResultTooLarge):  # perhaps for what it repeats
-            said, key = headers.small(answer.headers), headers.small_key(answer.key)
-            answer = msgspec.structs.replace(answer, headers=said, key=key)
+        if isinstance(error, ResultTooLarge):  # perhaps for what it echoes
+            small, key = headers.small(answer.headers), headers.small_key(answer.key)
+            answer = msgspec.structs.replace(answer, headers=small, key=key)
         return answer
 
     # From a record to a request.
@@ -139,23 +142,36 @@ class Dispatcher:
                 raise Undecodable(record.fault)
             if record.headers or self._is_event_route:
                 self._open(pending)
-            if pending.framing is not None:
-                request = pending.framing.decode_request(record.value, self._limits)
-            else:
-                pending.codec = self._codec(record.value, pending.envelope.content_type)
-                if not record.value:
-                    raise NoInputs(NO_VALUE)
-                request = pending.codec.decode_request(record.value, self._limits)
+            self._check_kills(record, 1)  # then even reading its id has killed a worker
+            request = self._request(pending)
             if record.headers or not request.id:
                 request = _with_headers(request, pending.envelope, record)
             pending.request = request
+            self._check_kills(record, 0)
             if not request.inputs:
                 raise NoInputs
-            if pending.envelope.problem is not None:
-                raise pending.envelope.problem
+            if record.headers:
+                self._check_headers(pending.envelope, record.topic)
         except PenstockError as error:
             pending.error = error
+            # Whatever else is wrong with a record: its error result goes nowhere either where no result may go.
+            if not self._may_reply(pending.envelope.reply_topic, record.topic):
+                pending.envelope.reply_topic = pending.envelope.reply_partition = None
         return pending
+
+    def _check_kills(self, record: Record, beyond: int) -> None:
+        allowed = self._route.poison_after_kills
+        if record.kills and 0 < allowed <= record.kills - beyond:
+            raise PoisonRecord(record.kills)
+
+    def _request(self, pending: Pending) -> PredictRequest:
+        value = pending.record.value
+        if pending.framing is not None:
+            return pending.framing.decode_request(value, self._limits)
+        pending.codec = self._codec(value, pending.envelope.content_type)
+        if not value:
+            raise NoInputs(NO_VALUE)
+        return pending.codec.decode_request(value, self._limits)
 
     def _open(self, pending: Pending) -> None:
         """Read the headers and find the framing, so that even an error goes where, and has the form that, they ask."""
@@ -168,7 +184,6 @@ class Dispatcher:
         )
         if framing is not None:
             envelope.id = framing.id or envelope.id
-        self._check_reply(envelope, record.topic)
 
     def _codec(self, value: bytes, content_type: str) -> Codec:
         content_type = content_type or self._route.format
@@ -185,15 +200,18 @@ class Dispatcher:
                 return codec
         raise Undecodable(f"its first bytes, {value[:10].hex() or 'none'}, belong to no known format")
 
-    def _check_reply(self, envelope: Envelope, request_topic: str) -> None:
-        """Raise ReplyRefused, and forget the address, where the allow-list or a loop forbids it."""
-        topic = envelope.reply_topic
-        if topic is None or topic == self._route.result_topic:
-            return
+    def _check_headers(self, envelope: Envelope, request_topic: str) -> None:
+        """Raise for what is wrong with a header, and where the allow-list or a loop forbids the reply address."""
+        if envelope.problem is not None:
+            raise envelope.problem
+        if not self._may_reply(envelope.reply_topic, request_topic):
+            raise ReplyRefused(str(envelope.reply_topic), self._route.reply_topics)
+
+    def _may_reply(self, topic: str | None, request_topic: str) -> bool:
+        if topic is None or topic == self._route.results_of(request_topic):
+            return True
         allowed = any(fnmatch.fnmatchcase(topic, pattern) for pattern in self._route.reply_topics)
-        if not allowed or topic == request_topic:
-            envelope.reply_topic = envelope.reply_partition = None
-            raise ReplyRefused(topic, self._route.reply_topics)
+        return allowed and not self._route.reads(topic)
 
     # From requests to answers.
 
@@ -262,9 +280,11 @@ class Dispatcher:
         return headers.merged(echoed, own) if own else echoed
 
     def _refusal(self, pending: Pending) -> Answer:
-        """Return the error result of a request, and a dead letter where its own bytes are at fault."""
+        """Return the error result of a request, and a dead letter where it is to be kept or is set aside."""
         record, request, envelope = pending.record, pending.request, pending.envelope
         error = Error.of(pending.error or ModelFailed(self._route.servable, "no answer was computed"))
+        if len(error.message) > _LONG_TEXT:  # it names what the record names
+            error = Error(error.code, f"{error.message[:_LONG_TEXT]} ...", error.retriable)
         result = PredictResult(
             id=request.id if request is not None else envelope.id or headers.id_of_key(record.key),
             servable=(request and request.servable) or envelope.servable or self._route.servable,
@@ -273,6 +293,8 @@ class Dispatcher:
             source=Source(record.topic, record.partition, record.offset),
         )
         value, own = self._encode(pending, result)
+        if len(value) > self._route.max_result_bytes:  # its source still tells whose answer it is
+            value, own = self._encode(pending, msgspec.structs.replace(result, id="", servable=self._route.servable))
         own = [*own, *(headers.full(result, record) if self._is_full else ()), *headers.failed(error.code)]
         return Answer(
             value,
@@ -280,7 +302,7 @@ class Dispatcher:
             self._echo(pending, own),
             envelope.reply_topic,
             envelope.reply_partition,
-            error if isinstance(pending.error, Undecodable | RecordTooLarge) else None,
+            error if self._route.dead_letters.takes(error.code) or isinstance(pending.error, CircuitOpen) else None,
         )
 
 
@@ -298,7 +320,7 @@ def _members(
         request = batch[position].request
         try:
             if request is not None:
-                yield position, batching.member(form, fit, request.inputs)
+                yield position, batching.member(form, fit, request.inputs, request.deadline_ms)
         except PenstockError as error:
             batch[position].error = error
 

@@ -47,8 +47,8 @@ _DESCRIBING: Final = (_DIGEST, *_SOURCE, _STATUS, _CODE, "__TypeId__", "__Conten
 _ON_THE_WAY: Final = ("json_bytes", "deadline_ms", "timeout_ms", "reply_topic", "reply_partition")
 _TEXT: Final = frozenset(("content_type", "id", "servable", "version", "reply_topic"))
 _DEADLINES: Final = ("deadline_ms", "timeout_ms")  # of several the earliest counts
-_MOST: Final = 2**31 - 1
-# How many bytes of headers an error result repeats where one with all of them was refused as too large.
+_LIMITS: Final = {"reply_partition": 2**31, "json_bytes": 2**31, "deadline_ms": 2**62, "timeout_ms": 2**62}
+# How many bytes of headers an error result repeats where the result with all of them was too large.
 _SMALL_ECHO_BYTES: Final = 8192
 _OK: Final = (_STATUS, b"ok")
 
@@ -102,17 +102,16 @@ class HeaderTable:
                 setattr(envelope, meaning, _text(name, value))
         elif name == BINARY_PARTITION:
             if len(value) != 4:
-                raise Undecodable(f"header {name!r} has {len(value)} bytes, expected 4, big-endian")
-            partition = int.from_bytes(value, "big", signed=True)
-            if envelope.reply_partition is None and partition >= 0:  # Spring's own code writes -1 for any
-                envelope.reply_partition = partition
+                raise Undecodable(f"header {name!r} is {value[:20].hex()}, expected four bytes, big-endian")
+            if envelope.reply_partition is None and value[0] < 128:  # Spring's own code writes -1 for "any"
+                envelope.reply_partition = int.from_bytes(value, "big")
         elif meaning in _DEADLINES:
-            until_ms = _number(name, value)
+            until_ms = _number(name, value, _LIMITS[meaning])
             if meaning == "timeout_ms":
                 until_ms += self._written_ms(timestamp_ms)
             envelope.deadline_ms = until_ms if envelope.deadline_ms is None else min(until_ms, envelope.deadline_ms)
-        elif getattr(envelope, meaning) is None:  # a partition, or bytes, that no record has: the caller hears that
-            setattr(envelope, meaning, min(_number(name, value), _MOST))
+        elif getattr(envelope, meaning) is None:
+            setattr(envelope, meaning, _number(name, value, _LIMITS[meaning]))
 
     def _written_ms(self, timestamp_ms: int) -> int:
         """Return when a record was written: by its timestamp, or now where it has none or one that is still to come."""
@@ -194,7 +193,7 @@ def _text(name: str, value: bytes) -> str:
         raise Undecodable(f"header {name!r} is not UTF-8: {value[:100]!r}") from error
 
 
-def _number(name: str, value: bytes) -> int:
-    if len(value) < 19 and value.isdigit():
+def _number(name: str, value: bytes, limit: int) -> int:
+    if len(value) < 20 and value.isdigit() and int(value) < limit:
         return int(value)
-    raise Undecodable(f"header {name!r} is {value[:100]!r}, expected a whole number of at most 18 digits")
+    raise Undecodable(f"header {name!r} is {value[:100]!r}, expected a whole number below {limit}")

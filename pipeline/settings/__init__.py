@@ -4,11 +4,14 @@
 field; a test compares the two.
 """
 
+from pipeline.settings.circuit import CircuitSettings
+from pipeline.settings.dead_letters import DeadLetterSettings
 from pipeline.settings.header_names import BINARY_PARTITION, HeaderNames
 from pipeline.settings.reading import FILE_NAME, Settings, file_of, load, to_text
 from pipeline.settings.routes import RouteSettings
 from pipeline.settings.section import Scalar, Section
 from pipeline.settings.streams import BatchingSettings, StreamSettings, VersionPolicy, WarmUpSettings
+from pipeline.settings.topics import TopicSettings
 from pipeline.settings.watch import ControlSettings, WatchSettings
 from pipeline.settings.worker import HIGHEST_NICENESS, WorkerSettings
 
@@ -17,13 +20,16 @@ __all__ = [
     "FILE_NAME",
     "HIGHEST_NICENESS",
     "BatchingSettings",
+    "CircuitSettings",
     "ControlSettings",
+    "DeadLetterSettings",
     "HeaderNames",
     "RouteSettings",
     "Scalar",
     "Section",
     "Settings",
     "StreamSettings",
+    "TopicSettings",
     "VersionPolicy",
     "WarmUpSettings",
     "WatchSettings",

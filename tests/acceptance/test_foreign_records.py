@@ -278,7 +278,7 @@ def test_a_header_whose_name_is_no_text_makes_its_record_a_dead_letter_and_stops
 @pytest.mark.parametrize(
     ("header", "code"),
     [
-        (("reply_partition", b"99999999999"), "reply_refused"),
+        (("reply_partition", b"99999999999"), "undecodable"),
         (("kafka_replyPartition", b"\0\0\x7f\xff"), "reply_refused"),
         (("kafka_replyPartition", b"99999999999"), "undecodable"),
         (("kafka_replyPartition", b"\xff\xff\xff\xff"), ""),

@@ -29,7 +29,9 @@ SECTIONS = [
     settings.WorkerSettings,
     settings.StreamSettings,
     settings.RouteSettings,
+    settings.DeadLetterSettings,
     settings.HeaderNames,
+    settings.TopicSettings,
     settings.VersionPolicy,
     settings.WarmUpSettings,
     settings.BatchingSettings,
@@ -60,7 +62,7 @@ def test_every_header_is_described_with_its_meaning() -> None:
 
 
 def test_the_names_of_headers_in_the_documentation_are_settings(tmp_path: Path) -> None:
-    [block] = blocks("settings.md", "yaml")
+    [block] = [block for block in blocks("settings.md", "yaml") if "headers:" in block]
     (tmp_path / "penstock.yaml").write_text(f"servables: {{digits: {{base_path: digits}}}}\n{block}")
     names = settings.load(tmp_path / "penstock.yaml").routes["digits"].headers
     assert (names.servable, names.reply_topic, names.id) == (("x-model", "model"), (), settings.HeaderNames().id)
@@ -146,6 +148,14 @@ def test_every_field_and_limit_of_the_warm_up_file_is_described() -> None:
     assert f"up to {file.MAX_ITERATIONS:,} |" in text
     assert f"up to {file.MAX_ROWS:,}, " in text
     assert f"rtol {comparison.FP_RTOL}, atol {comparison.FP_ATOL:.5f}" in text
+
+
+def test_the_pattern_of_the_settings_page_is_one(tmp_path: Path) -> None:
+    [block] = [block for block in blocks("settings.md", "yaml") if "orders" in block]
+    (tmp_path / "penstock.yaml").write_text(f"servables: {{orders: {{base_path: m}}}}\n{block}")
+    route = settings.load(tmp_path / "penstock.yaml").routes["orders"]
+    assert route.reads("orders.eu.requests")
+    assert not route.reads(route.results_of("orders.eu.requests"))
 
 
 def test_the_settings_of_the_documentation_are_settings(tmp_path: Path) -> None:
