@@ -90,13 +90,13 @@ class KafkaConnector:
             # The end of a partition is told: it may lie behind markers and aborted records that no poll returns.
             told = {"enable.partition.eof": True, "error_cb": self._on_error, "on_commit": self._on_commit}
             self._consumer = Consumer({**self._consumer_properties, **told}, logger=log)
-            self._guarantee.start()
             self._consumer.subscribe(
                 [topic_names.regex(self._route.request_topic) if self._route.is_pattern else self._route.request_topic],
                 on_assign=self._on_assign,
                 on_revoke=self._on_revoke,
                 on_lost=self._on_lost,
             )
+            self._guarantee.start()
         except KafkaException as error:
             raise ConnectorError("kafka settings", str(error)) from error
         self._is_open = True
