@@ -159,8 +159,8 @@ class Dispatcher:
             self._check_kills(record, 0)
             if not request.inputs:
                 raise NoInputs
-            if pending.envelope.problem is not None:
-                raise pending.envelope.problem
+            if record.headers:
+                self._check_headers(pending.envelope, record.topic)
         except PenstockError as error:
             pending.error = error
             # Whatever else is wrong with a record: its error result goes nowhere either where no result may go.
@@ -193,7 +193,6 @@ class Dispatcher:
         )
         if framing is not None:
             envelope.id = framing.id or envelope.id
-        self._check_reply(envelope, record.topic)
 
     def _codec(self, value: bytes, content_type: str) -> Codec:
         content_type = content_type or self._route.format
@@ -210,8 +209,10 @@ class Dispatcher:
                 return codec
         raise Undecodable(f"its first bytes, {value[:10].hex() or 'none'}, belong to no known format")
 
-    def _check_reply(self, envelope: Envelope, request_topic: str) -> None:
-        """Raise ReplyRefused where the allow-list or a loop forbids the address."""
+    def _check_headers(self, envelope: Envelope, request_topic: str) -> None:
+        """Raise for what is wrong with a header, and where the allow-list or a loop forbids the reply address."""
+        if envelope.problem is not None:
+            raise envelope.problem
         if not self._may_reply(envelope.reply_topic, request_topic):
             raise ReplyRefused(str(envelope.reply_topic), self._route.reply_topics)
 
@@ -304,13 +305,10 @@ class Dispatcher:
         if len(value) > self._route.max_result_bytes:  # its source still tells whose answer it is
             value, own = self._encode(pending, msgspec.structs.replace(result, id="", servable=self._route.servable))
         own = [*own, *(headers.full(result, record) if self._is_full else ()), *headers.failed(error.code)]
-        said, key = self._echo(pending, own), record.key
-        if isinstance(pending.error, ResultTooLarge):  # and what it repeats may be why
-            said, key = headers.small(said), headers.small_key(key)
         return Answer(
             value,
-            key,
-            said,
+            record.key,
+            self._echo(pending, own),
             envelope.reply_topic,
             envelope.reply_partition,
             error if self._route.dead_letters.takes(error.code) or isinstance(pending.error, CircuitOpen) else None,
