@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from pipeline.kafka_properties import Scalar
+from pipeline.redaction import redacted
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -20,6 +21,11 @@ class Address(msgspec.Struct, frozen=True):
     result_topic: str
     client_id: str
     kafka: tuple[tuple[str, Scalar], ...]
+
+    def __repr__(self) -> str:
+        return (
+            f"Address({self.request_topic!r}, {self.result_topic!r}, {self.client_id!r}, {redacted(dict(self.kafka))})"
+        )
 
     @property
     def bootstrap(self) -> str:
