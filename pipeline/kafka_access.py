@@ -17,19 +17,26 @@ _UNKNOWN: Final = "User:<principal>"
 
 
 class Acl(msgspec.Struct, frozen=True, order=True):
-    """An operation on a resource, in the words of Kafka's own tool. ``name`` is empty for the cluster."""
+    """An operation on a resource, in the words of Kafka's own tool. ``name`` is empty for the cluster.
+
+    ``is_prefix``: on all resources whose name begins so.
+    """
 
     resource_type: ResourceType
     name: str
     operation: Operation
+    is_prefix: bool = False
 
     def __str__(self) -> str:
         """Return it as people say it: Write on topic x."""
-        return f"{self.operation} on {' '.join(part for part in (self.resource_type, self.name) if part)}"
+        name = f"{self.name}*" if self.is_prefix else self.name
+        return f"{self.operation} on {' '.join(part for part in (self.resource_type, name) if part)}"
 
     def command(self, principal: str, bootstrap: str) -> str:
         """Return the command that an administrator runs to add it."""
         resource = f"--{self.resource_type} {self.name}".strip()
+        if self.is_prefix:
+            resource += " --resource-pattern-type prefixed"
         return (
             f"kafka-acls.sh --bootstrap-server {bootstrap} --command-config admin.properties --add "
             f"--allow-principal {principal} --operation {self.operation} {resource}"

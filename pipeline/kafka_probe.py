@@ -34,7 +34,9 @@ def probe(kafka: Mapping[str, Scalar], timeout_s: float = 2.0) -> ConnectorError
         return ConnectorError(place, f"nobody can be reached there ({error.strerror or error}); is it running?")
     speaks_tls = _handshake(at, _unverified(), timeout_s) is None
     if is_tls and not speaks_tls:
-        return TlsFailed(place, "this listener does not speak TLS; set security.protocol to PLAINTEXT or SASL_PLAINTEXT")
+        return TlsFailed(
+            place, "this listener does not speak TLS; set security.protocol to PLAINTEXT or SASL_PLAINTEXT"
+        )
     if not is_tls and speaks_tls:
         return TlsFailed(place, "this listener speaks TLS; set security.protocol to SSL or SASL_SSL")
     return _distrust(kafka, place, at, timeout_s) if is_tls else None
@@ -59,7 +61,9 @@ def _distrust(kafka: Mapping[str, Scalar], place: str, at: tuple[str, int], time
     elif problem.verify_code == _EXPIRED:
         reason = "the broker's certificate has expired"
     else:
-        reason = f"who signed the broker's certificate is not in ssl.ca.location ({file or 'the default of the system'})"
+        reason = (
+            f"who signed the broker's certificate is not in ssl.ca.location ({file or 'the default of the system'})"
+        )
     return TlsFailed(place, f"{reason} ({said})")
 
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
+
+from pipeline import plugins
 
 Scalar = str | int | float | bool
 Properties = dict[str, Scalar]
+
+# Ours, among librdkafka's: the plugin that has the tokens of OAUTHBEARER. It is called on a thread of the client's with
+# ``sasl.oauthbearer.config``, and returns the token and when it expires, in seconds since the epoch.
+_PROVIDER: Final = "sasl.oauthbearer.token.provider"
 
 # Keys are placed as Java, kafkajs and franz-go place them, so that one key is one partition whoever produces.
 _PRODUCER: Final[Properties] = {"enable.idempotence": True, "acks": "all", "partitioner": "murmur2_random"}
@@ -23,7 +29,10 @@ _PRODUCER_ONLY: Final = (
 
 
 def _common(kafka: Mapping[str, Scalar], client_id: str, leave_out: tuple[str, ...]) -> Properties:
-    chosen = {key: value for key, value in kafka.items() if not key.startswith(leave_out)}
+    chosen: dict[str, Any] = {key: value for key, value in kafka.items() if not key.startswith(leave_out)}
+    provider = chosen.pop(_PROVIDER, None)
+    if provider is not None:
+        chosen["oauth_cb"] = plugins.find(plugins.TOKENS, str(provider))
     return {"bootstrap.servers": "localhost:9092", "client.id": client_id, **chosen}
 
 

@@ -22,20 +22,24 @@ _SASL: Final = frozenset(
     {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError.UNSUPPORTED_SASL_MECHANISM,
      KafkaError.ILLEGAL_SASL_STATE}
 )  # fmt: skip
+# That no connection came about, and nothing of why.
+UNREACHED: Final = frozenset(
+    {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._SSL, KafkaError._RESOLVE}
+)
 # What librdkafka says about one connection, by words of it, and what to do about that. The first that fits counts.
-_TLS: Final = (
-    ("certificate required", "the broker wants a certificate of this client; set ssl.certificate.location and "
-     "ssl.key.location (or ssl.keystore.location)"),
-    ("bad certificate", "the broker does not take the certificate of this client; look at ssl.certificate.location"),
-    ("unknown ca", "the broker does not trust who signed the certificate of this client; look at "
-     "ssl.certificate.location"),
-    ("certificate verify failed", "the broker's certificate is not trusted: it is not signed by what ssl.ca.location "
-     "holds, has expired, or does not name the host that is connected to"),
-    ("PLAINTEXT broker listener", "this listener does not speak TLS; set security.protocol to PLAINTEXT or "
-     "SASL_PLAINTEXT, or name another port in bootstrap.servers"),
-    ("connecting to a SSL listener", "this listener speaks TLS; set security.protocol to SSL or SASL_SSL"),
-    ("SSL handshake failed", "look at security.protocol and the ssl settings"),
-)  # fmt: skip
+_TLS: Final = {
+    "certificate required": "the broker wants a certificate of this client; set ssl.certificate.location and "
+    "ssl.key.location (or ssl.keystore.location)",
+    "bad certificate": "the broker does not take the certificate of this client; look at ssl.certificate.location",
+    "unknown ca": "the broker does not trust who signed the certificate of this client; look at "
+    "ssl.certificate.location",
+    "certificate verify failed": "the broker's certificate is not trusted: it is not signed by what ssl.ca.location "
+    "holds, has expired, or does not name the host that is connected to",
+    "PLAINTEXT broker listener": "this listener does not speak TLS; set security.protocol to PLAINTEXT or "
+    "SASL_PLAINTEXT, or name another port in bootstrap.servers",
+    "connecting to a SSL listener": "this listener speaks TLS; set security.protocol to SSL or SASL_SSL",
+    "SSL handshake failed": "look at security.protocol and the ssl settings",
+}
 # What changes from attempt to attempt.
 _PASSING: Final = re.compile(r" \(after \d+ms in state \w+(, \d+ identical error\(s\) suppressed)?\)")
 
@@ -47,7 +51,7 @@ def explain(error: KafkaError, kafka: Mapping[str, Scalar]) -> ConnectorError | 
     """
     text = text_of(error, kafka)
     place = f"Kafka at {kafka.get('bootstrap.servers', 'localhost:9092')}"
-    step = next((step for words, step in _TLS if words in text), None)
+    step = next((step for words, step in _TLS.items() if words in text), None)
     if error.code() == KafkaError._SSL or step is not None:
         return TlsFailed(place, f"{step or 'look at the ssl settings'} ({text})")
     if error.code() in _SASL:

@@ -9,8 +9,8 @@ from typing import Any, Final
 HIDDEN: Final = "***"
 # Ends of names, written with dots; an underscore or a dash counts as one.
 _SUFFIXES: Final = (
-    "password", "passwd", "secret", "secret.key", "access.key", "api.key", "token", "key.pem", "key.data", "credentials",
-    "oauthbearer.config", "user.info", "jaas.config", "passphrase", "private.key",
+    "password", "passwd", "secret", "secret.key", "access.key", "api.key", "token", "key.pem", "key.data",
+    "credentials", "oauthbearer.config", "user.info", "jaas.config", "passphrase", "private.key",
 )  # fmt: skip
 _USER_AND_PASSWORD: Final = re.compile(r"(?<=://)[^/\s@]*:[^/\s@]*(?=@)")
 # Shorter ones stand in other words by chance, and hide nothing from who can guess them.

@@ -14,9 +14,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from connectors.kafka.delivery import Outbox
 from connectors.kafka.offsets import OffsetTracker, Partition, Taken
+from connectors.kafka.refusals import Refusals
 from pipeline import kafka_properties
 from pipeline.connector import Answer, Headers, Record, Refuse
 from pipeline.errors import ConnectorError
+from pipeline.kafka_log import ClientLog
 from pipeline.settings import RouteSettings, Settings
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,8 @@ class KafkaConnector:
 
     def __init__(self, route: RouteSettings, kafka: dict[str, kafka_properties.Scalar], client_id: str) -> None:
         self._route = route
+        self._refusals = Refusals(route, kafka)
+        self._client_log = ClientLog(log, kafka)
         self._consumer_properties = kafka_properties.group_consumer(kafka, client_id, route.group)
         self._producer_properties = kafka_properties.producer(kafka, client_id, linger_ms=5)
         self._tracker = OffsetTracker()
@@ -48,7 +52,7 @@ class KafkaConnector:
         self._is_urgent = False  # the batch that was answered last left nothing waiting
         self._is_sending = threading.Event()
         self._next_commit_s = 0.0
-        self._fatal: KafkaError | None = None
+        self._fatal: ConnectorError | None = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -61,9 +65,12 @@ class KafkaConnector:
         """See Connector: starts joining the group; the broker may be away."""
         try:
             self._consumer = Consumer(
-                {**self._consumer_properties, "error_cb": self._on_error, "on_commit": _on_commit}, logger=log
+                {**self._consumer_properties, "error_cb": self._on_error, "on_commit": self._on_commit},
+                logger=self._client_log,
             )
-            self._producer = Producer({**self._producer_properties, "error_cb": self._on_error}, logger=log)
+            self._producer = Producer(
+                {**self._producer_properties, "error_cb": self._on_error}, logger=self._client_log
+            )
             self._consumer.subscribe(
                 [self._route.request_topic],
                 on_assign=self._on_assign,
@@ -72,14 +79,14 @@ class KafkaConnector:
             )
         except KafkaException as error:
             raise ConnectorError("kafka settings", str(error)) from error
-        self._outbox = Outbox(self._producer, self._route, self._stopping)
+        self._outbox = Outbox(self._producer, self._route, self._stopping, self._refusals)
         self._thread = threading.Thread(target=self._deliver, name=f"{self._route.group}-delivery", daemon=True)
         self._thread.start()
 
     def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
         """See Connector."""
         if self._fatal is not None:
-            raise ConnectorError("kafka", f"{self._fatal.str()} ({self._fatal.name()})")
+            raise self._fatal
         self._commit_when_due()
         if max_records == 0:
             self._pause()
@@ -137,7 +144,7 @@ class KafkaConnector:
             for message in messages:
                 error = message.error()
                 if error is not None:
-                    self._on_message_error(error)
+                    self._on_message_error(error, message.topic())
                     continue
                 topic, partition, offset = cast(Place, (message.topic(), message.partition(), message.offset()))
                 if (topic, partition) not in assigned:  # revoked while it lay in the client's queue
@@ -203,22 +210,28 @@ class KafkaConnector:
         with self._changed:
             return self._changed.wait_for(lambda: not self._tracker.in_flight(keys), timeout_s)
 
-    def _on_message_error(self, error: KafkaError) -> None:
-        if error.fatal():
-            self._fatal = error
+    def _on_message_error(self, error: KafkaError, topic: str | None) -> None:
+        denied = self._refusals.of_consumer(error, topic)
+        if denied is not None or error.fatal():
+            self._fatal = denied or ConnectorError("kafka", self._refusals.text_of(error))
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             log.warning(
                 "topic %s does not exist yet; create it with: penstock topics --create", self._route.request_topic
             )
         else:
-            log.warning("%s (%s)", error.str(), error.name())
+            log.warning("%s", self._refusals.text_of(error))
 
     # librdkafka's callbacks, on whichever of our threads polls.
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
-            self._fatal = error
-        log.warning("%s (%s)", error.str(), error.name())
+            self._fatal = ConnectorError("kafka", self._refusals.text_of(error))
+        log.warning("%s", self._refusals.text_of(error))
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        if error is not None and error.code() != KafkaError._NO_OFFSET:
+            self._fatal = self._refusals.of_consumer(error) or self._fatal
+            log.warning("offsets %s were not committed: %s", _names(partitions), error.str())
 
     # The connector's own thread.
 
@@ -260,11 +273,6 @@ class KafkaConnector:
         except KafkaException as error:
             # Not repeated: the next commit covers it, and what no commit covers is delivered again.
             log.warning("offsets %s were not committed: %s", _names(offsets), error)
-
-
-def _on_commit(error: KafkaError | None, partitions: list[TopicPartition]) -> None:
-    if error is not None and error.code() != KafkaError._NO_OFFSET:
-        log.warning("offsets %s were not committed: %s", _names(partitions), error.str())
 
 
 def _keys(partitions: list[TopicPartition]) -> list[Partition]:

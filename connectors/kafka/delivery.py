@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from connectors.kafka import dead_letters
+from connectors.kafka.refusals import Refusals
 from pipeline.connector import Answer, Headers, Record, Refuse
 from pipeline.errors import ConnectorError, PenstockError, ReplyRefused, ResultTooLarge
 from pipeline.records import Error
@@ -47,7 +48,7 @@ class _Delivery:
     def report(self, error: KafkaError | None, message: Message) -> None:
         """Take one delivery report."""
         if error is not None and not self._sent_again(error, message):
-            self.fail(ConnectorError(f"topic {message.topic()}", f"{error.str()} ({error.name()})"))
+            self.fail(self._outbox.refusals.of_producer(error, message.topic() or ""))
             return
         if error is None:
             self.left -= 1
@@ -86,7 +87,10 @@ class _Delivery:
 class Outbox:
     """Produces the answers of a route. ``send_batch`` runs on one thread at a time; reports come from ``poll``."""
 
-    def __init__(self, producer: Producer, route: RouteSettings, is_stopping: threading.Event) -> None:
+    def __init__(
+        self, producer: Producer, route: RouteSettings, is_stopping: threading.Event, refusals: Refusals
+    ) -> None:
+        self.refusals = refusals
         self._producer = producer
         self._route = route
         self._is_stopping = is_stopping
@@ -117,8 +121,11 @@ class Outbox:
                     self._send_dead_letter(record, answer.dead_letter, report)
             except KafkaException as error:
                 if not delivery.refuse(position, error.args[0]):
-                    delivery.fail(ConnectorError("result", str(error)))
+                    delivery.fail(self.refusals.of_producer(error.args[0], answer.topic or topic))
                     break
+            except ConnectorError as error:
+                delivery.fail(error)
+                break
         return delivery.future
 
     def send(self, record: Record, answer: Answer, report: Report) -> None:
@@ -137,7 +144,11 @@ class Outbox:
 
     def _send_dead_letter(self, record: Record, error: Error, report: Report) -> None:
         headers = dead_letters.headers(record, error, self._route.group)
-        self._produce(self._route.dead_letter_topic, record.value, record.key, record, headers, None, report)
+        topic = self._route.dead_letter_topic
+        try:
+            self._produce(topic, record.value, record.key, record, headers, None, report)
+        except KafkaException as refused:
+            raise self.refusals.of_producer(refused.args[0], topic) from refused
 
     def _produce(
         self,

@@ -13,7 +13,9 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from pipeline.client import fork, topic_metadata
 from pipeline.client.trouble import Trouble
-from pipeline.errors import ConnectorError
+from pipeline.errors import AccessDenied, ConnectorError
+from pipeline.kafka_access import Acl
+from pipeline.kafka_log import ClientLog
 from pipeline.kafka_properties import Properties
 
 log = logging.getLogger(__name__)
@@ -55,8 +57,9 @@ class Sender:
         self._failed = 0
         self._first: ConnectorError | None = None
         self._trouble = trouble
+        self._explain = trouble.explains(Acl("topic", topic, "Write"))
         try:
-            self._producer = Producer({**properties, "error_cb": trouble.note}, logger=log)
+            self._producer = Producer({**properties, "error_cb": trouble.note}, logger=ClientLog(log, properties))
         except (KafkaException, TypeError, ValueError) as error:
             raise ConnectorError("kafka settings", str(error)) from error
         self._report: Any = self._on_delivery  # bound once, not once a request
@@ -64,7 +67,7 @@ class Sender:
 
     def check_topic(self, timeout_s: float) -> None:
         """Raise ConnectorError unless a broker answers in time and knows the request topic."""
-        topic_metadata.count_partitions(self._producer, self._topic, timeout_s)
+        topic_metadata.count_partitions(self._producer, self._topic, timeout_s, self._explain)
 
     def offer(self, request: Outgoing) -> bool:
         """Put a request into the producer's queue without waiting; False where the queue is full."""
@@ -83,7 +86,7 @@ class Sender:
                     f"its {len(request.value)} bytes are more than this client may send; send fewer rows, or raise "
                     "message.max.bytes (kafka=), the topic's max.message.bytes and the route's max_record_bytes",
                 ) from error
-            raise ConnectorError(f"topic {self._topic}", reason.str()) from error
+            raise self._explain(reason) or ConnectorError(f"topic {self._topic}", reason.str()) from error
         return True
 
     def send(self, request: Outgoing, timeout_s: float) -> None:
@@ -125,6 +128,8 @@ class Sender:
             return
         with self._lock:
             failed, first, self._failed, self._first = self._failed, self._first, 0, None
+        if isinstance(first, AccessDenied):
+            raise first
         if first is not None:
             raise ConnectorError(first.what, f"{first.reason} ({failed} earlier requests were not delivered)")
 
@@ -136,7 +141,9 @@ class Sender:
         if error is None:
             return
         id_ = id_of(message)
-        failure = ConnectorError(f"request {id_} to {self._topic}", f"{error.str()}{self._trouble}")
+        failure = self._explain(error) or ConnectorError(
+            f"request {id_} to {self._topic}", f"{error.str()}{self._trouble}"
+        )
         if self._on_failed(id_, failure):
             return
         with self._lock:

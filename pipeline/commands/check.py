@@ -10,11 +10,19 @@ import click
 
 from pipeline.commands import options, output
 from pipeline.commands.examples import CommandWithExamples
-from pipeline.errors import ConnectorError, InvalidSettings, MissingExtra, PluginError
+from pipeline.errors import (
+    AuthenticationFailed,
+    ConnectorError,
+    InvalidSettings,
+    MissingExtra,
+    PluginError,
+    TlsFailed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pipeline.control.permissions import Permissions
     from pipeline.settings import Settings, StreamSettings
 
 
@@ -142,16 +150,29 @@ def _plugin(find: Callable[[], Any]) -> Check | None:
     return None
 
 
+def _permissions(settings: Settings) -> Permissions:
+    from pipeline.control import permissions  # noqa: PLC0415  # loads Kafka's client
+
+    return permissions.look(settings.kafka, permissions.wanted(settings), timeout_s=5.0)
+
+
 def _topics(settings: Settings) -> Iterator[Check]:
     from pipeline.control import topic_admin  # noqa: PLC0415  # loads Kafka's client
     from pipeline.control.topics import wanted  # noqa: PLC0415
 
     try:
-        reports = topic_admin.inspect(settings.kafka, wanted(settings), timeout_s=5.0)
+        permissions = _permissions(settings)
+        needed = [spec for spec in wanted(settings) if spec.name not in permissions.unseen]
+        reports = topic_admin.inspect(settings.kafka, needed, timeout_s=5.0)
+    except (AuthenticationFailed, TlsFailed) as error:
+        yield Check("problem", "broker", str(error), "docs/security.md has the settings of TLS and SASL")
+        return
     except ConnectorError as error:
         yield Check("problem", "broker", str(error), "start it (penstock kafka), or name another with --bootstrap")
         return
     yield Check("ok", "broker", settings.bootstrap)
+    for lacked in permissions.lacked:
+        yield Check("problem", f"ACL of {lacked.what}", lacked.reason, "docs/security.md lists what each role needs")
     for report in reports:
         for finding in report.findings:
             yield Check(

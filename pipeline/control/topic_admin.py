@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without saying so
-    AdminClient,
     ConfigResource,
     NewTopic,
 )
 
 from pipeline import kafka_properties
+from pipeline.control.admin import Admin
 from pipeline.control.topics import DEFAULT_PARTITIONS, Described, Finding, TopicSpec, compare, wanted
-from pipeline.errors import ConnectorError
+from pipeline.errors import AccessDenied, ConnectorError
+from pipeline.kafka_access import Acl
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
@@ -35,7 +36,7 @@ class TopicReport(msgspec.Struct, frozen=True):
 
 def describe(kafka: Kafka, names: Iterable[str], timeout_s: float = 10.0) -> dict[str, Described]:
     """Return those of the topics that exist, by name. Blocks for twice ``timeout_s`` at most; raises ConnectorError."""
-    admin = _admin(kafka)
+    admin = Admin(kafka)
     try:
         # All of them: asking for one by name would create it on a broker that creates topics by their being named.
         existing = admin.list_topics(timeout=timeout_s).topics
@@ -44,7 +45,7 @@ def describe(kafka: Kafka, names: Iterable[str], timeout_s: float = 10.0) -> dic
         futures = admin.describe_configs(resources, request_timeout=timeout_s) if resources else {}
         configs = {resource.name: future.result() for resource, future in futures.items()}
     except KafkaException as error:
-        raise _failure(kafka, error) from error
+        raise admin.failure(error) from error
     described = {}
     for name in found:
         partitions = existing[name].partitions
@@ -81,14 +82,14 @@ def create_missing(
     if not new:
         return []
     created = []
-    admin = _admin(kafka)  # held: its futures fail when it goes
+    admin = Admin(kafka)  # held: its futures fail when it goes
     futures = admin.create_topics(new, operation_timeout=timeout_s, request_timeout=timeout_s)
     for name, future in futures.items():
         try:
             future.result()
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # somebody was faster, which is as good
-                raise ConnectorError(f"topic {name}", error.args[0].str()) from error
+                raise _refused(admin, name, error) from error
         else:
             created.append(name)
     return created
@@ -107,15 +108,6 @@ def check_topics(settings: Settings, timeout_s: float = 10.0) -> list[Finding]:
     return [finding for report in reports for finding in report.findings]
 
 
-def _admin(kafka: Kafka) -> AdminClient:
-    properties = {"log_level": 0, **kafka_properties.admin(kafka, "penstock")}  # what goes wrong is raised
-    try:
-        return AdminClient(properties)
-    except KafkaException as error:
-        raise ConnectorError("kafka settings", error.args[0].str()) from error
-
-
-def _failure(kafka: Kafka, error: KafkaException) -> ConnectorError:
-    address = kafka.get("bootstrap.servers", "localhost:9092")
-    reason: KafkaError = error.args[0]
-    return ConnectorError(f"Kafka at {address}", f"{reason.str()} ({reason.name()})")
+def _refused(admin: Admin, topic: str, error: KafkaException) -> ConnectorError:
+    failure = admin.failure(error, Acl("topic", topic, "Create"))
+    return failure if isinstance(failure, AccessDenied) else ConnectorError(f"topic {topic}", error.args[0].str())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,8 +41,8 @@ class Settings(Section, frozen=True):
     def __repr__(self) -> str:
         return f"Settings({redacted(msgspec.to_builtins(self))})"
 
-    def __rich_repr__(self) -> Iterator[tuple[str, Any]]:  # what rich prints instead of the repr
-        yield from redacted(msgspec.to_builtins(self)).items()
+    def __rich_repr__(self) -> list[tuple[str, Any]]:  # what rich prints instead of the repr
+        return list(redacted(msgspec.to_builtins(self)).items())
 
     @property
     def bootstrap(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import ipaddress
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-_DAY = datetime.timedelta(days=1)
+_DAY = dt.timedelta(days=1)
 
 
 class Authority:
@@ -21,7 +21,9 @@ class Authority:
         self._folder = folder
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self._key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._signed(self._name, self._key.public_key(), [(x509.BasicConstraints(True, 0), True)])
+        certificate = self._signed(
+            self._name, self._key.public_key(), [(x509.BasicConstraints(ca=True, path_length=0), True)]
+        )
         self.ca = self._write(f"{name}.pem", _pem(certificate))
 
     def issue(self, name: str, *, hosts: tuple[str, ...] = (), password: str | None = None) -> tuple[Path, Path]:
@@ -38,7 +40,7 @@ class Authority:
         return self._write(f"{name}.crt", _pem(certificate)), self._write(f"{name}.key", key_pem)
 
     def _signed(self, subject, public_key, extensions) -> x509.Certificate:
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)

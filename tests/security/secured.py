@@ -150,9 +150,7 @@ def _operation(name: str) -> AclOperation:
 def _binding(principal: str, kind: str, name: str, operation: str) -> AclBinding:
     allowed = AclPermissionType.ALLOW
     name = "kafka-cluster" if kind == "cluster" else name
-    return AclBinding(
-        _TYPES[kind], name, ResourcePatternType.LITERAL, principal, "*", _operation(operation), allowed
-    )
+    return AclBinding(_TYPES[kind], name, ResourcePatternType.LITERAL, principal, "*", _operation(operation), allowed)
 
 
 def _filter(principal: str, kind: str, name: str, operation: str) -> AclBindingFilter:
