@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException
@@ -17,6 +17,7 @@ from pipeline.control.admin import Admin
 from pipeline.control.topics import DEFAULT_PARTITIONS, Described, Finding, TopicSpec, compare, wanted
 from pipeline.errors import AccessDenied, ConnectorError
 from pipeline.kafka_access import Acl
+from pipeline.kafka_refusals import DENIED
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
@@ -43,7 +44,7 @@ def describe(kafka: Kafka, names: Iterable[str], timeout_s: float = 10.0) -> dic
         found = [name for name in dict.fromkeys(names) if name in existing]
         resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in found]
         futures = admin.describe_configs(resources, request_timeout=timeout_s) if resources else {}
-        configs = {resource.name: future.result() for resource, future in futures.items()}
+        configs = {resource.name: _entries(future) for resource, future in futures.items()}
     except KafkaException as error:
         raise admin.failure(error) from error
     described = {}
@@ -106,6 +107,17 @@ def check_topics(settings: Settings, timeout_s: float = 10.0) -> list[Finding]:
     """Return everything that is wrong with the topics that these settings need. Blocks; raises ConnectorError."""
     reports = inspect(settings.kafka, wanted(settings), timeout_s)
     return [finding for report in reports for finding in report.findings]
+
+
+def _entries(future: Any) -> Mapping[str, Any]:
+    """Return the settings of a topic; none where this client may not look at them."""
+    try:
+        entries: Mapping[str, Any] = future.result()
+    except KafkaException as error:
+        if error.args[0].code() not in DENIED:
+            raise
+        return {}
+    return entries
 
 
 def _refused(admin: Admin, topic: str, error: KafkaException) -> ConnectorError:

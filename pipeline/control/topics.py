@@ -41,7 +41,7 @@ class TopicSpec(msgspec.Struct, frozen=True):
 
 
 class Described(msgspec.Struct, frozen=True):
-    """A topic as the broker has it; ``config`` holds every setting, defaults included."""
+    """A topic as the broker has it; ``config`` holds every setting, defaults included; empty where we may not look."""
 
     name: str
     partitions: int
@@ -81,6 +81,9 @@ def compare(spec: TopicSpec, described: Described | None) -> list[Finding]:
     """Return what differs between the topic that is needed and the one that exists (None: it does not)."""
     if described is None:
         return [Finding(spec.name, "does not exist", "penstock topics --create")]
+    if not described.config:
+        reason = "its settings can not be looked at: that needs the ACL DescribeConfigs on it"
+        return [Finding(spec.name, reason, "docs/security.md lists what each role needs", is_problem=False)]
     findings = []
     policy, expected = described.config.get("cleanup.policy", ""), spec.config["cleanup.policy"]
     if policy != expected:

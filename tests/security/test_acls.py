@@ -1,0 +1,99 @@
+"""A Kafka with TLS, SCRAM and ACLs: what is documented is enough, and each ACL that is missing is named."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.client import InputQueue
+from pipeline.control import permissions
+from pipeline.errors import AccessDenied
+from pipeline.kafka_access import Acl
+from tests.acceptance.conftest import MODEL
+from tests.acceptance.workers import Deployment
+from tests.security import documented
+from tests.security.secured import SecuredKafka
+
+WORKER = "User:worker"
+
+
+class Secured(Deployment):
+    """A deployment whose topics an administrator makes, and whose settings are those of one user."""
+
+    def __init__(self, folder: Path, kafka: SecuredKafka, user: dict[str, Any], **sections: Any) -> None:
+        self.kafka = kafka
+        (folder / "factor_model.py").write_text(MODEL)
+        (folder / "models" / "factor").mkdir(parents=True)
+        stream = {"base_path": "models/factor", "kind": "python", "options": {"class": "factor_model:Factor"}}
+        tree = {"kafka": user, "servables": {"factor": stream}, "routes": {"factor": {}}, **sections}
+        super().__init__(folder, user["bootstrap.servers"], tree)
+
+    def attempt(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """As an administrator where topics are made."""
+        if "--create" in arguments:
+            admin = {
+                "PENSTOCK_BOOTSTRAP": self.kafka.admin["bootstrap.servers"],
+                "PENSTOCK_KAFKA__SECURITY_PROTOCOL": "PLAINTEXT",
+            }
+            options["env"] = {**os.environ, **admin}
+        return super().attempt(*arguments, **options)
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, secured: SecuredKafka) -> Iterator[Secured]:
+    made = Secured(tmp_path, secured, {**secured.as_user("worker"), "session.timeout.ms": 6000})
+    yield made
+    made.close()
+    secured.forbid_all(WORKER)
+    secured.forbid_all("User:watcher")
+    secured.forbid_all("User:client")
+
+
+def test_a_worker_a_watcher_and_a_client_with_the_documented_acls_answer_from_end_to_end(
+    deployment: Secured, secured: SecuredKafka
+) -> None:
+    acls = documented.acls("Worker", deployment.settings, "factor")
+    assert len(acls) == 7
+    secured.allow(WORKER, acls)
+    secured.allow("User:watcher", documented.acls("Watcher", deployment.settings))
+    secured.allow("User:client", documented.acls("Client", deployment.settings, "factor"))
+    deployment.drop("factor", 1, {"factor": b"2"})
+    as_watcher = {"PENSTOCK_KAFKA__SASL_USERNAME": "watcher", "PENSTOCK_KAFKA__SASL_MECHANISMS": "PLAIN"}
+    deployment.run("watch", "--once", env={**os.environ, **as_watcher})
+    worker = deployment.worker("w").wait_until_ready()
+    route = deployment.settings.routes["factor"]
+    with InputQueue(
+        "factor",
+        kafka=secured.as_user("client", "SCRAM-SHA-512"),
+        request_topic=route.request_topic,
+        result_topic=route.result_topic,
+    ) as requests:
+        assert requests.predict({"x": [[1.5]]}, timeout=20).tolist() == [[3.0]]
+    assert "lacks the ACL" not in worker.log
+    assert "lacks the ACL" not in deployment.run("check").stdout
+
+
+def test_a_list_of_the_documented_acls_is_what_check_looks_for(deployment: Secured) -> None:
+    wanted = {(acl.resource_type, acl.name, acl.operation) for acl in permissions.wanted(deployment.settings)}
+    assert wanted == set(documented.acls("Worker", deployment.settings, "factor"))
+
+
+@pytest.mark.parametrize("number", range(7))
+def test_check_names_each_acl_of_a_worker_that_is_missing(
+    deployment: Secured, secured: SecuredKafka, number: int
+) -> None:
+    acls = documented.acls("Worker", deployment.settings, "factor")
+    secured.allow(WORKER, acls)
+    missing = acls[number]
+    secured.forbid(WORKER, [missing])
+    found = permissions.look(deployment.settings.kafka, permissions.wanted(deployment.settings))
+    [error] = found.lacked
+    assert (error.resource_type, error.resource_name, error.operation) == missing
+    assert f"{WORKER} lacks the ACL" in str(error)
+    command = f"--add --allow-principal {WORKER} --operation {missing[2]} --{missing[0]} {missing[1]}"
+    assert str(error).endswith(command)
