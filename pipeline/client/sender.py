@@ -57,6 +57,7 @@ class Sender:
         self._failed = 0
         self._first: ConnectorError | None = None
         self._trouble = trouble
+        self._refusal: ConnectorError | None = None  # why the producer has given up for good
         self._explain = trouble.explains(Acl("topic", topic, "Write"))
         try:
             self._producer = Producer({**properties, "error_cb": trouble.note}, logger=ClientLog(log, properties))
@@ -99,7 +100,7 @@ class Sender:
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
                 self.raise_full(timeout_s)
-            self._producer.poll(min(_FULL_POLL_S, left_s))
+            self._poll(min(_FULL_POLL_S, left_s))
 
     def raise_full(self, timeout_s: float) -> NoReturn:
         """Raise the ConnectorError of a queue that stayed full."""
@@ -111,11 +112,23 @@ class Sender:
 
     def poll(self) -> None:
         """Handle the delivery reports that have come; does not wait."""
-        self._producer.poll(0)
+        self._poll(0)
+
+    def _poll(self, timeout_s: float) -> None:
+        try:
+            self._producer.poll(timeout_s)
+        except KafkaException as error:  # it may write no topic at all; what waits is given back by later polls
+            self._refusal = self._explain(error.args[0])
+            if self._refusal is None:
+                raise
 
     def flush(self, timeout_s: float) -> None:
         """Return when the broker has taken everything sent before; ConnectorError where it does not, or did not."""
-        waiting = self._producer.flush(timeout_s)
+        try:
+            waiting = self._producer.flush(timeout_s)
+        except KafkaException as error:
+            self._refusal = self._explain(error.args[0])
+            raise self._refusal or ConnectorError(f"topic {self._topic}", error.args[0].str()) from error
         self.check()
         if waiting:
             raise ConnectorError(
@@ -141,7 +154,7 @@ class Sender:
         if error is None:
             return
         id_ = id_of(message)
-        failure = self._explain(error) or ConnectorError(
+        failure = self._refusal or self._explain(error) or ConnectorError(
             f"request {id_} to {self._topic}", f"{error.str()}{self._trouble}"
         )
         if self._on_failed(id_, failure):

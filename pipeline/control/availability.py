@@ -52,8 +52,11 @@ class Availability:
         if isinstance(found, TlsFailed):
             problem = str(found)
         self._is_refused = isinstance(found, TlsFailed) or kind in (TlsFailed.code, AuthenticationFailed.code)
-        self._kind, self.problem, self._said_s = kind, problem, time.monotonic()
-        log.log(self._log_level, "topic %s: %s; waiting", self._topic, problem)
+        is_said = problem == self.problem and not is_known  # the same, found out by another complaint
+        self._kind, self.problem = kind, problem
+        if not is_said:
+            self._said_s = time.monotonic()
+            log.log(self._log_level, "topic %s: %s; waiting", self._topic, problem)
 
     def found(self) -> None:
         """Note that the topic was found; logged when it had been missed before."""

@@ -23,7 +23,7 @@ from pipeline.local.kafka import LocalKafka
 from tests.security.certificates import Authority
 
 PASSWORD = "the right password"  # of every user, SCRAM and PLAIN
-USERS = ("worker", "watcher", "client", "creator", "reader")
+USERS = ("worker", "watcher", "client", "creator", "late")
 
 _PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule required {};"
 _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
@@ -75,10 +75,14 @@ class SecuredKafka:
         self.local.start()
         self._admin = AdminClient({"bootstrap.servers": self.local.bootstrap})
         for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):  # one of a user in one request
-            info = ScramCredentialInfo(mechanism, 4096)
-            alterations = [UserScramCredentialUpsertion(user, info, PASSWORD.encode()) for user in USERS]
-            for future in self._admin.alter_user_scram_credentials(alterations).values():
-                future.result(30)
+            self.set_passwords(USERS, PASSWORD, mechanism)
+
+    def set_passwords(self, users: Iterable[str], password: str, mechanism: ScramMechanism) -> None:
+        """Give users a password."""
+        info = ScramCredentialInfo(mechanism, 4096)
+        alterations = [UserScramCredentialUpsertion(user, info, password.encode()) for user in users]
+        for future in self._admin.alter_user_scram_credentials(alterations).values():
+            future.result(30)
 
     def stop(self) -> None:
         """Kill it."""
@@ -108,6 +112,15 @@ class SecuredKafka:
             "ssl.ca.location": str(self.authority.ca),
             "ssl.certificate.location": str(self.certificate),
             "ssl.key.location": str(self.key),
+        }
+
+    def by_token(self) -> dict[str, Any]:
+        """Properties of a client with TLS that shows tokens; where it has them from is left to the test."""
+        return {
+            "bootstrap.servers": self.local.address("SASL"),
+            "security.protocol": "SASL_SSL",
+            "ssl.ca.location": str(self.authority.ca),
+            "sasl.mechanisms": "OAUTHBEARER",
         }
 
     def allow(self, principal: str, acls: Iterable[tuple[str, str, str]]) -> None:
