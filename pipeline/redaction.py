@@ -33,6 +33,11 @@ def redacted(tree: Any) -> Any:
     return _USER_AND_PASSWORD.sub(HIDDEN, tree) if isinstance(tree, str) else tree
 
 
+def has_login(text: str) -> bool:
+    """Whether a user and a password stand in a URL in this text. Pure."""
+    return _USER_AND_PASSWORD.search(text) is not None
+
+
 def without_secrets(text: str, properties: Mapping[str, Any]) -> str:
     """Return a text of somebody else's, an error of librdkafka for instance, without the secrets of ``properties``.
 

@@ -80,7 +80,8 @@ class _Delivery:
         try:
             self._outbox.send(record, self._refuse(record, reason), self.report)
         except KafkaException as again:
-            self.fail(ConnectorError("result", str(again)))
+            topic = self._outbox.result_topic
+            self.fail(self._outbox.refusals.of_producer(again.args[0], topic))
         return True
 
 
@@ -90,7 +91,7 @@ class Outbox:
     def __init__(
         self, producer: Producer, route: RouteSettings, is_stopping: threading.Event, refusals: Refusals
     ) -> None:
-        self.refusals = refusals
+        self.refusals, self.result_topic = refusals, route.result_topic
         self._producer = producer
         self._route = route
         self._is_stopping = is_stopping
@@ -137,6 +138,8 @@ class Outbox:
         """Return what to tell the caller whose answer was refused, or None where the fault is not the request's."""
         if error.code() in _TOO_LARGE:
             return ResultTooLarge(self._route.servable, len(answer.value), self._route.max_result_bytes)
+        if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED and answer.topic in (None, self._route.result_topic):
+            return None  # the worker may write no answer at all
         if error.code() in _NO_SUCH_PLACE and (answer.topic is not None or answer.partition is not None):
             place = f"{answer.topic or self._route.result_topic}[{answer.partition}]"
             return ReplyRefused(place, self._route.reply_topics)

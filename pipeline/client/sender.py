@@ -154,8 +154,10 @@ class Sender:
         if error is None:
             return
         id_ = id_of(message)
-        failure = self._refusal or self._explain(error) or ConnectorError(
-            f"request {id_} to {self._topic}", f"{error.str()}{self._trouble}"
+        failure = (
+            self._refusal
+            or self._explain(error)
+            or ConnectorError(f"request {id_} to {self._topic}", f"{error.str()}{self._trouble}")
         )
         if self._on_failed(id_, failure):
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,10 +11,7 @@ from confluent_kafka.admin import AdminClient
 from pipeline import kafka_properties, kafka_refusals
 from pipeline.errors import ConnectorError, TlsFailed
 from pipeline.kafka_access import Acl
-from pipeline.kafka_log import ClientLog
 from pipeline.kafka_probe import probe
-
-log = logging.getLogger(__name__)
 
 
 class Admin(AdminClient):
@@ -31,7 +27,7 @@ class Admin(AdminClient):
         }  # what goes wrong is raised
         properties["error_cb"] = self._on_error
         try:
-            super().__init__(properties, logger=ClientLog(log, kafka))
+            super().__init__(properties)
         except KafkaException as error:
             raise ConnectorError("kafka settings", kafka_refusals.text_of(error.args[0], kafka)) from error
 

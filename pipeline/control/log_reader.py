@@ -15,7 +15,6 @@ from pipeline.control.availability import Availability
 from pipeline.control.error_codes import FATAL, NO_GROUP, ONE_BROKER, PARTITION_EOF
 from pipeline.errors import ConnectorError
 from pipeline.kafka_access import Acl, denied
-from pipeline.kafka_log import ClientLog
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message
@@ -95,10 +94,7 @@ class CompactedLog:
         not heal by itself.
         """
         if self._consumer is None:
-            logger = ClientLog(log, self._properties)
-            self._consumer = self._make_consumer(
-                {**self._properties, "error_cb": self._on_client_error, "logger": logger}
-            )
+            self._consumer = self._make_consumer({**self._properties, "error_cb": self._on_client_error})
         if time.monotonic() >= self._discover_at:
             is_complete = self._discover()
             self._discover_at = time.monotonic() + (_REDISCOVER_S if is_complete else _RETRY_S)

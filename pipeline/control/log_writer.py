@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -14,12 +13,9 @@ from pipeline import kafka_properties, kafka_refusals
 from pipeline.control.error_codes import MISSING
 from pipeline.errors import ConnectorError
 from pipeline.kafka_access import Acl
-from pipeline.kafka_log import ClientLog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-log = logging.getLogger(__name__)
 
 _METADATA_TIMEOUT_S: Final = 2.0
 
@@ -79,10 +75,7 @@ class LogWriter:
             topic_metadata_propagation_max_ms=3000,
         )
         self._refusal = None
-        # Little is logged: what goes wrong is raised.
-        producer = Producer(
-            {"log_level": 2, **properties, "error_cb": self._on_error}, logger=ClientLog(log, self._kafka)
-        )
+        producer = Producer({"log_level": 2, **properties, "error_cb": self._on_error})  # what goes wrong is raised
         # An idempotent producer that is given a record first takes up to a second to find its broker.
         with contextlib.suppress(KafkaException):  # tried again with the record, which then fails with the reason
             producer.list_topics(self._topic, timeout=min(timeout_s, _METADATA_TIMEOUT_S))

@@ -14,7 +14,6 @@ from pipeline.control import encoding
 from pipeline.control.rows import Change, Rows
 from pipeline.errors import ConnectorError
 from pipeline.kafka_access import Acl
-from pipeline.kafka_log import ClientLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -55,7 +54,8 @@ class StatePublisher:
         self._properties = kafka_properties.producer(kafka, worker, **_DEFAULTS)
         self._problem = ""  # what was logged last, and holds
         try:
-            self._producer = Producer({"log_level": 2, **self._properties}, logger=ClientLog(log, kafka))
+            # Why the broker is away is told by who reads; without the callback librdkafka would print it as it is.
+            self._producer = Producer({"log_level": 2, **self._properties, "error_cb": lambda _error: None})
         except KafkaException as error:
             raise ConnectorError("kafka settings", error.args[0].str()) from error
 

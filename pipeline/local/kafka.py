@@ -203,7 +203,7 @@ class LocalKafka:
                 raise late.failure(f"has not joined a cluster of {len(self._nodes)} in {self._start_timeout_s} s")
             time.sleep(_POLL_INTERVAL_S)
         # The first question about a group makes the offsets topic. A consumer that asks it waits three seconds after.
-        with suppress(KafkaException):
+        with suppress(KafkaException, TimeoutError):
             admin.describe_consumer_groups(["none"])["none"].result(10)
 
     def _is_complete(self, admin: AdminClient) -> bool:

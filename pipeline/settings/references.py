@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.errors import InvalidSettings
-from pipeline.redaction import is_secret
+from pipeline.redaction import has_login, is_secret
 
 _REFERENCE: Final = re.compile(r"\$\{(env|file):([^}]*)\}")
 
@@ -35,8 +35,15 @@ def resolved(tree: Any, environ: Mapping[str, str], base: Path, place: str) -> A
 
 
 def check_secrets(kafka: Mapping[str, Any], place: str) -> None:
-    """Raise InvalidSettings for a password that YAML has read as something else: 0123 would be sent as 83."""
+    """Raise InvalidSettings for a secret that is not where, or not what, it should be.
+
+    A password that YAML has read as something else: 0123 would be sent as 83. One in a URL: librdkafka knows only its
+    own properties of secrets, and would print that one.
+    """
     for name, value in kafka.items():
+        if isinstance(value, str) and has_login(value):
+            reason = "a URL with a user and a password; put them into properties of their own, such as "
+            raise InvalidSettings(f"{place}.{name}", f"{reason}sasl.oauthbearer.client.id and .client.secret")
         if is_secret(name) and not isinstance(value, str):
             reason = f"YAML reads this value as {type(value).__name__}, not as text; put it in quotes"
             raise InvalidSettings(f"{place}.{name}", reason)

@@ -22,7 +22,7 @@ from confluent_kafka.admin import (
 from pipeline.local.kafka import LocalKafka
 from tests.security.certificates import Authority
 
-PASSWORD = "the right password"  # of every user, SCRAM and PLAIN
+PASSWORD = "canary-the-right-password"  # of every user, SCRAM and PLAIN
 USERS = ("worker", "watcher", "client", "creator", "late")
 
 _PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule required {};"

@@ -3,45 +3,19 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipeline.client import InputQueue
 from pipeline.control import permissions
-from pipeline.errors import AccessDenied
-from pipeline.kafka_access import Acl
-from tests.acceptance.conftest import MODEL
-from tests.acceptance.workers import Deployment
+from tests.acceptance.workers import wait_for
 from tests.security import documented
+from tests.security.deployments import Secured
 from tests.security.secured import SecuredKafka
 
 WORKER = "User:worker"
-
-
-class Secured(Deployment):
-    """A deployment whose topics an administrator makes, and whose settings are those of one user."""
-
-    def __init__(self, folder: Path, kafka: SecuredKafka, user: dict[str, Any], **sections: Any) -> None:
-        self.kafka = kafka
-        (folder / "factor_model.py").write_text(MODEL)
-        (folder / "models" / "factor").mkdir(parents=True)
-        stream = {"base_path": "models/factor", "kind": "python", "options": {"class": "factor_model:Factor"}}
-        tree = {"kafka": user, "servables": {"factor": stream}, "routes": {"factor": {}}, **sections}
-        super().__init__(folder, user["bootstrap.servers"], tree)
-
-    def attempt(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        """As an administrator where topics are made."""
-        if "--create" in arguments:
-            admin = {
-                "PENSTOCK_BOOTSTRAP": self.kafka.admin["bootstrap.servers"],
-                "PENSTOCK_KAFKA__SECURITY_PROTOCOL": "PLAINTEXT",
-            }
-            options["env"] = {**os.environ, **admin}
-        return super().attempt(*arguments, **options)
 
 
 @pytest.fixture
@@ -97,3 +71,36 @@ def test_check_names_each_acl_of_a_worker_that_is_missing(
     assert f"{WORKER} lacks the ACL" in str(error)
     command = f"--add --allow-principal {WORKER} --operation {missing[2]} --{missing[0]} {missing[1]}"
     assert str(error).endswith(command)
+
+
+def test_a_worker_that_may_not_write_answers_stops_and_its_log_says_which_acl_it_lacks(
+    deployment: Secured, secured: SecuredKafka
+) -> None:
+    route = deployment.settings.routes["factor"]
+    secured.allow(WORKER, documented.acls("Worker", deployment.settings, "factor"))
+    secured.allow(WORKER, documented.acls("Watcher", deployment.settings))
+    secured.forbid(WORKER, [("topic", route.result_topic, "Write")])
+    secured.allow("User:client", documented.acls("Client", deployment.settings, "factor"))
+    deployment.drop("factor", 1, {"factor": b"2"})
+    worker = deployment.worker("w", "--watch").wait_until_ready()
+    with InputQueue(
+        "factor", kafka=secured.as_user("client"), request_topic=route.request_topic, result_topic=route.result_topic
+    ) as requests:
+        requests.enqueue(x=[[1.5]])
+    assert worker.wait() == 1
+    command = f"--add --allow-principal {WORKER} --operation Write --topic {route.result_topic}"
+    assert f"the worker stops: AccessDenied: topic {route.result_topic}: {WORKER} lacks the ACL" in worker.log
+    assert command in worker.log
+
+
+def test_a_worker_that_may_not_tell_its_states_serves_on_and_says_so(
+    deployment: Secured, secured: SecuredKafka
+) -> None:
+    states = deployment.settings.control.states_topic
+    secured.allow(WORKER, documented.acls("Worker", deployment.settings, "factor"))
+    secured.allow(WORKER, documented.acls("Watcher", deployment.settings))
+    secured.forbid(WORKER, [("topic", states, "Write")])
+    deployment.drop("factor", 1, {"factor": b"2"})
+    worker = deployment.worker("w", "--watch").wait_until_ready()
+    wait_for("the ACL in the log", lambda: f"lacks the ACL Write on topic {states}" in worker.log)
+    assert worker.get("/ready")[0] == 200

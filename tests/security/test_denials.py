@@ -1,4 +1,4 @@
-"""Each ACL of a worker that is missing, met at work: what stops says which one, and what does not says so in the log."""
+"""Each ACL of a worker that is missing, met at work: an error or a line in the log says which."""
 
 from __future__ import annotations
 
@@ -118,12 +118,21 @@ def test_an_answer_that_may_not_be_written_stops_the_worker(place: Place) -> Non
     assert_names(caught.value, "topic", place.route.result_topic, "Write")
 
 
+def test_an_answer_for_a_partition_of_the_result_topic_that_may_not_be_written_stops_the_worker(place: Place) -> None:
+    place.request()
+    place.secured.forbid(WORKER, [("topic", place.route.result_topic, "Write")])
+    place.connector.open()
+    with pytest.raises(AccessDenied) as caught:
+        place.answered(topic=place.route.result_topic, partition=0)
+    assert_names(caught.value, "topic", place.route.result_topic, "Write")
+
+
 def test_a_dead_letter_that_may_not_be_written_stops_the_worker(place: Place) -> None:
     place.request()
     place.secured.forbid(WORKER, [("topic", place.route.dead_letter_topic, "Write")])
     place.connector.open()
     with pytest.raises(AccessDenied) as caught:
-        place.answered(dead_letter=Error("undecodable", "no", False))
+        place.answered(dead_letter=Error("undecodable", "no", retriable=False))
     assert_names(caught.value, "topic", place.route.dead_letter_topic, "Write")
 
 
