@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without saying so
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without saying so
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,6 +76,15 @@ class Place:
             finally:
                 watch.close()
 
+    def allow(self, topic: str, record_bytes: int) -> None:
+        """Let a topic take records of so many bytes; returns when it does."""
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        setting = ConfigEntry("max.message.bytes", str(record_bytes), incremental_operation=AlterConfigOpType.SET)
+        resource.add_incremental_config(setting)
+        admin = self._admin()  # as above
+        for future in admin.incremental_alter_configs([resource]).values():
+            future.result(_TIMEOUT_S)
+
     def delete_topics(self) -> None:
         """Delete them, so that the disk holds one measurement at a time."""
         admin = self._admin()
@@ -85,7 +100,9 @@ class Watch:
     """Looks at a topic, and at how far a group has committed it, without joining the group. Close it."""
 
     def __init__(self, place: Place, topic: str) -> None:
-        self._consumer = Consumer({"bootstrap.servers": place.bootstrap, "group.id": place.group, "log_level": 0})
+        # Uncommitted: else it would wait for the offsets of a transaction that is open, and one mostly is.
+        properties = {"isolation.level": "read_uncommitted", "log_level": 0}
+        self._consumer = Consumer({"bootstrap.servers": place.bootstrap, "group.id": place.group, **properties})
         self._partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
 
     def wait_for_leaders(self) -> None:

@@ -11,18 +11,19 @@ from typing import Any, Final
 
 import mode
 
+from pipeline import circuits
 from pipeline.agents import RequestChannel, Route
 from pipeline.clock import Clock
 from pipeline.control.aspired import AspiredFollower
 from pipeline.control.source_publisher import SourcePublisher
 from pipeline.errors import PluginError
-from pipeline.records import AspiredVersions
+from pipeline.records import AspiredVersions, State
 from pipeline.registry import policy
 from pipeline.registry.budget import Budget, WhenShort
 from pipeline.registry.load_pool import LoadPool
 from pipeline.registry.manager import Manager
 from pipeline.registry.rules import OnChange, Rules
-from pipeline.registry.states import EventBus
+from pipeline.registry.states import EventBus, VersionState
 from pipeline.reporting import Reporter
 from pipeline.rollout import RollOut
 from pipeline.settings import BatchingSettings, Settings
@@ -146,7 +147,13 @@ class WorkerService(mode.Service):
     @property
     def is_ready(self) -> bool:
         """Whether every route takes requests."""
-        return not self._is_draining and all(route.is_started for route, _ in self._routes.values())
+        return not self._is_draining and all(route.takes_requests for route, _ in self._routes.values())
+
+    @property
+    def open_circuits(self) -> Mapping[str, str]:
+        """What is to be said of each circuit that is not closed, by route."""
+        found = {name: circuits.text(name, route.settings, route.standing) for name, (route, _) in self._routes.items()}
+        return {name: text for name, text in found.items() if text}
 
     async def on_start(self) -> None:
         """Follow the aspirations, and look for versions where this worker is its own watcher."""
@@ -155,6 +162,7 @@ class WorkerService(mode.Service):
         self._app.flow_control.resume()
         settings, registry = self._settings, self._registry
         registry.reporter.start()
+        registry.bus.subscribe(self._on_transition)
         self._follower = AspiredFollower(
             settings.kafka,
             settings.control.aspired_topic,
@@ -208,6 +216,12 @@ class WorkerService(mode.Service):
                 return
         self._settings = settings
         self._registry.update(settings)
+
+    def _on_transition(self, event: VersionState) -> None:
+        if event.state is State.AVAILABLE:
+            for route, _ in self._routes.values():
+                if route.settings.servable == event.id.name:
+                    route.close_circuit()
 
     def _can_answer(self, servable: str) -> bool:
         """Whether this worker should share in the requests: one that can not answer leaves them to others."""

@@ -68,10 +68,14 @@ class Tensor(msgspec.Struct, frozen=True, gc=False):
             )
 
     def array(self) -> Array:
-        """Return the elements, shape ``self.shape``; read-only view for numbers, an object array of bytes for BYTES."""
+        """Return the elements, shape ``self.shape``; an object array of bytes for BYTES.
+
+        Numbers are a read-only view, or a copy where they do not lie as a processor wants them.
+        """
         if self.datatype == "BYTES":
             return _objects(_elements(self.data), self.shape)
-        return np.frombuffer(self.data, DTYPES[self.datatype]).reshape(self.shape)
+        array = np.frombuffer(self.data, DTYPES[self.datatype]).reshape(self.shape)
+        return array if array.flags.aligned else array.copy()
 
 
 def from_array(name: str, array: Array) -> Tensor:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from connectors.kafka import dead_letters
 from connectors.kafka.refusals import Refusals
 from pipeline.connector import Answer, Headers, Record, Refuse
-from pipeline.errors import ConnectorError, PenstockError, ReplyRefused, ResultTooLarge
-from pipeline.records import Error
+from pipeline.errors import PenstockError, ReplyRefused, ResultTooLarge
 from pipeline.settings import RouteSettings
 
 log = logging.getLogger(__name__)
@@ -28,133 +27,228 @@ _NO_SUCH_PLACE = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
 )
 _METADATA_TIMEOUT_S = 10.0
+# How long a topic that does not exist is taken not to.
+_MISSING_S = 5.0
 
 Report = Callable[[KafkaError | None, Message], None]
 
 
-class _Delivery:
-    """Counts the delivery reports of one batch. Reports come on one thread: the one that polls the producer."""
+class Item(NamedTuple):
+    """One record that goes out for a batch: the answer at a position, or the dead letter that belongs to it."""
 
-    __slots__ = ("_answers", "_on_done", "_outbox", "_records", "_refuse", "_refused", "future", "left")
+    position: int
+    is_letter: bool = False
 
-    def __init__(self, outbox: Outbox, records: Sequence[Record], answers: Sequence[Answer], refuse: Refuse,
-                 on_done: Callable[[], None]) -> None:  # fmt: skip
-        self.future: Future[None] = Future()
-        self.left = len(answers) + sum(answer.dead_letter is not None for answer in answers)
-        self._outbox, self._records, self._answers = outbox, records, answers
-        self._refuse, self._on_done = refuse, on_done
+
+class Delivery:
+    """Counts the delivery reports of one batch. Reports come on one thread: the one that polls the producer.
+
+    One of the callbacks runs, once: ``on_done`` when the broker has accepted every answer and dead letter,
+    ``on_failed`` when it will not: the worker stops, and the records come again.
+
+    An answer that is refused for a reason of its own is replaced by its error result. Which one is too large the broker
+    does not say, it refuses all that were in one request with it: each is sent once more, alone.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        records: Sequence[Record],
+        answers: Sequence[Answer],
+        refuse: Refuse,
+        on_done: Callable[[], None],
+        on_failed: Callable[[PenstockError], None],
+    ) -> None:
+        self.records, self.answers = records, answers
+        self.alone: set[Item] = set()
+        self._outbox, self._refuse = outbox, refuse
+        self._on_done, self._on_failed = on_done, on_failed
+        self._left = len(answers) + sum(answer.dead_letter is not None for answer in answers)
+        self._dropped: list[Item] = []  # letters; one that is refused at once is dropped before its answer is sent
+        self._reported: set[Item] = set()
         self._refused: set[int] = set()
+        self.is_over = False
+
+    def send(self, position: int) -> None:
+        """Produce the answer at a position, and its dead letter."""
+        if self.answers[position].dead_letter is not None:
+            self.send_item(Item(position, is_letter=True), self.report)
+        self.send_item(Item(position), self.report)
+
+    def send_item(self, item: Item, report: Report) -> None:
+        """Produce one record."""
+        try:
+            self._outbox.send(self.records[item.position], self.answers[item.position], item, report)
+        except KafkaException as error:
+            self.failed(error.args[0], item, "kafka")
 
     def report(self, error: KafkaError | None, message: Message) -> None:
         """Take one delivery report."""
-        if error is not None and not self._sent_again(error, message):
-            self.fail(self._outbox.refusals.of_producer(error, message.topic() or ""))
-            return
+        item = None if error is None else self._find(message)
+        self.take_report(item, error, message)
+
+    def take_report(self, item: Item | None, error: KafkaError | None, message: Message) -> None:
+        """Take the delivery report of an item; which one is of no interest where there is no error."""
         if error is None:
-            self.left -= 1
-        if not self.left and not self.future.done():
-            self._on_done()
-            self.future.set_result(None)
+            self._left -= 1
+            self._conclude()
+        elif item is not None and error.code() in _TOO_LARGE and item not in self.alone:
+            self.alone.add(item)
+            self.send_alone(item)
+        else:
+            self.failed(error, item, f"topic {message.topic()}")
 
-    def fail(self, error: PenstockError) -> None:
-        """Give up: the worker stops, and the records come again."""
-        if not self.future.done():
-            self.future.set_exception(error)
-
-    def _sent_again(self, error: KafkaError, message: Message) -> bool:
-        """Return whether the record whose answer was refused for good gets its error result instead."""
-        value = message.value()
-        for position, answer in enumerate(self._answers):
-            if answer.value == value and position not in self._refused:
-                self._refused.add(position)
-                return self.refuse(position, error)
-        return False
-
-    def refuse(self, position: int, error: KafkaError) -> bool:
-        """Send the error result of an answer that the broker refuses for good; return whether there is one."""
-        record, answer = self._records[position], self._answers[position]
-        reason = self._outbox.reason(error, answer)
-        if reason is None:
-            return False
-        log.warning("%s[%d]@%d: %s", record.topic, record.partition, record.offset, reason)
+    def send_alone(self, item: Item) -> None:
+        """Send a record in a request of its own."""
         try:
-            self._outbox.send(record, self._refuse(record, reason), self.report)
-        except KafkaException as again:
-            topic = self._outbox.result_topic
-            self.fail(self._outbox.refusals.of_producer(again.args[0], topic))
-        return True
+            answer, report = self.answers[item.position], functools.partial(self.take_report, item)
+            self._outbox.send_alone(self.records[item.position], answer, item, report)
+        except KafkaException as error:
+            self.failed(error.args[0], item, "kafka")
+
+    def failed(self, error: KafkaError, item: Item | None, place: str) -> None:
+        """Have an answer replaced by its error result where its request is at fault, else give up."""
+        if item is not None:
+            record, answer = self.records[item.position], self.answers[item.position]
+            where = f"{record.topic}[{record.partition}]@{record.offset}"
+            if item.is_letter and error.code() in _TOO_LARGE:
+                log.error("%s does not fit into the dead-letter topic, and is answered only: %s", where, error.str())
+                self.drop(item)
+                return
+            reason = None if item.is_letter else self._outbox.reason(error, answer)
+            if reason is not None and item.position not in self._refused:
+                log.warning("%s: %s", where, reason)
+                self._refused.add(item.position)
+                self.replace(item.position, self._refuse(record, reason))
+                return
+        self.give_up(self._outbox.refusals.of_producer(error, self._topic_of(item) or place.removeprefix("topic ")))
+
+    def replace(self, position: int, answer: Answer) -> None:
+        """Send the error result of an answer that is refused."""
+        try:
+            self._outbox.send(self.records[position], answer, Item(position), self.report)
+        except KafkaException as error:
+            self.give_up(self._outbox.refusals.of_producer(error.args[0], self._outbox.topic_of(answer)))
+
+    def drop(self, letter: Item) -> None:
+        """Do without a dead letter that is too large."""
+        self._dropped.append(letter)
+        if letter in self._reported:
+            self._conclude()
+
+    def give_up(self, error: PenstockError) -> None:
+        """Say that the broker will not have it."""
+        if not self.is_over:
+            self.is_over = True
+            self._on_failed(error)
+
+    def _conclude(self) -> None:
+        if self._left == len(self._dropped) and not self.is_over:
+            self.is_over = True
+            self._on_done()
+
+    def _topic_of(self, item: Item | None) -> str:
+        if item is None:
+            return ""
+        return self._outbox.dead_letter_topic if item.is_letter else self._outbox.topic_of(self.answers[item.position])
+
+    def _find(self, message: Message) -> Item | None:
+        """Return whose report with an error this is: the first with these bytes that has had none."""
+        value, topic = message.value(), message.topic()
+        for position, (record, answer) in enumerate(zip(self.records, self.answers, strict=True)):
+            for item in (Item(position), Item(position, is_letter=True)):
+                found = (record.value, self._outbox.dead_letter_topic) if item.is_letter else (
+                    answer.value, self._outbox.topic_of(answer))  # fmt: skip
+                if found == (value, topic) and item not in self._reported:
+                    self._reported.add(item)
+                    return item
+        return None
 
 
 class Outbox:
     """Produces the answers of a route. ``send_batch`` runs on one thread at a time; reports come from ``poll``."""
 
     def __init__(
-        self, producer: Producer, route: RouteSettings, is_stopping: threading.Event, refusals: Refusals
+        self,
+        producer: Producer,
+        route: RouteSettings,
+        make_room: Callable[[], bool],
+        unbatched: Callable[[], Producer] | None = None,
+        *,
+        refusals: Refusals,
     ) -> None:
-        self.refusals, self.result_topic = refusals, route.result_topic
+        """``make_room`` is called while the producer's queue is full: it waits, and returns whether to go on.
+
+        ``unbatched`` returns a producer that puts one record into each request.
+        """
+        self.refusals = refusals
         self._producer = producer
         self._route = route
-        self._is_stopping = is_stopping
+        self._make_room = make_room
+        self._unbatched = unbatched or (lambda: producer)
+        self.dead_letter_topic = route.dead_letter_topic
         self._partitions: dict[str, int] = {}
+        self._missing_until_s: dict[str, float] = {}
 
-    def send_batch(
-        self, records: Sequence[Record], answers: Sequence[Answer], refuse: Refuse, on_done: Callable[[], None]
-    ) -> Future[None]:
-        """Produce all answers and dead letters of a batch.
-
-        ``on_done`` runs, and then the future completes, when the broker has accepted every one.
-        """
-        delivery = _Delivery(self, records, answers, refuse, on_done)
+    def send_batch(self, delivery: Delivery) -> None:
+        """Produce all answers and dead letters of a batch, until it is given up."""
         produce, report, topic = self._producer.produce, delivery.report, self._route.result_topic
         partitions = self._partition_count(topic)
-        for position, (record, answer) in enumerate(zip(records, answers, strict=True)):
-            try:
-                # The ordinary case, without a call of our own for each record.
-                if answer.topic is None and answer.partition is None and not (answer.headers or answer.dead_letter):
-                    partition = record.partition if record.partition < partitions else -1
-                    try:
-                        produce(topic, answer.value, answer.key, partition, on_delivery=report)
-                        continue
-                    except BufferError:
-                        pass
-                self.send(record, answer, report)
-                if answer.dead_letter is not None:
-                    self._send_dead_letter(record, answer.dead_letter, report)
-            except KafkaException as error:
-                if not delivery.refuse(position, error.args[0]):
-                    delivery.fail(self.refusals.of_producer(error.args[0], answer.topic or topic))
-                    break
-            except ConnectorError as error:
-                delivery.fail(error)
+        alone = {item.position for item in delivery.alone}
+        for position, (record, answer) in enumerate(zip(delivery.records, delivery.answers, strict=True)):
+            # The ordinary case, without a call of our own for each record.
+            is_plain = answer.topic is None and answer.partition is None and not (answer.headers or answer.dead_letter)
+            if is_plain and not (alone and position in alone):
+                partition = record.partition if record.partition < partitions else -1
+                try:
+                    produce(topic, answer.value, answer.key, partition, on_delivery=report)
+                    continue
+                except BufferError:
+                    pass
+                except KafkaException as error:
+                    delivery.failed(error.args[0], Item(position), "result")
+                    continue
+            delivery.send(position)
+            if delivery.is_over:
                 break
-        return delivery.future
 
-    def send(self, record: Record, answer: Answer, report: Report) -> None:
-        """Produce one answer; raises KafkaException for what librdkafka refuses at once."""
-        topic = answer.topic or self._route.result_topic
-        self._produce(topic, answer.value, answer.key, record, answer.headers, answer.partition, report)
+    def send(self, record: Record, answer: Answer, item: Item, report: Report) -> None:
+        """Produce one answer, or its dead letter; raises KafkaException for what librdkafka refuses at once."""
+        self._send_by(self._producer, record, answer, item, report)
+
+    def send_alone(self, record: Record, answer: Answer, item: Item, report: Report) -> None:
+        """Do as ``send`` does, with a request to the broker of its own."""
+        self._send_by(self._unbatched(), record, answer, item, report)
+
+    def _send_by(self, producer: Producer, record: Record, answer: Answer, item: Item, report: Report) -> None:
+        topic = self.topic_of(answer)
+        if item.is_letter:
+            if answer.dead_letter is not None:
+                headers = dead_letters.headers(record, answer.dead_letter, self._route.group)
+                self._produce(producer, self.dead_letter_topic, record.value, record.key, record, headers, None, report)
+        elif topic != self._route.result_topic and self._is_missing(topic):
+            raise KafkaException(KafkaError(KafkaError._UNKNOWN_TOPIC))  # librdkafka would hope for it, for 30 s
+        else:
+            self._produce(producer, topic, answer.value, answer.key, record, answer.headers, answer.partition, report)
+
+    def topic_of(self, answer: Answer) -> str:
+        """Return the topic that an answer goes to."""
+        return answer.topic or self._route.result_topic
 
     def reason(self, error: KafkaError, answer: Answer) -> PenstockError | None:
         """Return what to tell the caller whose answer was refused, or None where the fault is not the request's."""
         if error.code() in _TOO_LARGE:
-            return ResultTooLarge(self._route.servable, len(answer.value), self._route.max_result_bytes)
-        if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED and answer.topic in (None, self._route.result_topic):
+            return ResultTooLarge(self._route.servable, answer.size_bytes, self._route.max_result_bytes)
+        if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED and self.topic_of(answer) == self._route.result_topic:
             return None  # the worker may write no answer at all
         if error.code() in _NO_SUCH_PLACE and (answer.topic is not None or answer.partition is not None):
             place = f"{answer.topic or self._route.result_topic}[{answer.partition}]"
             return ReplyRefused(place, self._route.reply_topics)
         return None
 
-    def _send_dead_letter(self, record: Record, error: Error, report: Report) -> None:
-        headers = dead_letters.headers(record, error, self._route.group)
-        topic = self._route.dead_letter_topic
-        try:
-            self._produce(topic, record.value, record.key, record, headers, None, report)
-        except KafkaException as refused:
-            raise self.refusals.of_producer(refused.args[0], topic) from refused
-
     def _produce(
         self,
+        producer: Producer,
         topic: str,
         value: bytes,
         key: bytes | None,
@@ -167,22 +261,30 @@ class Outbox:
             partition = record.partition if record.partition < self._partition_count(topic) else -1
         while True:
             try:
-                self._producer.produce(topic, value, key, partition, on_delivery=report, headers=list(headers))
-            except BufferError:  # the queue is full: the polling thread empties it as the broker accepts
-                if self._is_stopping.is_set():
+                producer.produce(topic, value, key, partition, on_delivery=report, headers=list(headers))
+            except BufferError:
+                if not self._make_room():
                     raise KafkaException(KafkaError(KafkaError._QUEUE_FULL)) from None
-                time.sleep(0.002)
             else:
                 return
 
+    def _is_missing(self, topic: str) -> bool:
+        """Return whether the broker says that there is no such topic; it is asked again after a while."""
+        return not self._partition_count(topic) and topic in self._missing_until_s
+
     def _partition_count(self, topic: str) -> int:
         """Return how many partitions a topic has, 0 where that is unknown: then the key alone decides."""
-        count = self._partitions.get(topic)
-        if count is None:
-            try:
-                found = self._producer.list_topics(topic, timeout=_METADATA_TIMEOUT_S).topics.get(topic)
-            except KafkaException as error:
-                log.warning("no metadata of topic %s: %s", topic, error)
-                return 0
-            count = self._partitions[topic] = len(found.partitions) if found is not None and not found.error else 0
+        count = self._partitions.get(topic, 0)
+        if count or time.monotonic() < self._missing_until_s.get(topic, 0.0):
+            return count
+        self._missing_until_s.pop(topic, None)
+        try:
+            found = self._producer.list_topics(topic, timeout=_METADATA_TIMEOUT_S).topics.get(topic)
+        except KafkaException as error:
+            log.warning("no metadata of topic %s: %s", topic, error)
+            return 0
+        if found is not None and found.error is None:
+            count = self._partitions[topic] = len(found.partitions)
+        elif found is None or found.error.code() in _NO_SUCH_PLACE:
+            self._missing_until_s[topic] = time.monotonic() + _MISSING_S
         return count

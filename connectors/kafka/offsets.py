@@ -8,7 +8,7 @@ from collections.abc import Iterable
 Partition = tuple[str, int]
 
 
-class _Span:
+class Span:
     """The records of one partition that one poll brought, in order; ``end`` is the offset after the last."""
 
     __slots__ = ("end", "is_done")
@@ -18,7 +18,8 @@ class _Span:
         self.is_done = False
 
 
-Taken = list[tuple[Partition, _Span]]
+# What one poll took: the last of each partition.
+Taken = list[tuple[Partition, Span]]
 
 
 class OffsetTracker:
@@ -29,8 +30,9 @@ class OffsetTracker:
     """
 
     def __init__(self) -> None:
-        self._spans: dict[Partition, deque[_Span]] = {}
+        self._spans: dict[Partition, deque[Span]] = {}
         self._done: dict[Partition, int] = {}
+        self._taken: dict[Partition, int] = {}
 
     def assign(self, partitions: Iterable[Partition]) -> None:
         """Start tracking partitions."""
@@ -42,6 +44,7 @@ class OffsetTracker:
         for partition in partitions:
             self._spans.pop(partition, None)
             self._done.pop(partition, None)
+            self._taken.pop(partition, None)
 
     @property
     def assigned(self) -> Iterable[Partition]:
@@ -52,10 +55,20 @@ class OffsetTracker:
         """Note that records up to each end were polled; return what ``finish`` wants when they are done."""
         taken = []
         for partition, end in ends.items():
-            span = _Span(end)
+            span = Span(end)
             self._spans[partition].append(span)
+            self._taken[partition] = end
             taken.append((partition, span))
         return taken
+
+    def pass_over(self, ends: dict[Partition, int]) -> None:
+        """Note that nothing is left to take before each end: what lies there, if anything, is no record.
+
+        The markers of transactions, and what was aborted. Committable when what was taken before is done.
+        """
+        for partition, end in ends.items():
+            if end > self._taken.get(partition, 0):
+                self.finish(self.take({partition: end}))
 
     def finish(self, taken: Taken) -> None:
         """Note that the records of ``take`` are answered and delivered."""
@@ -64,6 +77,10 @@ class OffsetTracker:
             spans = self._spans.get(partition)
             while spans and spans[0].is_done:
                 self._done[partition] = max(spans.popleft().end, self._done.get(partition, 0))
+
+    def live(self, taken: Taken) -> Taken:
+        """Return those of ``take`` that count still: not finished, and not revoked since."""
+        return [(partition, span) for partition, span in taken if span in self._spans.get(partition, ())]
 
     def in_flight(self, partitions: Iterable[Partition]) -> int:
         """Return how many spans of these partitions are not done."""

@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError
 
 from pipeline import kafka_refusals
 from pipeline.errors import AccessDenied, ConnectorError
-from pipeline.kafka_access import Acl
+from pipeline.kafka_access import Acl, denied
 from pipeline.kafka_properties import Scalar
 from pipeline.settings import RouteSettings
 
@@ -30,6 +30,14 @@ class Refusals:
         acl = Acl("group", self._route.group, "Read") if is_group else Acl("topic", topic, "Read")
         found = kafka_refusals.explain_request(error, self._kafka, acl)
         return found if isinstance(found, AccessDenied) else None
+
+    def of_transaction(self, error: KafkaError, transactional_id: str) -> AccessDenied | None:
+        """Return which ACL a call of a transaction lacks; None where the error is about something else."""
+        if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+            return self.of_consumer(error)
+        if error.code() != KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+            return None
+        return denied(self._kafka, Acl("transactional-id", transactional_id, "Write"))
 
     def of_producer(self, error: KafkaError, topic: str) -> ConnectorError:
         """Return why a record for ``topic`` is not taken."""

@@ -40,6 +40,8 @@ def wanted(settings: Settings) -> list[Acl]:
             acls[Acl("group", route.group, "Read")] = None
             acls[Acl("topic", route.result_topic, "Write")] = None
             acls[Acl("topic", route.dead_letter_topic, "Write")] = None
+            if route.guarantee == "exactly_once":
+                acls[Acl("transactional-id", "penstock-", "Write", is_prefix=True)] = None
     control = settings.control
     acls[Acl("topic", control.aspired_topic, "Read")] = None
     acls[Acl("topic", control.states_topic, "Read")] = None

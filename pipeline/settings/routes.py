@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Final
 
 import msgspec
 
 from pipeline.errors import InvalidSettings
+from pipeline.settings.circuit import CircuitSettings, check_circuit
+from pipeline.settings.header_names import HeaderNames, check_header_names
 from pipeline.settings.section import Section
+
+_AT_LEAST_ONE: Final = (
+    "max_batch_size",
+    "max_record_bytes",
+    "max_result_bytes",
+    "max_tensors",
+    "max_batches_in_flight",
+    "max_in_flight_bytes",
+)
+_NOT_NEGATIVE: Final = ("max_wait_ms", "commit_interval_ms", "revoke_timeout_s")
+_CHOICES: Final = {"guarantee": ("at_least_once", "exactly_once"), "result_headers": ("minimal", "full")}
 
 
 class RouteSettings(Section, frozen=True):
@@ -25,13 +39,19 @@ class RouteSettings(Section, frozen=True):
     group: str = ""
     format: str = ""
     reply_topics: tuple[str, ...] = ()
+    headers: HeaderNames = HeaderNames()
+    result_headers: str = "minimal"
     max_batch_size: int = 512
     max_wait_ms: float = 0.0
     max_record_bytes: int = 16 * 1024 * 1024
     max_result_bytes: int = 1_000_000
     max_tensors: int = 64
     max_batches_in_flight: int = 4
+    max_in_flight_bytes: int = 64 * 1024 * 1024
     commit_interval_ms: int = 50
+    guarantee: str = "at_least_once"
+    revoke_timeout_s: float = 10.0
+    circuit: CircuitSettings = CircuitSettings()
 
 
 def complete_route(name: str, route: RouteSettings) -> RouteSettings:
@@ -61,8 +81,18 @@ def check_route(
     for topic in (route.result_topic, route.dead_letter_topic):
         if topic in requests:
             raise InvalidSettings(place, f"{topic!r} is a request topic: its results would be read as requests")
-    for field in ("max_batch_size", "max_record_bytes", "max_result_bytes", "max_tensors", "max_batches_in_flight"):
+    _check_limits(route, place)
+    check_circuit(route.circuit, f"{place}.circuit")
+    check_header_names(route.headers, f"{place}.headers")
+
+
+def _check_limits(route: RouteSettings, place: str) -> None:
+    for field in _AT_LEAST_ONE:
         if getattr(route, field) < 1:
             raise InvalidSettings(f"{place}.{field}", f"must be at least 1, got {getattr(route, field)}")
-    if route.max_wait_ms < 0 or route.commit_interval_ms < 0:
-        raise InvalidSettings(place, "max_wait_ms and commit_interval_ms must not be negative")
+    for field in _NOT_NEGATIVE:
+        if getattr(route, field) < 0:
+            raise InvalidSettings(f"{place}.{field}", f"must not be negative, got {getattr(route, field)}")
+    for field, choices in _CHOICES.items():
+        if getattr(route, field) not in choices:
+            raise InvalidSettings(f"{place}.{field}", f"{getattr(route, field)!r} is not {' or '.join(choices)}")

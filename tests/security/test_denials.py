@@ -118,6 +118,16 @@ def test_an_answer_that_may_not_be_written_stops_the_worker(place: Place) -> Non
     assert_names(caught.value, "topic", place.route.result_topic, "Write")
 
 
+def test_a_worker_that_may_write_nothing_at_all_stops_and_is_told_of_its_answers(place: Place) -> None:
+    place.request()
+    place.secured.forbid(WORKER, [acl for acl in place.acls if acl[2] == "Write"])
+    place.secured.allow(WORKER, [("topic", place.route.result_topic, "Describe")])
+    place.connector.open()
+    with pytest.raises(AccessDenied) as caught:
+        place.answered()
+    assert_names(caught.value, "topic", place.route.result_topic, "Write")
+
+
 def test_an_answer_for_a_partition_of_the_result_topic_that_may_not_be_written_stops_the_worker(place: Place) -> None:
     place.request()
     place.secured.forbid(WORKER, [("topic", place.route.result_topic, "Write")])

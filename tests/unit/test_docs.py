@@ -15,7 +15,6 @@ from pipeline.errors import PenstockError, RemoteError
 from pipeline.metrics import Metrics
 from pipeline.records import WarmUp
 from pipeline.registry.servable import ServableId, Signature, TensorSpec
-from pipeline.serving import headers
 from pipeline.serving.form import form_of
 from pipeline.serving.plan import MOST_PADDING
 from pipeline.warm_up import comparison, file
@@ -30,6 +29,7 @@ SECTIONS = [
     settings.WorkerSettings,
     settings.StreamSettings,
     settings.RouteSettings,
+    settings.HeaderNames,
     settings.VersionPolicy,
     settings.WarmUpSettings,
     settings.BatchingSettings,
@@ -52,7 +52,7 @@ def test_every_error_code_is_described(kind: type[PenstockError]) -> None:
 
 def test_every_header_is_described() -> None:
     text = (DOCS / "protocol.md").read_text()
-    assert not [name for name in headers._KNOWN if f"`{name}`" not in text]
+    assert not [name for name in settings.HeaderNames().by_name() if f"`{name}`" not in text]
 
 
 def test_every_metric_is_described() -> None:
