@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pipeline import plugins
-
 Scalar = str | int | float | bool
 Properties = dict[str, Scalar]
 
@@ -33,6 +31,8 @@ def _common(kafka: Mapping[str, Scalar], client_id: str, leave_out: tuple[str, .
     chosen: dict[str, Any] = {key: value for key, value in kafka.items() if not key.startswith(leave_out)}
     provider = chosen.pop(_PROVIDER, None)
     if provider is not None:
+        from pipeline import plugins  # noqa: PLC0415  # loads what reads the metadata of packages, for this alone
+
         chosen["oauth_cb"] = plugins.find(plugins.TOKENS, str(provider))
     return {"bootstrap.servers": "localhost:9092", "client.id": client_id, **chosen}
 

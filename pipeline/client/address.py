@@ -7,6 +7,7 @@ import secrets
 import socket
 import zlib
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -26,6 +27,9 @@ class Address(msgspec.Struct, frozen=True):
         return (
             f"Address({self.request_topic!r}, {self.result_topic!r}, {self.client_id!r}, {redacted(dict(self.kafka))})"
         )
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:  # what rich prints instead of the repr
+        return [("kafka", redacted(dict(self.kafka)))]
 
     @property
     def bootstrap(self) -> str:

@@ -151,7 +151,6 @@ _TYPES = {
     "topic": ResourceType.TOPIC,
     "group": ResourceType.GROUP,
     "transactional-id": ResourceType.TRANSACTIONAL_ID,
-    "cluster": ResourceType.BROKER,
 }
 
 
@@ -160,15 +159,15 @@ def _operation(name: str) -> AclOperation:
     return AclOperation[words.upper()]
 
 
+def _pattern(kind: str, name: str) -> tuple[ResourceType, str, ResourcePatternType]:
+    """A name that ends with a star stands for all that begin so."""
+    is_prefix = name.endswith("*")
+    return _TYPES[kind], name.rstrip("*"), ResourcePatternType.PREFIXED if is_prefix else ResourcePatternType.LITERAL
+
+
 def _binding(principal: str, kind: str, name: str, operation: str) -> AclBinding:
-    allowed = AclPermissionType.ALLOW
-    name = "kafka-cluster" if kind == "cluster" else name
-    return AclBinding(_TYPES[kind], name, ResourcePatternType.LITERAL, principal, "*", _operation(operation), allowed)
+    return AclBinding(*_pattern(kind, name), principal, "*", _operation(operation), AclPermissionType.ALLOW)
 
 
 def _filter(principal: str, kind: str, name: str, operation: str) -> AclBindingFilter:
-    allowed = AclPermissionType.ALLOW
-    name = "kafka-cluster" if kind == "cluster" else name
-    return AclBindingFilter(
-        _TYPES[kind], name, ResourcePatternType.LITERAL, principal, "*", _operation(operation), allowed
-    )
+    return AclBindingFilter(*_pattern(kind, name), principal, "*", _operation(operation), AclPermissionType.ALLOW)

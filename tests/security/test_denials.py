@@ -24,17 +24,17 @@ from pipeline.settings import RouteSettings
 from tests.security.secured import SecuredKafka
 
 WORKER = "User:worker"
-DEADLINE_S = 20.0
+DEADLINE_S = 40.0
 
 
 class Place:
     """A route with topics of its own, and a principal that may do all a worker needs, but for what is taken away."""
 
-    def __init__(self, secured: SecuredKafka) -> None:
+    def __init__(self, secured: SecuredKafka, guarantee: str = "at_least_once") -> None:
         self.secured, self.name = secured, f"acl-{uuid.uuid4().hex[:8]}"
         self.route = RouteSettings(
             request_topic=f"{self.name}.q", result_topic=f"{self.name}.r", dead_letter_topic=f"{self.name}.d",
-            group=self.name,
+            group=self.name, guarantee=guarantee,
         )  # fmt: skip
         self._admin = AdminClient(dict(secured.admin))
         for future in self._admin.create_topics([NewTopic(f"{self.name}.{kind}", 1, 1) for kind in "qrdc"]).values():
@@ -42,13 +42,15 @@ class Place:
         self.acls = [("topic", f"{self.name}.q", "Read"), ("group", self.name, "Read"),
                      ("topic", f"{self.name}.r", "Write"), ("topic", f"{self.name}.d", "Write"),
                      ("topic", f"{self.name}.c", "Read"), ("topic", f"{self.name}.c", "Write")]  # fmt: skip
+        if guarantee == "exactly_once":
+            self.acls.append(("transactional-id", "penstock-*", "Write"))
         secured.allow(WORKER, self.acls)
-        self.connector = KafkaConnector(self.route, secured.as_user("worker"), "w")
+        self.connector = KafkaConnector(self.route, secured.as_user("worker"), "penstock-w")
         self.control = f"{self.name}.c"
 
-    def request(self) -> None:
+    def request(self, topic: str = "") -> None:
         producer = Producer(dict(self.secured.admin))
-        producer.produce(self.route.request_topic, b"x")
+        producer.produce(topic or self.route.request_topic, b"x")
         assert producer.flush(30) == 0
 
     def polled(self) -> list[Record]:
@@ -75,6 +77,14 @@ def refuse(_record: Record, error: Exception) -> Answer:
 @pytest.fixture
 def place(secured: SecuredKafka) -> Iterator[Place]:
     made = Place(secured)
+    yield made
+    made.connector.close(0.5)
+    secured.forbid_all(WORKER)
+
+
+@pytest.fixture
+def exactly_once(secured: SecuredKafka) -> Iterator[Place]:
+    made = Place(secured, "exactly_once")
     yield made
     made.connector.close(0.5)
     secured.forbid_all(WORKER)
@@ -203,6 +213,7 @@ def test_states_that_may_not_be_written_are_logged_once_with_the_acl(place: Plac
 
 
 def test_states_of_an_earlier_life_that_may_not_be_read_are_logged_with_the_acl(place: Place, caplog: Any) -> None:
+    place.request(place.control)
     place.secured.forbid(WORKER, [("topic", place.control, "Read")])
     recovered = threading.Event()
     reading = recovery.Recovery(place.secured.as_user("worker"), place.control, "w", lambda _rows: recovered.set())
@@ -222,3 +233,25 @@ def test_who_may_not_create_topics_is_told_so(secured: SecuredKafka) -> None:
     secured.allow("User:creator", [("topic", name, "Create"), ("topic", name, "Describe")])
     assert topic_admin.create_missing(secured.as_user("creator"), [spec]) == [name]
     secured.forbid_all("User:creator")
+
+
+def test_a_worker_with_the_documented_acls_answers_exactly_once(exactly_once: Place) -> None:
+    exactly_once.request()
+    exactly_once.connector.open()
+    exactly_once.answered()
+
+
+@pytest.mark.parametrize("kind", ["transactional-id", "topic", "group"])
+def test_an_exactly_once_worker_that_lacks_an_acl_stops_and_names_it(exactly_once: Place, kind: str) -> None:
+    exactly_once.request()
+    acl = {
+        "transactional-id": ("transactional-id", "penstock-*", "Write"),
+        "topic": ("topic", exactly_once.route.result_topic, "Write"),
+        "group": ("group", exactly_once.route.group, "Read"),
+    }[kind]
+    exactly_once.secured.forbid(WORKER, [acl])
+    exactly_once.connector.open()
+    with pytest.raises(AccessDenied) as caught:
+        exactly_once.answered()
+    name = f"penstock-w-{exactly_once.name}" if kind == "transactional-id" else acl[1]
+    assert_names(caught.value, kind, name, acl[2])
