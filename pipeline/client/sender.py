@@ -87,7 +87,9 @@ class Sender:
                     f"its {len(request.value)} bytes are more than this client may send; send fewer rows, or raise "
                     "message.max.bytes (kafka=), the topic's max.message.bytes and the route's max_record_bytes",
                 ) from error
-            raise self._explain(reason) or ConnectorError(f"topic {self._topic}", reason.str()) from error
+            if reason.code() == KafkaError._FATAL:
+                self._poll(0)  # tells of what
+            raise self._refusal or self._explain(reason) or ConnectorError(f"topic {self._topic}", reason.str()) from error
         return True
 
     def send(self, request: Outgoing, timeout_s: float) -> None:

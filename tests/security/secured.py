@@ -68,6 +68,7 @@ class SecuredKafka:
             folder / "kafka",
             properties=properties,
             listeners={"SASL": "SASL_SSL", "MTLS": "SSL", "OTHERHOST": "SSL"},
+            start_timeout_s=100.0,
         )
 
     def start(self) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import settings
 from pipeline.client import InputQueue
 from pipeline.control import permissions
 from tests.acceptance.workers import wait_for
@@ -52,9 +53,16 @@ def test_a_worker_a_watcher_and_a_client_with_the_documented_acls_answer_from_en
     assert "lacks the ACL" not in deployment.run("check").stdout
 
 
-def test_a_list_of_the_documented_acls_is_what_check_looks_for(deployment: Secured) -> None:
-    wanted = {(acl.resource_type, acl.name, acl.operation) for acl in permissions.wanted(deployment.settings)}
-    assert wanted == set(documented.acls("Worker", deployment.settings, "factor"))
+@pytest.mark.parametrize("guarantee", ["at_least_once", "exactly_once"])
+def test_what_check_looks_for_is_what_is_documented(tmp_path: Path, guarantee: str) -> None:
+    path = tmp_path / "penstock.yaml"
+    path.write_text(f"servables: {{m: {{base_path: m}}}}\nroutes: {{m: {{guarantee: {guarantee}}}}}\n")
+    loaded = settings.load(path)
+    wanted = [
+        (acl.resource_type, f"{acl.name}{'*' * acl.is_prefix}", acl.operation) for acl in permissions.wanted(loaded)
+    ]
+    assert sorted(wanted) == sorted(documented.acls("Worker", loaded, "m"))
+    assert len(wanted) == (8 if guarantee == "exactly_once" else 7)
 
 
 @pytest.mark.parametrize("number", range(7))
