@@ -26,7 +26,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     """One request as its broker delivered it, byte for byte.
 
     A connector may subclass it to keep what it needs to acknowledge the record. ``timestamp_ms`` is 0 or less where the
-    broker knows none. ``fault`` is what the connector itself can not read of it: it is answered with that.
+    broker knows none. ``fault`` is why a part of it could not be had from the broker's client: the record is then
+    refused as undecodable, with that reason.
     """
 
     value: bytes

@@ -18,6 +18,7 @@
     │   ├── WarmUpFailed, GoldenMismatch, WorkerLost
     ├── InsufficientMemory    a version does not fit into the memory that is allowed
     ├── InvalidSettings       penstock.yaml, a variable or an argument
+    ├── WrongTopic            a topic whose settings would lose requests or versions; a worker does not run on it
     ├── PluginError           an entry point is missing, doubled or broken
     ├── ConnectorError        the broker refused or can not be reached
     │   ├── AccessDenied, AuthenticationFailed, TlsFailed
@@ -504,6 +505,19 @@ class InvalidSettings(PenstockError):
 
     def __str__(self) -> str:
         return f"{self.where}: {self.reason}"
+
+
+@dataclass(eq=False)
+class WrongTopic(PenstockError):
+    """A topic is set up so that requests or versions would be lost."""
+
+    topic: str
+    reason: str
+    next_step: str
+    code = "wrong_topic"
+
+    def __str__(self) -> str:
+        return f"topic {self.topic}: {self.reason}; correct it with: {self.next_step}"
 
 
 @dataclass(eq=False)

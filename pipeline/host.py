@@ -16,7 +16,8 @@ from pipeline.agents import RequestChannel, Route
 from pipeline.clock import Clock
 from pipeline.control.aspired import AspiredFollower
 from pipeline.control.source_publisher import SourcePublisher
-from pipeline.errors import PluginError
+from pipeline.control.topic_check import TopicCheck
+from pipeline.errors import PluginError, WrongTopic
 from pipeline.records import AspiredVersions, State
 from pipeline.registry import policy
 from pipeline.registry.budget import Budget, WhenShort
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 
 _CHECK_S: Final = 0.05
 _SETTINGS_S: Final = 1.0
+_TOPICS_S: Final = 1.0
 _CRASHED_BUDGET_S: Final = 1.0
 
 
@@ -191,6 +193,19 @@ class WorkerService(mode.Service):
             await self.sleep(_CHECK_S)
         if not waiting:
             log.info("ready: all routes take requests")
+
+    @mode.Service.task
+    async def _check_topics(self) -> None:
+        """Beside everything else: a broker that is away must not hold up what can go on without it."""
+        check = TopicCheck(self._settings)
+        while not self.should_stop and not self._is_draining:
+            try:
+                if await asyncio.to_thread(check.step):
+                    return
+            except WrongTopic as error:
+                self.crash_worker(error)
+                return
+            await self.sleep(_TOPICS_S)
 
     @mode.Service.task
     async def _follow_settings(self) -> None:

@@ -11,7 +11,7 @@ from pipeline.errors import AccessDenied
 from pipeline.kafka_properties import Scalar
 
 ResourceType = Literal["topic", "group", "transactional-id", "cluster"]
-Operation = Literal["Read", "Write", "Describe", "DescribeConfigs", "Create", "IdempotentWrite"]
+Operation = Literal["Read", "Write", "Describe", "DescribeConfigs", "Create", "Alter", "AlterConfigs"]
 
 _UNKNOWN: Final = "User:<principal>"
 

@@ -25,6 +25,8 @@ _PRODUCER_ONLY: Final = (
     "transactional.id", "transaction.", "message.timeout.ms", "delivery.", "request.required.acks", "retries",
     "message.send.max.retries", "enable.gapless.guarantee",
 )  # fmt: skip
+# How soon partitions that were added, and topics that match a pattern, are found; librdkafka's own is five minutes.
+_REFRESH_MS: Final = 10_000
 
 
 def _common(kafka: Mapping[str, Scalar], client_id: str, leave_out: tuple[str, ...]) -> Properties:
@@ -34,7 +36,8 @@ def _common(kafka: Mapping[str, Scalar], client_id: str, leave_out: tuple[str, .
         from pipeline import plugins  # noqa: PLC0415  # loads what reads the metadata of packages, for this alone
 
         chosen["oauth_cb"] = plugins.find(plugins.TOKENS, str(provider))
-    return {"bootstrap.servers": "localhost:9092", "client.id": client_id, **chosen}
+    refresh: Properties = {"topic.metadata.refresh.interval.ms": _REFRESH_MS}
+    return {"bootstrap.servers": "localhost:9092", "client.id": client_id, **refresh, **chosen}
 
 
 def _named(defaults: Mapping[str, Scalar]) -> Properties:

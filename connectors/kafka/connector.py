@@ -19,11 +19,11 @@ from connectors.kafka.guarantee import Guarantee
 from connectors.kafka.intake import Intake
 from connectors.kafka.offsets import OffsetTracker, Partition, Taken
 from connectors.kafka.refusals import Refusals
-from pipeline import kafka_properties
+from pipeline import kafka_headers, kafka_properties
 from pipeline.connector import NO_LIMIT, Answer, Headers, Record, Refuse
-from pipeline.errors import ConnectorError
+from pipeline.errors import ConnectorError, Undecodable
 from pipeline.kafka_log import ClientLog
-from pipeline.settings import RouteSettings, Settings
+from pipeline.settings import RouteSettings, Settings, topic_names
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class KafkaConnector:
             )
             self._guarantee.start()
             self._consumer.subscribe(
-                [self._route.request_topic],
+                [topic_names.regex(self._route.request_topic) if self._route.is_pattern else self._route.request_topic],
                 on_assign=self._on_assign,
                 on_revoke=self._on_revoke,
                 on_lost=self._on_lost,
@@ -161,20 +161,7 @@ class KafkaConnector:
                     empty[topic, partition] = offset
                     continue
                 ends[topic, partition] = offset + 1
-                value = message.value()
-                headers, fault = _headers(message)
-                records.append(
-                    Record(
-                        b"" if value is None else value,
-                        message.key(),
-                        headers,
-                        topic,
-                        partition,
-                        offset,
-                        message.timestamp()[1],
-                        fault,
-                    )
-                )
+                records.append(_record(message, topic, partition, offset))
             if records:
                 self._batches.append(self._tracker.take(ends))
             self._tracker.pass_over(empty)
@@ -259,13 +246,15 @@ class KafkaConnector:
         self._fatal = self._fatal or error
 
 
-def _headers(message: Message) -> tuple[Headers, str]:
-    """Return a record's headers, or none of them and why they can not be read."""
+def _record(message: Message, topic: str, partition: int, offset: int) -> Record:
+    headers: Headers = ()
+    fault = ""
     try:
-        return cast(Headers, message.headers() or ()), ""
-    except (SystemError, UnicodeDecodeError) as error:
-        # So the client reports a name that is no UTF-8. What it made of the headers must not be looked at again.
-        return (), f"its headers can not be read, and are not repeated: {error.__cause__ or error}"
+        headers = kafka_headers.of(message)
+    except Undecodable as error:
+        fault = error.reason
+    value, key, timestamp_ms = message.value(), message.key(), message.timestamp()[1]
+    return Record(b"" if value is None else value, key, headers, topic, partition, offset, timestamp_ms, fault)
 
 
 def _keys(partitions: list[TopicPartition]) -> list[Partition]:

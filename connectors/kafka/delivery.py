@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from connectors.kafka import dead_letters
 from connectors.kafka.refusals import Refusals
+from connectors.kafka.topic_sizes import TopicSizes
 from pipeline.connector import Answer, Headers, Record, Refuse
 from pipeline.errors import PenstockError, ReplyRefused, ResultTooLarge
 from pipeline.settings import RouteSettings
@@ -26,9 +26,6 @@ _NO_SUCH_PLACE = (
     KafkaError.TOPIC_EXCEPTION,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
 )
-_METADATA_TIMEOUT_S = 10.0
-# How long a topic that does not exist is taken not to.
-_MISSING_S = 5.0
 
 Report = Callable[[KafkaError | None, Message], None]
 
@@ -115,20 +112,23 @@ class Delivery:
                 log.error("%s does not fit into the dead-letter topic, and is answered only: %s", where, error.str())
                 self.drop(item)
                 return
-            reason = None if item.is_letter else self._outbox.reason(error, answer)
+            reason = None if item.is_letter else self._outbox.reason(error, record, answer)
             if reason is not None and item.position not in self._refused:
                 log.warning("%s: %s", where, reason)
                 self._refused.add(item.position)
                 self.replace(item.position, self._refuse(record, reason))
                 return
-        self.give_up(self._outbox.refusals.of_producer(error, self._topic_of(item) or place.removeprefix("topic ")))
+        topic = place.removeprefix("topic ") if item is None else self._outbox.topic_of(record, item, answer)
+        self.give_up(self._outbox.refusals.of_producer(error, topic))
 
     def replace(self, position: int, answer: Answer) -> None:
         """Send the error result of an answer that is refused."""
+        record, item = self.records[position], Item(position)
         try:
-            self._outbox.send(self.records[position], answer, Item(position), self.report)
+            self._outbox.send(record, answer, item, self.report)
         except KafkaException as error:
-            self.give_up(self._outbox.refusals.of_producer(error.args[0], self._outbox.topic_of(answer)))
+            topic = self._outbox.topic_of(record, item, answer)
+            self.give_up(self._outbox.refusals.of_producer(error.args[0], topic))
 
     def drop(self, letter: Item) -> None:
         """Do without a dead letter that is too large."""
@@ -147,19 +147,14 @@ class Delivery:
             self.is_over = True
             self._on_done()
 
-    def _topic_of(self, item: Item | None) -> str:
-        if item is None:
-            return ""
-        return self._outbox.dead_letter_topic if item.is_letter else self._outbox.topic_of(self.answers[item.position])
-
     def _find(self, message: Message) -> Item | None:
         """Return whose report with an error this is: the first with these bytes that has had none."""
         value, topic = message.value(), message.topic()
         for position, (record, answer) in enumerate(zip(self.records, self.answers, strict=True)):
             for item in (Item(position), Item(position, is_letter=True)):
-                found = (record.value, self._outbox.dead_letter_topic) if item.is_letter else (
-                    answer.value, self._outbox.topic_of(answer))  # fmt: skip
-                if found == (value, topic) and item not in self._reported:
+                found = record.value if item.is_letter else answer.value
+                is_it = found == value and topic == self._outbox.topic_of(record, item, answer)
+                if is_it and item not in self._reported:
                     self._reported.add(item)
                     return item
         return None
@@ -186,19 +181,18 @@ class Outbox:
         self._route = route
         self._make_room = make_room
         self._unbatched = unbatched or (lambda: producer)
-        self.dead_letter_topic = route.dead_letter_topic
-        self._partitions: dict[str, int] = {}
-        self._missing_until_s: dict[str, float] = {}
+        self._sizes = TopicSizes(producer)
 
     def send_batch(self, delivery: Delivery) -> None:
         """Produce all answers and dead letters of a batch, until it is given up."""
         produce, report, topic = self._producer.produce, delivery.report, self._route.result_topic
-        partitions = self._partition_count(topic)
+        # A template has a name for each request topic.
+        partitions = 0 if self._route.is_pattern else self._sizes.of(topic, max(r.partition for r in delivery.records))
         alone = {item.position for item in delivery.alone}
         for position, (record, answer) in enumerate(zip(delivery.records, delivery.answers, strict=True)):
             # The ordinary case, without a call of our own for each record.
             is_plain = answer.topic is None and answer.partition is None and not (answer.headers or answer.dead_letter)
-            if is_plain and not (alone and position in alone):
+            if partitions and is_plain and not (alone and position in alone):
                 partition = record.partition if record.partition < partitions else -1
                 try:
                     produce(topic, answer.value, answer.key, partition, on_delivery=report)
@@ -221,25 +215,28 @@ class Outbox:
         self._send_by(self._unbatched(), record, answer, item, report)
 
     def _send_by(self, producer: Producer, record: Record, answer: Answer, item: Item, report: Report) -> None:
-        topic = self.topic_of(answer)
+        topic = self.topic_of(record, item, answer)
         if item.is_letter:
             if answer.dead_letter is not None:
                 headers = dead_letters.headers(record, answer.dead_letter, self._route.group)
-                self._produce(producer, self.dead_letter_topic, record.value, record.key, record, headers, None, report)
-        elif topic != self._route.result_topic and self._is_missing(topic):
+                self._produce(producer, topic, record.value, record.key, record, headers, None, report)
+        elif topic != self._route.results_of(record.topic) and self._sizes.is_missing(topic):
             raise KafkaException(KafkaError(KafkaError._UNKNOWN_TOPIC))  # librdkafka would hope for it, for 30 s
         else:
             self._produce(producer, topic, answer.value, answer.key, record, answer.headers, answer.partition, report)
 
-    def topic_of(self, answer: Answer) -> str:
-        """Return the topic that an answer goes to."""
-        return answer.topic or self._route.result_topic
+    def topic_of(self, record: Record, item: Item, answer: Answer) -> str:
+        """Return the topic that an answer, or its dead letter, goes to."""
+        if item.is_letter:
+            return self._route.dead_letters_of(record.topic)
+        return answer.topic or self._route.results_of(record.topic)
 
-    def reason(self, error: KafkaError, answer: Answer) -> PenstockError | None:
+    def reason(self, error: KafkaError, record: Record, answer: Answer) -> PenstockError | None:
         """Return what to tell the caller whose answer was refused, or None where the fault is not the request's."""
         if error.code() in _TOO_LARGE:
             return ResultTooLarge(self._route.servable, answer.size_bytes, self._route.max_result_bytes)
-        if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED and self.topic_of(answer) == self._route.result_topic:
+        is_own = answer.topic is None or answer.topic == self._route.results_of(record.topic)
+        if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED and is_own:
             return None  # the worker may write no answer at all
         if error.code() in _NO_SUCH_PLACE and (answer.topic is not None or answer.partition is not None):
             place = f"{answer.topic or self._route.result_topic}[{answer.partition}]"
@@ -257,8 +254,9 @@ class Outbox:
         partition: int | None,
         report: Report,
     ) -> None:
+        size = self._sizes.of(topic, record.partition if partition is None else partition)
         if partition is None:
-            partition = record.partition if record.partition < self._partition_count(topic) else -1
+            partition = record.partition if record.partition < size else -1
         while True:
             try:
                 producer.produce(topic, value, key, partition, on_delivery=report, headers=list(headers))
@@ -267,24 +265,3 @@ class Outbox:
                     raise KafkaException(KafkaError(KafkaError._QUEUE_FULL)) from None
             else:
                 return
-
-    def _is_missing(self, topic: str) -> bool:
-        """Return whether the broker says that there is no such topic; it is asked again after a while."""
-        return not self._partition_count(topic) and topic in self._missing_until_s
-
-    def _partition_count(self, topic: str) -> int:
-        """Return how many partitions a topic has, 0 where that is unknown: then the key alone decides."""
-        count = self._partitions.get(topic, 0)
-        if count or time.monotonic() < self._missing_until_s.get(topic, 0.0):
-            return count
-        self._missing_until_s.pop(topic, None)
-        try:
-            found = self._producer.list_topics(topic, timeout=_METADATA_TIMEOUT_S).topics.get(topic)
-        except KafkaException as error:
-            log.warning("no metadata of topic %s: %s", topic, error)
-            return 0
-        if found is not None and found.error is None:
-            count = self._partitions[topic] = len(found.partitions)
-        elif found is None or found.error.code() in _NO_SUCH_PLACE:
-            self._missing_until_s[topic] = time.monotonic() + _MISSING_S
-        return count

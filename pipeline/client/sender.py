@@ -11,9 +11,10 @@ from typing import Any, Final, NoReturn
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from pipeline import kafka_headers
 from pipeline.client import fork, topic_metadata
 from pipeline.client.trouble import Trouble
-from pipeline.errors import AccessDenied, ConnectorError
+from pipeline.errors import AccessDenied, ConnectorError, Undecodable
 from pipeline.kafka_access import Acl
 from pipeline.kafka_log import ClientLog
 from pipeline.kafka_properties import Properties
@@ -27,7 +28,10 @@ _FULL_POLL_S: Final = 0.05
 
 def id_of(message: Message) -> str:
     """Return the request id that a record's header tells, else its key; empty where it has neither."""
-    headers: Any = message.headers() or ()
+    try:
+        headers: Any = kafka_headers.of(message)
+    except Undecodable:
+        headers = ()
     named: Any = next((value for name, value in headers if name == ID_HEADER and value), None) or message.key() or b""
     return str(named.decode(errors="replace"))
 
@@ -89,7 +93,8 @@ class Sender:
                 ) from error
             if reason.code() == KafkaError._FATAL:
                 self._poll(0)  # tells of what
-            raise self._refusal or self._explain(reason) or ConnectorError(f"topic {self._topic}", reason.str()) from error
+            failure = self._refusal or self._explain(reason)
+            raise failure or ConnectorError(f"topic {self._topic}", reason.str()) from error
         return True
 
     def send(self, request: Outgoing, timeout_s: float) -> None:

@@ -227,6 +227,9 @@ class _Layout(msgspec.Struct, frozen=True):
 # Reading: each function takes the position of a value and returns the value and the position after it.
 
 
+_MOST_BITS: Final = 2**64 - 1
+
+
 def _read_long(buffer: bytes, at: int) -> tuple[int, int]:
     value = buffer[at]
     at += 1
@@ -243,6 +246,8 @@ def _read_long(buffer: bytes, at: int) -> tuple[int, int]:
         shift += 7
         if shift > 63:
             raise ValueError("a number has more than 64 bits")
+    if value > _MOST_BITS:
+        raise ValueError("a number has more than 64 bits")
     return (value >> 1) ^ -(value & 1), at
 
 

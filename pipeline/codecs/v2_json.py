@@ -61,6 +61,7 @@ class JsonResult(msgspec.Struct, omit_defaults=True):
 _LABEL: Final = "label"
 _SIGNATURE: Final = "signature"
 _DEADLINE: Final = "deadline_ms"
+_LAST_VERSION: Final = 2**63 - 1
 
 _requests: Final = msgspec.json.Decoder(JsonRequest)
 _results: Final = msgspec.json.Decoder(JsonResult)
@@ -190,7 +191,7 @@ def parse(decoder: msgspec.json.Decoder[_T], value: bytes) -> _T:
 def _version(text: str) -> int | None:
     if not text:
         return None
-    if text.isascii() and text.isdigit() and len(text) < 20:
+    if text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= _LAST_VERSION:
         return int(text)
     raise Undecodable(f"model_version {text!r} is not a number; name a label in parameters.label")
 
@@ -221,7 +222,9 @@ def tensor_of(item: JsonTensor) -> Tensor:
         array = _array(data, item)
     except (ValueError, TypeError, OverflowError, binascii.Error) as error:
         raise Undecodable(f"tensor {item.name!r} of {item.datatype}: {error}") from error
-    return from_array(item.name, array.reshape(item.shape))
+    tensor = msgspec.structs.replace(from_array(item.name, array), shape=tuple(item.shape))
+    tensor.check()
+    return tensor
 
 
 def _array(data: list[Any], item: JsonTensor) -> Array:

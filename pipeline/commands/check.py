@@ -151,19 +151,18 @@ def _plugin(find: Callable[[], Any]) -> Check | None:
 
 
 def _permissions(settings: Settings) -> Permissions:
-    from pipeline.control import permissions  # noqa: PLC0415  # loads Kafka's client
+    from pipeline.control import permissions, topic_admin  # noqa: PLC0415  # loads Kafka's client
 
-    return permissions.look(settings.kafka, permissions.wanted(settings), timeout_s=5.0)
+    existing = topic_admin.names(settings.kafka, 5.0) if any(r.is_pattern for r in settings.routes.values()) else ()
+    return permissions.look(settings.kafka, permissions.wanted(settings, existing), timeout_s=5.0)
 
 
 def _topics(settings: Settings) -> Iterator[Check]:
     from pipeline.control import topic_admin  # noqa: PLC0415  # loads Kafka's client
-    from pipeline.control.topics import wanted  # noqa: PLC0415
 
     try:
         permissions = _permissions(settings)
-        needed = [spec for spec in wanted(settings) if spec.name not in permissions.unseen]
-        reports = topic_admin.inspect(settings.kafka, needed, timeout_s=5.0)
+        reports = topic_admin.inspect(settings, timeout_s=5.0)
     except (AuthenticationFailed, TlsFailed) as error:
         yield Check("problem", "broker", str(error), "docs/security.md has the settings of TLS and SASL")
         return
@@ -173,6 +172,7 @@ def _topics(settings: Settings) -> Iterator[Check]:
     yield Check("ok", "broker", settings.bootstrap)
     for lacked in permissions.lacked:
         yield Check("problem", f"ACL of {lacked.what}", lacked.reason, "docs/security.md lists what each role needs")
+    reports = [report for report in reports if report.spec.name not in permissions.unseen]
     for report in reports:
         for finding in report.findings:
             yield Check(

@@ -9,19 +9,26 @@ import msgspec
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation  # type: ignore[attr-defined]  # re-exported without saying so
 
+from pipeline.control import topics
 from pipeline.control.admin import Admin
+from pipeline.control.topics import Role
 from pipeline.errors import AccessDenied, ConnectorError
-from pipeline.kafka_access import Acl, denied
+from pipeline.kafka_access import Acl, Operation, denied
 from pipeline.kafka_refusals import DENIED
 
 if TYPE_CHECKING:
     from pipeline.kafka_properties import Scalar
     from pipeline.settings import Settings
 
-_EVERY: Final = {
-    "Read": AclOperation.READ, "Write": AclOperation.WRITE, "Describe": AclOperation.DESCRIBE,
-    "DescribeConfigs": AclOperation.DESCRIBE_CONFIGS, "Create": AclOperation.CREATE,
-}  # fmt: skip
+_OF_ROLE: Final[Mapping[Role, tuple[Operation, ...]]] = {
+    Role.REQUESTS: ("Read",),
+    Role.RESULTS: ("Write",),
+    Role.DEAD_LETTERS: ("Write",),
+    Role.ASPIRED: ("Read",),
+    Role.STATES: ("Write", "Read"),
+    Role.OTHER: (),
+}
+_CODES: Final = {"Read": AclOperation.READ, "Write": AclOperation.WRITE}
 
 
 class Permissions(msgspec.Struct, frozen=True):
@@ -31,23 +38,22 @@ class Permissions(msgspec.Struct, frozen=True):
     unseen: frozenset[str]
 
 
-def wanted(settings: Settings) -> list[Acl]:
-    """Return the ACLs that a worker with these settings needs, each once; as a watcher too, where it is one. Pure."""
+def wanted(settings: Settings, existing: Iterable[str] = ()) -> list[Acl]:
+    """Return the ACLs that a worker with these settings needs, each once; as a watcher too, where it is one. Pure.
+
+    ``existing`` are the names of the topics that there are, for routes whose request topic is a pattern.
+    """
     acls: dict[Acl, None] = {}
     for route in settings.routes.values():
         if route.connector == "kafka":
-            acls[Acl("topic", route.request_topic, "Read")] = None
             acls[Acl("group", route.group, "Read")] = None
-            acls[Acl("topic", route.result_topic, "Write")] = None
-            acls[Acl("topic", route.dead_letter_topic, "Write")] = None
             if route.guarantee == "exactly_once":
                 acls[Acl("transactional-id", "penstock-", "Write", is_prefix=True)] = None
-    control = settings.control
-    acls[Acl("topic", control.aspired_topic, "Read")] = None
-    acls[Acl("topic", control.states_topic, "Read")] = None
-    acls[Acl("topic", control.states_topic, "Write")] = None
+    for spec in topics.wanted(settings, existing):
+        for operation in () if spec.is_pattern else _OF_ROLE[spec.role]:
+            acls[Acl("topic", spec.name, operation)] = None
     if settings.watch.in_worker:
-        acls[Acl("topic", control.aspired_topic, "Write")] = None
+        acls[Acl("topic", settings.control.aspired_topic, "Write")] = None
     return list(acls)
 
 
@@ -60,13 +66,13 @@ def look(kafka: Mapping[str, Scalar], acls: Iterable[Acl], timeout_s: float = 10
     """
     acls = list(acls)
     admin = Admin(kafka)
-    topics = [acl.name for acl in acls if acl.resource_type == "topic"]
+    named = [acl.name for acl in acls if acl.resource_type == "topic"]
     groups = [acl.name for acl in acls if acl.resource_type == "group"]
     allowed: dict[tuple[str, str], Any] = {}
     futures: list[tuple[str, str, Any]] = []
     options: dict[str, Any] = {"include_authorized_operations": True, "request_timeout": timeout_s}
-    if topics:
-        found = admin.describe_topics(TopicCollection(list(dict.fromkeys(topics))), **options)
+    if named:
+        found = admin.describe_topics(TopicCollection(list(dict.fromkeys(named))), **options)
         futures += [("topic", name, future) for name, future in found.items()]
     if groups:
         found = admin.describe_consumer_groups(list(dict.fromkeys(groups)), **options)
@@ -96,4 +102,4 @@ def _is_lacked(acl: Acl, operations: Any) -> bool:
     """Whether an operation is not among those that are allowed; None, and an empty list, are not known."""
     if operations == ():
         return True
-    return bool(operations) and _EVERY[acl.operation] not in operations
+    return bool(operations) and _CODES[acl.operation] not in operations

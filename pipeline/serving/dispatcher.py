@@ -62,6 +62,11 @@ class Pending(msgspec.Struct, gc=False):
     framing: Framing | None = None
 
 
+# The least number of digits that may not fit into 64 bits.
+_LONG_DIGITS: Final = 19
+# How much of its text an error result carries.
+_LONG_TEXT: Final = 4000
+
 # What the settings of a stream say of its batches; asked once a batch, so they may change at run time.
 BatchingOf = Callable[[str], BatchingSettings]
 
@@ -121,8 +126,12 @@ class Dispatcher:
         """Return the answer to a record whose first answer its broker will not take; see Connector.answer."""
         pending = self._decode(record)
         pending.envelope.reply_topic = pending.envelope.reply_partition = None
-        pending.error = error
-        return self._refusal(pending)
+        pending.error = pending.error or error  # what was wrong with the record before is the better reason
+        answer = self._refusal(pending)
+        if isinstance(error, ResultTooLarge):  # perhaps for what it echoes
+            small, key = headers.small(answer.headers), headers.small_key(answer.key)
+            answer = msgspec.structs.replace(answer, headers=small, key=key)
+        return answer
 
     # From a record to a request.
 
@@ -149,6 +158,9 @@ class Dispatcher:
                 raise pending.envelope.problem
         except PenstockError as error:
             pending.error = error
+            # Whatever else is wrong with a record: its error result goes nowhere either where no result may go.
+            if not self._may_reply(pending.envelope.reply_topic, record.topic):
+                pending.envelope.reply_topic = pending.envelope.reply_partition = None
         return pending
 
     def _open(self, pending: Pending) -> None:
@@ -162,7 +174,7 @@ class Dispatcher:
         )
         if framing is not None:
             envelope.id = framing.id or envelope.id
-        self._check_reply(envelope)
+        self._check_reply(envelope, record.topic)
 
     def _codec(self, value: bytes, content_type: str) -> Codec:
         content_type = content_type or self._route.format
@@ -179,15 +191,16 @@ class Dispatcher:
                 return codec
         raise Undecodable(f"its first bytes, {value[:10].hex() or 'none'}, belong to no known format")
 
-    def _check_reply(self, envelope: Envelope) -> None:
-        """Raise ReplyRefused, and forget the address, where the allow-list or a loop forbids it."""
-        topic = envelope.reply_topic
-        if topic is None or topic == self._route.result_topic:
-            return
+    def _check_reply(self, envelope: Envelope, request_topic: str) -> None:
+        """Raise ReplyRefused where the allow-list or a loop forbids the address."""
+        if not self._may_reply(envelope.reply_topic, request_topic):
+            raise ReplyRefused(str(envelope.reply_topic), self._route.reply_topics)
+
+    def _may_reply(self, topic: str | None, request_topic: str) -> bool:
+        if topic is None or topic == self._route.results_of(request_topic):
+            return True
         allowed = any(fnmatch.fnmatchcase(topic, pattern) for pattern in self._route.reply_topics)
-        if not allowed or topic == self._route.request_topic:
-            envelope.reply_topic = envelope.reply_partition = None
-            raise ReplyRefused(topic, self._route.reply_topics)
+        return allowed and not self._route.reads(topic)
 
     # From requests to answers.
 
@@ -259,6 +272,8 @@ class Dispatcher:
         """Return the error result of a request, and a dead letter where its bytes are at fault or it is set aside."""
         record, request, envelope = pending.record, pending.request, pending.envelope
         error = Error.of(pending.error or ModelFailed(self._route.servable, "no answer was computed"))
+        if len(error.message) > _LONG_TEXT:  # it names what the record names
+            error = Error(error.code, f"{error.message[:_LONG_TEXT]} ...", error.retriable)
         result = PredictResult(
             id=request.id if request is not None else envelope.id or headers.id_of_key(record.key),
             servable=(request and request.servable) or envelope.servable or self._route.servable,
@@ -267,6 +282,8 @@ class Dispatcher:
             source=Source(record.topic, record.partition, record.offset),
         )
         value, own = self._encode(pending, result)
+        if len(value) > self._route.max_result_bytes:  # its source still tells whose answer it is
+            value, own = self._encode(pending, msgspec.structs.replace(result, id="", servable=self._route.servable))
         own = [*own, *(headers.full(result, record) if self._is_full else ()), *headers.failed(error.code)]
         said, key = self._echo(pending, own), record.key
         if isinstance(pending.error, ResultTooLarge):  # and what it repeats may be why
@@ -308,8 +325,8 @@ def _with_headers(request: PredictRequest, envelope: Envelope, record: Record) -
     if envelope.servable and not request.servable:
         changes["servable"] = envelope.servable
     if envelope.version and request.version is None and request.label is None:
-        # The header holds a number or a label.
-        number = envelope.version.isascii() and envelope.version.isdigit()
+        # The header holds a number or a label; a number that no version can have is a label that none has.
+        number = envelope.version.isascii() and envelope.version.isdigit() and len(envelope.version) < _LONG_DIGITS
         changes["version" if number else "label"] = int(envelope.version) if number else envelope.version
     if envelope.deadline_ms is not None and request.deadline_ms is None:
         changes["deadline_ms"] = envelope.deadline_ms

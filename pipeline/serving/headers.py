@@ -101,9 +101,9 @@ class HeaderTable:
             if not getattr(envelope, meaning):
                 setattr(envelope, meaning, _text(name, value))
         elif name == BINARY_PARTITION:
-            if len(value) != 4 or value[0] > 127:
-                raise Undecodable(f"header {name!r} is {value[:20].hex()}, expected four bytes, big-endian, from 0")
-            if envelope.reply_partition is None:
+            if len(value) != 4:
+                raise Undecodable(f"header {name!r} is {value[:20].hex()}, expected four bytes, big-endian")
+            if envelope.reply_partition is None and value[0] < 128:  # Spring's own code writes -1 for "any"
                 envelope.reply_partition = int.from_bytes(value, "big")
         elif meaning in _DEADLINES:
             until_ms = _number(name, value, _LIMITS[meaning])

@@ -10,6 +10,7 @@ from pipeline.settings.reading import FILE_NAME, Settings, file_of, load, to_tex
 from pipeline.settings.routes import RouteSettings
 from pipeline.settings.section import Scalar, Section
 from pipeline.settings.streams import BatchingSettings, StreamSettings, VersionPolicy, WarmUpSettings
+from pipeline.settings.topics import TopicSettings
 from pipeline.settings.watch import ControlSettings, WatchSettings
 from pipeline.settings.worker import HIGHEST_NICENESS, WorkerSettings
 
@@ -26,6 +27,7 @@ __all__ = [
     "Section",
     "Settings",
     "StreamSettings",
+    "TopicSettings",
     "VersionPolicy",
     "WarmUpSettings",
     "WatchSettings",

@@ -30,6 +30,7 @@ SECTIONS = [
     settings.StreamSettings,
     settings.RouteSettings,
     settings.HeaderNames,
+    settings.TopicSettings,
     settings.VersionPolicy,
     settings.WarmUpSettings,
     settings.BatchingSettings,
@@ -135,6 +136,14 @@ def test_every_field_and_limit_of_the_warm_up_file_is_described() -> None:
     assert f"up to {file.MAX_ITERATIONS:,} |" in text
     assert f"up to {file.MAX_ROWS:,}, " in text
     assert f"rtol {comparison.FP_RTOL}, atol {comparison.FP_ATOL:.5f}" in text
+
+
+def test_the_pattern_of_the_settings_page_is_one(tmp_path: Path) -> None:
+    [block] = blocks("settings.md", "yaml")
+    (tmp_path / "penstock.yaml").write_text(f"servables: {{orders: {{base_path: m}}}}\n{block}")
+    route = settings.load(tmp_path / "penstock.yaml").routes["orders"]
+    assert route.reads("orders.eu.requests")
+    assert not route.reads(route.results_of("orders.eu.requests"))
 
 
 def test_the_settings_of_the_documentation_are_settings(tmp_path: Path) -> None:
