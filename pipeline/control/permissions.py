@@ -61,11 +61,15 @@ def look(kafka: Mapping[str, Scalar], acls: Iterable[Acl], timeout_s: float = 10
     """Ask the broker which of these this client lacks; a broker that tells nobody what he may do finds none lacked.
 
     Topics and groups are asked for; the ACLs of transactional ids are told by nobody. Changes nothing: a topic that
-    does not exist is not made by being asked for. Blocks for twice ``timeout_s`` at most; raises ConnectorError where
-    no broker answers.
+    does not exist is not made by being asked for. Blocks for three times ``timeout_s`` at most; raises ConnectorError
+    where no broker answers.
     """
     acls = list(acls)
     admin = Admin(kafka)
+    try:
+        admin.list_topics(timeout=timeout_s)  # where no broker answers, this says why
+    except KafkaException as error:
+        raise admin.failure(error) from error
     named = [acl.name for acl in acls if acl.resource_type == "topic"]
     groups = [acl.name for acl in acls if acl.resource_type == "group"]
     allowed: dict[tuple[str, str], Any] = {}

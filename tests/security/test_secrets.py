@@ -47,7 +47,7 @@ def deployment(tmp_path: Path, secured: SecuredKafka) -> Iterator[Secured]:
         "log_level": 7,
     }
     os.environ["THE_PASSWORD"] = PASSWORD
-    made = Secured(tmp_path, secured, user)
+    made = Secured(tmp_path, secured, user, worker={"drain_timeout_s": 2})  # states wait for the broker at the end
     made.secrets = ("canary", *key.read_text().split("\n")[1:3])
     for acls in (documented.acls("Worker", made.settings, "factor"), documented.acls("Watcher", made.settings),
                  documented.acls("Client", made.settings, "factor")):  # fmt: skip
