@@ -27,7 +27,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
     A connector may subclass it to keep what it needs to acknowledge the record. ``timestamp_ms`` is 0 or less where the
     broker knows none. ``fault`` is why a part of it could not be had from the broker's client: the record is then
-    refused as undecodable, with that reason.
+    refused as undecodable, with that reason. ``kills`` is how many workers in a row were killed while they had it; 0
+    where a connector can not tell that it was this one.
     """
 
     value: bytes
@@ -38,6 +39,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     offset: int
     timestamp_ms: int
     fault: str = ""
+    kills: int = 0
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -89,8 +91,9 @@ class Connector(Protocol):
         ``records`` is what one ``poll`` returned, and ``answers[i]`` belongs to ``records[i]``. Returns before the
         broker has accepted them; the future completes when it has and the records are acknowledged, or are sure to be
         acknowledged before a clean ``close`` returns. A record is never acknowledged before its answer, and its dead
-        letter, are accepted. The future fails with ConnectorError when the broker will not take an answer: the worker
-        must stop, and the records are delivered again.
+        letter, are accepted. Where the broker can tell that records have another owner by now, their answers are
+        dropped: the future completes, and the other owner answers. The future fails with ConnectorError when the
+        broker will not take an answer: the worker must stop, and the records are delivered again.
         """
         ...
 

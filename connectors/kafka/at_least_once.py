@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from connectors.kafka.delivery import Delivery, Outbox
 from connectors.kafka.offsets import OffsetTracker, Partition, Taken
 from connectors.kafka.refusals import Refusals
+from connectors.kafka.suspects import Suspects
 from pipeline.connector import Answer, Record, Refuse
 from pipeline.errors import ConnectorError, PenstockError
 from pipeline.kafka_log import ClientLog
@@ -27,6 +28,7 @@ _IDLE_S: Final = 0.1
 _LOADED_S: Final = 0.005
 # How long a full queue of the producer is left to the delivery thread before it is tried again.
 _FULL_S: Final = 0.002
+_NOTHING: Final[Mapping[Partition, int]] = {}
 
 
 class AtLeastOnce:
@@ -41,11 +43,12 @@ class AtLeastOnce:
         route: RouteSettings,
         properties: Properties,
         tracker: OffsetTracker,
+        suspects: Suspects,
         changed: threading.Condition,
         on_error: Callable[[KafkaError], None],
     ) -> None:
-        """``changed`` guards ``tracker``; ``on_error`` is librdkafka's error callback."""
-        self._route, self._tracker, self._changed = route, tracker, changed
+        """``changed`` guards ``tracker`` and ``suspects``; ``on_error`` is librdkafka's error callback."""
+        self._route, self._tracker, self._suspects, self._changed = route, tracker, suspects, changed
         self._properties = {**properties, "error_cb": on_error}
         self._refusals, self._log = Refusals(route, properties), ClientLog(log, properties)
         self._is_urgent = False  # the batch that was answered last left nothing waiting
@@ -58,8 +61,9 @@ class AtLeastOnce:
     def start(self) -> None:
         """See Guarantee."""
         self._producer = Producer(self._properties, logger=self._log)
+        worker = str(self._properties["client.id"])
         self._outbox = Outbox(
-            self._producer, self._route, self._make_room, self._make_unbatched, refusals=self._refusals
+            self._producer, self._route, self._make_room, self._make_unbatched, worker, refusals=self._refusals
         )
         self._thread = threading.Thread(target=self._deliver, name=f"{self._route.group}-delivery", daemon=True)
         self._thread.start()
@@ -90,9 +94,15 @@ class AtLeastOnce:
             self._next_commit_s = now_s + self._route.commit_interval_ms / 1000
             self._commit(consumer, None, is_blocking=False)
 
+    def mark(self, consumer: Consumer, due: Mapping[Partition, int]) -> None:
+        """See Guarantee."""
+        self._commit(consumer, None, is_blocking=True, due=due)
+
     def settle(self, consumer: Consumer, partitions: list[Partition] | None) -> None:
         """See Guarantee."""
-        self._commit(consumer, partitions, is_blocking=True)
+        with self._changed:
+            due = self._suspects.leave(self._tracker.assigned if partitions is None else partitions)
+        self._commit(consumer, partitions, is_blocking=True, due=due, is_leaving=True)
 
     def stop(self, timeout_s: float) -> None:
         """See Guarantee."""
@@ -134,15 +144,27 @@ class AtLeastOnce:
         time.sleep(_FULL_S)  # the delivery thread empties the queue as the broker accepts
         return not self._stopping.is_set()
 
-    def _commit(self, consumer: Consumer, keys: list[Partition] | None, *, is_blocking: bool) -> None:
+    def _commit(
+        self,
+        consumer: Consumer,
+        keys: list[Partition] | None,
+        *,
+        is_blocking: bool,
+        due: Mapping[Partition, int] = _NOTHING,
+        is_leaving: bool = False,
+    ) -> None:
         with self._changed:
             committable = self._tracker.pop_committable(keys)
-        if not committable:
+            for key, offset in due.items():
+                committable[key] = max(offset, committable.get(key, offset))
+            offsets = self._suspects.marked(committable, is_leaving=is_leaving)
+        if not offsets:
             return
-        offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in committable.items()]
         try:
             if is_blocking:
                 consumer.commit(offsets=offsets, asynchronous=False)
+                with self._changed:
+                    self._suspects.have_landed(offsets)
             else:
                 consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
