@@ -22,11 +22,17 @@ COMMANDS = (
     ("check", "--json"),
     ("topics",),
     ("versions",),
+    ("dead-letters", "list", "factor"),
     ("versions", "promote", "factor", "1", "--timeout", "5"),
     ("predict", "factor", '{"x": [[1.5]]}', "--timeout", "20"),
 )
 # Each waits for the broker until it gives up.
-REFUSED = (("check",), ("versions",), ("predict", "factor", '{"x": [[1.5]]}', "--timeout", "3"))
+REFUSED = (
+    ("check",),
+    ("versions",),
+    ("dead-letters", "list", "factor"),
+    ("predict", "factor", '{"x": [[1.5]]}', "--timeout", "3"),
+)
 Command = tuple[str, ...]
 PAGES = ("/live", "/ready", "/versions", "/metrics", "/", "/stats/", "/router/", "/graph/", "/tables/", "/nowhere")
 
@@ -49,7 +55,8 @@ def deployment(tmp_path: Path, secured: SecuredKafka) -> Iterator[Secured]:
     os.environ["THE_PASSWORD"] = PASSWORD
     made = Secured(tmp_path, secured, user, worker={"drain_timeout_s": 2})  # states wait for the broker at the end
     made.secrets = ("canary", *key.read_text().split("\n")[1:3])
-    for acls in (documented.acls("Worker", made.settings, "factor"), documented.acls("Watcher", made.settings),
+    letters = [("topic", made.settings.routes["factor"].dead_letter_topic, "Read")]
+    for acls in (letters, documented.acls("Worker", made.settings, "factor"), documented.acls("Watcher", made.settings),
                  documented.acls("Client", made.settings, "factor")):  # fmt: skip
         secured.allow(WORKER, acls)
     yield made
