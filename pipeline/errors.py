@@ -21,6 +21,7 @@
     ├── WrongTopic            a topic whose settings would lose requests or versions; a worker does not run on it
     ├── PluginError           an entry point is missing, doubled or broken
     ├── ConnectorError        the broker refused or can not be reached
+    │   ├── AccessDenied, AuthenticationFailed, TlsFailed
     ├── TimedOut              a client waited as long as it was told to
     └── RemoteError           an error result, raised in the client with the code that the wire carried
 
@@ -557,6 +558,36 @@ class ConnectorError(PenstockError):
 
     def __str__(self) -> str:
         return f"{self.what}: {self.reason}"
+
+
+@dataclass(eq=False)
+class AccessDenied(ConnectorError):
+    """The broker has let this client in, and an ACL is missing for what it wants to do.
+
+    The evidence: ``principal`` as Kafka writes it (a placeholder where this client can not know it), ``operation``,
+    ``resource_type`` (topic, group, transactional-id, cluster) and ``resource_name``.
+    """
+
+    principal: str = ""
+    operation: str = ""
+    resource_type: str = ""
+    resource_name: str = ""
+    code = "access_denied"
+    retriable = False
+
+
+class AuthenticationFailed(ConnectorError):
+    """The broker does not take this client's password, token or mechanism."""
+
+    code = "authentication_failed"
+    retriable = False
+
+
+class TlsFailed(ConnectorError):
+    """This client and the broker do not agree on a TLS connection: trust, names, certificates, or TLS at all."""
+
+    code = "tls_failed"
+    retriable = False
 
 
 @dataclass(eq=False)

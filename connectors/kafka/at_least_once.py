@@ -13,9 +13,11 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from connectors.kafka.delivery import Delivery, Outbox
 from connectors.kafka.offsets import OffsetTracker, Partition, Taken
+from connectors.kafka.refusals import Refusals
 from connectors.kafka.suspects import Suspects
 from pipeline.connector import Answer, Record, Refuse
-from pipeline.errors import PenstockError
+from pipeline.errors import ConnectorError, PenstockError
+from pipeline.kafka_log import ClientLog
 from pipeline.kafka_properties import Properties
 from pipeline.settings import RouteSettings
 
@@ -48,17 +50,21 @@ class AtLeastOnce:
         """``changed`` guards ``tracker`` and ``suspects``; ``on_error`` is librdkafka's error callback."""
         self._route, self._tracker, self._suspects, self._changed = route, tracker, suspects, changed
         self._properties = {**properties, "error_cb": on_error}
+        self._refusals, self._log = Refusals(route, properties), ClientLog(log, properties)
         self._is_urgent = False  # the batch that was answered last left nothing waiting
         self._is_sending = threading.Event()
         self._stopping = threading.Event()
         self._next_commit_s = 0.0
+        self._given_up: ConnectorError | None = None  # why the producer takes nothing any more
         self._unbatched: Producer | None = None
 
     def start(self) -> None:
         """See Guarantee."""
-        self._producer = Producer(self._properties, logger=log)
+        self._producer = Producer(self._properties, logger=self._log)
         worker = str(self._properties["client.id"])
-        self._outbox = Outbox(self._producer, self._route, self._make_room, self._make_unbatched, worker)
+        self._outbox = Outbox(
+            self._producer, self._route, self._make_room, self._make_unbatched, worker, refusals=self._refusals
+        )
         self._thread = threading.Thread(target=self._deliver, name=f"{self._route.group}-delivery", daemon=True)
         self._thread.start()
 
@@ -74,7 +80,7 @@ class AtLeastOnce:
 
         def on_failed(error: PenstockError) -> None:
             if not future.done():
-                future.set_exception(error)
+                future.set_exception(self._given_up or error)
 
         self._outbox.send_batch(Delivery(self._outbox, records, answers, refuse, on_done, on_failed))
         self._is_urgent = len(records) < self._route.max_batch_size
@@ -120,15 +126,18 @@ class AtLeastOnce:
             if not len(self._producer):
                 self._is_sending.wait(_IDLE_S)
                 self._is_sending.clear()
-            if self._is_urgent:
-                self._producer.flush(_IDLE_S)
-            else:
-                self._producer.poll(_LOADED_S)
+            try:
+                if self._is_urgent:
+                    self._producer.flush(_IDLE_S)
+                else:
+                    self._producer.poll(_LOADED_S)
+            except KafkaException as error:  # for good: the reports of what waits come with the next polls
+                self._given_up = self._refusals.of_producer(error.args[0], self._route.result_topic)
 
     def _make_unbatched(self) -> Producer:
         """Return the producer for what the broker has refused among others; its reports come on the same thread."""
         if self._unbatched is None:
-            self._unbatched = Producer({**self._properties, "batch.num.messages": 1, "linger.ms": 0}, logger=log)
+            self._unbatched = Producer({**self._properties, "batch.num.messages": 1, "linger.ms": 0}, logger=self._log)
         return self._unbatched
 
     def _make_room(self) -> bool:

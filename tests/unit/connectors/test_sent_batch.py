@@ -6,6 +6,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from connectors.kafka.delivery import Item, Outbox
 from connectors.kafka.offsets import Span
+from connectors.kafka.refusals import Refusals
 from connectors.kafka.sent_batch import Attempt, SentBatch
 from pipeline.connector import Answer, Record
 from pipeline.records import Error
@@ -52,7 +53,7 @@ def batch(values, letter=None):
 
 
 def attempt(producer, it, failures=None):
-    outbox = Outbox(producer, ROUTE, lambda: True)
+    outbox = Outbox(producer, ROUTE, lambda: True, refusals=Refusals(ROUTE, {}))
     made = Attempt(outbox, it, (failures if failures is not None else []).append, lambda: None)
     outbox.send_batch(made)
     return made
