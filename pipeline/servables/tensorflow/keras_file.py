@@ -13,6 +13,7 @@ from pipeline.records import DEFAULT_SIGNATURE
 from pipeline.servables.tensorflow.checks import OpCheck
 from pipeline.servables.tensorflow.graph import Graph
 from pipeline.servables.tensorflow.keras_archive import check_archive
+from pipeline.servables.tensorflow.keras_weights import load_model
 from pipeline.servables.tensorflow.options import TensorFlowOptions
 from pipeline.servables.tensorflow.session import Model, brief, open_session
 from pipeline.servables.tensorflow.signatures import Declared, chosen, endpoint, type_name
@@ -39,7 +40,7 @@ def load_keras(tensorflow: Any, what: str, file: Path, options: TensorFlowOption
     if keras.config.backend() != "tensorflow":
         raise LoadFailed(what, f"Keras computes with {keras.config.backend()} here; set KERAS_BACKEND=tensorflow")
     try:
-        model = keras.models.load_model(file, compile=False, safe_mode=True)
+        model = load_model(tensorflow, keras, file)
         names = [one.name for one in model.inputs]
         function = _trace(tensorflow, keras, model)
     except Exception as error:
