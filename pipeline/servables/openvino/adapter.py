@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.errors import InvalidArtefact, LoadFailed, MissingExtra
+from pipeline.errors import InvalidArtefact, LoadFailed
 from pipeline.registry.servable import Description, ServableId
 from pipeline.servables import heap, onnx_file
+from pipeline.servables.framework import imported, last_line
 from pipeline.servables.openvino import files, reading
 from pipeline.servables.openvino.options import OpenVinoOptions, check
 from pipeline.servables.openvino.servable import OpenVinoServable
@@ -46,18 +47,19 @@ class OpenVinoAdapter:
         """See SourceAdapter. ``options`` are the fields of OpenVinoOptions."""
         return OpenVinoLoader(id, path, check(id, options), self)
 
+    def prepare(self) -> None:
+        """See SourceAdapter."""
+        self.core(self.kind)
+
     def core(self, what: str) -> Any:
         """Return the one ``openvino.Core``; raise MissingExtra in the name of ``what`` where OpenVINO is missing."""
         with self._lock:
             if self._core is None:
-                try:
-                    self._core = _import_openvino().Core()
-                except ImportError as error:
-                    raise MissingExtra(what, f"OpenVINO can not be imported ({error})", "openvino") from error
+                self._core = _import_openvino(what).Core()
             return self._core
 
 
-def _import_openvino() -> Any:
+def _import_openvino(what: str) -> Any:
     """Import it without the package by which it tells Google Analytics that it has been imported.
 
     0.2 s and 60 MB that only its users shall pay.
@@ -67,7 +69,7 @@ def _import_openvino() -> Any:
         # What the import system reads as: there is no such module.
         sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # documented at import, not in sys.modules' type
     try:
-        return importlib.import_module("openvino")
+        return imported(what, "openvino", "OpenVINO", "openvino")
     finally:
         if hidden:
             del sys.modules[_TELEMETRY]
@@ -135,7 +137,7 @@ class OpenVinoLoader:
         try:
             compiled = core.compile_model(network.model, options.device, options.properties())
         except Exception as error:
-            raise LoadFailed(name, f"OpenVINO can not compile {model.path.name}: {reading.brief(error)}") from error
+            raise LoadFailed(name, f"OpenVINO can not compile {model.path.name}: {last_line(error)}") from error
         return OpenVinoServable(compiled, signature, _describe(compiled, options, model), batch, picky)
 
 

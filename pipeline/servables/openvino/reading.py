@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from pipeline.errors import InvalidArtefact, LoadFailed
+from pipeline.servables.framework import last_line
 from pipeline.servables.openvino import checkpoint, files, graph_def, ir
 from pipeline.servables.openvino.options import OpenVinoOptions
 from pipeline.servables.openvino.weights import Weights
@@ -48,7 +49,7 @@ def read(name: str, core: Any, model: files.ModelFile) -> Network:
     except LoadFailed:
         raise
     except Exception as error:
-        raise InvalidArtefact(name, f"OpenVINO can not read {path.name}: {brief(error)}") from error
+        raise InvalidArtefact(name, f"OpenVINO can not read {path.name}: {last_line(error)}") from error
 
 
 def _read_ir(name: str, core: Any, xml: Path) -> Network:
@@ -61,7 +62,7 @@ def _read_ir(name: str, core: Any, xml: Path) -> Network:
         return Network(core.read_model(xml.read_bytes(), weights.tensor), weights=weights)
     except Exception as error:
         weights.close()
-        raise InvalidArtefact(name, f"OpenVINO can not read {xml.name}: {brief(error)}") from error
+        raise InvalidArtefact(name, f"OpenVINO can not read {xml.name}: {last_line(error)}") from error
 
 
 def reshape(name: str, network: Any, options: OpenVinoOptions) -> None:
@@ -86,7 +87,7 @@ def reshape(name: str, network: Any, options: OpenVinoOptions) -> None:
     try:
         network.reshape(shapes)
     except Exception as error:
-        raise LoadFailed(name, f"options shapes and batch: the model does not have them: {brief(error)}") from error
+        raise LoadFailed(name, f"options shapes and batch: the model does not have them: {last_line(error)}") from error
 
 
 def picky(network: Any) -> Any:
@@ -106,12 +107,6 @@ def picky(network: Any) -> Any:
     except Exception:  # noqa: BLE001  # whatever the rule is
         return network.clone()
     return None
-
-
-def brief(error: Exception) -> str:
-    """The last line of OpenVINO's message; those above it name its own source files."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:300] if lines else type(error).__name__
 
 
 def _cut_out(name: str, network: Any, meta: files.GraphMeta) -> Any:

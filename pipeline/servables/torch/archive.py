@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.errors import InvalidArtefact
+from pipeline.servables.framework import first_line
 
 _CHUNK_BYTES: Final = 1 << 20
 # Code and debug information may be compressed, tensors are not. What a small file may hold all the same.
@@ -61,15 +62,9 @@ def check_as_read_by_torch(what: str, file: Path, archive: Archive, torch: Any) 
         names = set(reader.get_all_records())
         differing = [name for name, content in archive.records.items() if reader.get_record(name) != content]
     except RuntimeError as error:
-        raise InvalidArtefact(what, f"PyTorch can not read {file.name}: {brief(error)}") from error
+        raise InvalidArtefact(what, f"PyTorch can not read {file.name}: {first_line(error)}") from error
     if differing or names != set(archive.sizes):
         raise InvalidArtefact(what, f"{file.name} is a zip file that PyTorch and Python read differently")
-
-
-def brief(error: BaseException) -> str:
-    """Return the first line of a message of PyTorch's; those below it are its own stack."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:300] if lines else 'without a message'}"
 
 
 def _by_record(what: str, file: Path, members: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from pipeline.errors import InvalidArtefact
 from pipeline.records import DEFAULT_SIGNATURE
-from pipeline.servables.torch.archive import Archive, brief
+from pipeline.servables.framework import first_line
+from pipeline.servables.torch.archive import Archive
 from pipeline.servables.torch.declared import declared_signatures
 from pipeline.servables.torch.model import Model
 from pipeline.servables.torch.options import TorchOptions
@@ -54,7 +55,7 @@ def load_package(what: str, file: Path, archive: Archive, options: TorchOptions,
         pytree = importlib.import_module("torch.utils._pytree")
         in_spec = pytree.treespec_loads(model.loader.get_call_spec()[0])
     except Exception as error:
-        raise InvalidArtefact(what, f"PyTorch can not load {file.name}: {brief(error)}") from error
+        raise InvalidArtefact(what, f"PyTorch can not load {file.name}: {first_line(error)}") from error
     names = [spec.name for spec in signatures[DEFAULT_SIGNATURE].inputs]
     if in_spec.num_leaves != len(names):
         raise InvalidArtefact(what, f"it takes {in_spec.num_leaves} inputs, declared are {', '.join(names)}")
