@@ -17,6 +17,9 @@ _CHUNK_BYTES: Final = 1 << 20
 _MOST_EXPANSION: Final = 8
 _MOST_SMALL_BYTES: Final = 64 << 20
 _ENCRYPTED: Final = 0x1
+# What PyTorch reads in a second where the file is in memory, and how much of it takes longer than others should wait.
+_BYTES_PER_S: Final = 1_800_000_000
+_LONG_BYTES: Final = _BYTES_PER_S // 5
 _BAD_ZIP: Final = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OverflowError)
 
 
@@ -26,6 +29,14 @@ class Archive:
     def __init__(self, sizes: dict[str, int], records: dict[str, bytes]) -> None:
         self.sizes = sizes
         self.records = records
+
+
+def held_note(held_bytes: int, instead: str) -> tuple[str, ...]:
+    """Return what is to be known of a load in which PyTorch read so many bytes at a time, holding the GIL meanwhile."""
+    if held_bytes < _LONG_BYTES:
+        return ()
+    about_s = held_bytes / _BYTES_PER_S
+    return (f"its load held Python's lock for about {about_s:.1f} s; isolation: process, or {instead}, does not",)
 
 
 def is_zip(file: Path) -> bool:
