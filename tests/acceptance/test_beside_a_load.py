@@ -21,7 +21,7 @@ from pipeline.tensors import from_array
 from tests.acceptance.conftest import Deploy
 from tests.acceptance.workers import Deployment, wait_for
 
-# Seen: 0.1 s before the load, 0.2 to 0.6 s beside it; 1.7 s where Keras itself reads the file. A busy machine adds to it.
+# Seen: 0.1 s before the load, 0.2 to 0.6 s beside it; 1.7 s where Keras itself reads it. A busy machine adds to it.
 BOUND_S = 1.0
 AXIS = 8192
 EVERY_S = 0.05
