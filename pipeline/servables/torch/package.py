@@ -18,7 +18,11 @@ from pipeline.servables.torch.model import Model
 from pipeline.servables.torch.options import TorchOptions
 
 _FOLDER: Final = "data/aotinductor/"
-_NOTE: Final = "runs native code of the version: allow_native_code"
+_NOTES: Final = (
+    "runs native code of the version: allow_native_code",
+    # Measured with bare PyTorch 2.13, too: each load unpacks the library anew, and none is ever unmapped.
+    "its library, and weights inside it, stay mapped until the process ends; isolation: process ends it at the unload",
+)
 
 
 def is_package(archive: Archive) -> bool:
@@ -70,7 +74,7 @@ def load_package(what: str, file: Path, archive: Archive, options: TorchOptions,
         result = model(*args, **kwargs)
         return pytree.tree_map(_first_row, result) if is_single else result
 
-    return Model(signatures, {DEFAULT_SIGNATURE: call}, _nothing, (_NOTE,))
+    return Model(signatures, {DEFAULT_SIGNATURE: call}, _nothing, _NOTES)
 
 
 def _first_row(tensor: Any) -> Any:

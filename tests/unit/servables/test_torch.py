@@ -346,36 +346,6 @@ def test_a_missing_pytorch_says_what_to_install(tmp_path, monkeypatch):
         TorchAdapter().loader(ServableId("m", 1), tmp_path, {}).load()
 
 
-BOTH = """
-import sys
-import numpy as np
-from pathlib import Path
-from pipeline.registry.servable import ServableId
-from pipeline.servables.torch import TorchAdapter
-from pipeline.servables.triton import before_tensorflow_or_torch
-
-def tensorflow():
-    before_tensorflow_or_torch()
-    import tensorflow as tf
-    return lambda: tf.function(lambda x: x * 2)(tf.ones([2])).numpy()
-
-def torch():
-    servable = TorchAdapter().loader(ServableId("m", 1), Path(sys.argv[1]), {}).load()
-    return lambda: servable.predict("", {"input": np.ones((2, 64), "f4")})
-
-used = [{"tensorflow": tensorflow, "torch": torch}[name]() for name in sys.argv[2:]]
-for use in used + used[::-1]:
-    use()
-"""
-
-
-@pytest.mark.parametrize("order", [("tensorflow", "torch"), ("torch", "tensorflow")])
-def test_tensorflow_and_pytorch_live_in_one_process_in_any_order(order, saved):
-    command = [sys.executable, "-c", BOTH, str(saved["model.pt2"]), *order]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
-    assert done.returncode == 0, done.stderr[-2000:]
-
-
 SWAPS = """
 import sys
 from pathlib import Path
