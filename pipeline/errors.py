@@ -39,10 +39,14 @@ from typing import Any, ClassVar
 
 @dataclass(eq=False)
 class PenstockError(Exception):
-    """Base of the tree; catch this to catch all that Penstock raises on purpose."""
+    """Base of the tree; catch this to catch all that Penstock raises on purpose.
+
+    ``cost_a_process`` is of what an isolated servable's process ended with: each further try may cost another.
+    """
 
     code: ClassVar[str] = "internal"
     retriable: ClassVar[bool] = False
+    cost_a_process: ClassVar[bool] = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), tuple(getattr(self, field.name) for field in fields(self))
@@ -329,6 +333,7 @@ class ServableDied(PenstockError):
     next: str
     code = "servable_died"
     retriable = True
+    cost_a_process = True
 
     def __str__(self) -> str:
         return f"{self.servable}: its process {self.how}; {self.next}"
@@ -343,6 +348,7 @@ class PredictTimedOut(PenstockError):
     reason: str
     code = "predict_timed_out"
     retriable = True
+    cost_a_process = True
 
     def __str__(self) -> str:
         return (
