@@ -82,11 +82,26 @@ class AtLeastOnce:
         now_s = time.monotonic()
         if now_s >= self._next_commit_s and not is_awaited:
             self._next_commit_s = now_s + self._route.commit_interval_ms / 1000
-            self._commit(consumer, None, is_blocking=False)
+            with self._changed:
+                fresh = self._tracker.pop_committable()
+            if fresh:
+                self._commit(consumer, fresh, asynchronous=True)
 
     def settle(self, consumer: Consumer, partitions: list[Partition] | None) -> None:
-        """See Guarantee."""
-        self._commit(consumer, partitions, is_blocking=True)
+        """See Guarantee: commits once more what a commit on its way may not bring home."""
+        with self._changed:
+            committable = self._tracker.committable(partitions)
+        if committable:
+            self._commit(consumer, committable, asynchronous=False)
+
+    def on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """Take the consumer's word on a commit that was not waited for; what it refused is committed again."""
+        if error is None or error.code() == KafkaError._NO_OFFSET:
+            return
+        keys = [(partition.topic, partition.partition) for partition in partitions]
+        log.info("offsets of %s were not committed yet: %s", keys, error.str())
+        with self._changed:
+            self._tracker.hand_back(keys)
 
     def stop(self, timeout_s: float) -> None:
         """See Guarantee."""
@@ -125,17 +140,13 @@ class AtLeastOnce:
         time.sleep(_FULL_S)  # the delivery thread empties the queue as the broker accepts
         return not self._stopping.is_set()
 
-    def _commit(self, consumer: Consumer, keys: list[Partition] | None, *, is_blocking: bool) -> None:
-        with self._changed:
-            committable = self._tracker.pop_committable(keys)
-        if not committable:
-            return
-        offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in committable.items()]
+    def _commit(self, consumer: Consumer, ends: dict[Partition, int], *, asynchronous: bool) -> None:
+        offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in ends.items()]
         try:
-            if is_blocking:
-                consumer.commit(offsets=offsets, asynchronous=False)
-            else:
+            if asynchronous:
                 consumer.commit(offsets=offsets, asynchronous=True)
+            else:
+                consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as error:
-            # Not repeated: the next commit covers it, and what no commit covers is delivered again.
-            log.warning("offsets %s were not committed: %s", sorted(committable), error)
+            # What no later commit covers is delivered again.
+            log.warning("offsets %s were not committed: %s", sorted(ends), error)

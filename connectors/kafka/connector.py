@@ -71,10 +71,9 @@ class KafkaConnector:
 
     def open(self) -> None:
         """See Connector: starts joining the group; the broker may be away."""
+        callbacks = {"error_cb": self._on_error, "on_commit": self._guarantee.on_commit}
         try:
-            self._consumer = Consumer(
-                {**self._consumer_properties, "error_cb": self._on_error, "on_commit": _on_commit}, logger=log
-            )
+            self._consumer = Consumer({**self._consumer_properties, **callbacks}, logger=log)
             self._consumer.subscribe(
                 [self._route.request_topic],
                 on_assign=self._on_assign,
@@ -237,11 +236,6 @@ class KafkaConnector:
     def _on_fatal(self, error: ConnectorError) -> None:
         """Have the next ``poll`` raise; from any thread. The first error is the one that tells why."""
         self._fatal = self._fatal or error
-
-
-def _on_commit(error: KafkaError | None, partitions: list[TopicPartition]) -> None:
-    if error is not None and error.code() != KafkaError._NO_OFFSET:
-        log.warning("offsets %s were not committed: %s", _names(partitions), error.str())
 
 
 def _keys(partitions: list[TopicPartition]) -> list[Partition]:
