@@ -28,7 +28,6 @@ _IDLE_S: Final = 0.1
 _LOADED_S: Final = 0.005
 # How long a full queue of the producer is left to the delivery thread before it is tried again.
 _FULL_S: Final = 0.002
-_NOTHING: Final[Mapping[Partition, int]] = {}
 
 
 class AtLeastOnce:
@@ -92,17 +91,33 @@ class AtLeastOnce:
         now_s = time.monotonic()
         if now_s >= self._next_commit_s and not is_awaited:
             self._next_commit_s = now_s + self._route.commit_interval_ms / 1000
-            self._commit(consumer, None, is_blocking=False)
+            with self._changed:
+                fresh = self._tracker.pop_committable()
+            if fresh:
+                self._commit(consumer, fresh, asynchronous=True)
 
     def mark(self, consumer: Consumer, due: Mapping[Partition, int]) -> None:
         """See Guarantee."""
-        self._commit(consumer, None, is_blocking=True, due=due)
+        with self._changed:
+            ends = _later(self._tracker.pop_committable(), due)
+        self._commit(consumer, ends, asynchronous=False)
 
     def settle(self, consumer: Consumer, partitions: list[Partition] | None) -> None:
-        """See Guarantee."""
+        """See Guarantee: commits once more what a commit on its way may not bring home."""
         with self._changed:
             due = self._suspects.leave(self._tracker.assigned if partitions is None else partitions)
-        self._commit(consumer, partitions, is_blocking=True, due=due, is_leaving=True)
+            ends = _later(self._tracker.committable(partitions), due)
+        self._commit(consumer, ends, asynchronous=False, is_leaving=True)
+
+    def on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """Take the consumer's word on a commit that was not waited for; what it refused is committed again."""
+        with self._changed:
+            if error is None:
+                self._suspects.have_landed(partitions)
+            elif error.code() != KafkaError._NO_OFFSET:
+                keys = [(partition.topic, partition.partition) for partition in partitions]
+                log.info("offsets of %s were not committed yet: %s", keys, error.str())
+                self._tracker.hand_back(keys)
 
     def stop(self, timeout_s: float) -> None:
         """See Guarantee."""
@@ -145,28 +160,24 @@ class AtLeastOnce:
         return not self._stopping.is_set()
 
     def _commit(
-        self,
-        consumer: Consumer,
-        keys: list[Partition] | None,
-        *,
-        is_blocking: bool,
-        due: Mapping[Partition, int] = _NOTHING,
-        is_leaving: bool = False,
+        self, consumer: Consumer, ends: dict[Partition, int], *, asynchronous: bool, is_leaving: bool = False
     ) -> None:
         with self._changed:
-            committable = self._tracker.pop_committable(keys)
-            for key, offset in due.items():
-                committable[key] = max(offset, committable.get(key, offset))
-            offsets = self._suspects.marked(committable, is_leaving=is_leaving)
+            offsets = self._suspects.marked(ends, is_leaving=is_leaving)
         if not offsets:
             return
         try:
-            if is_blocking:
+            if asynchronous:
+                consumer.commit(offsets=offsets, asynchronous=True)
+            else:
                 consumer.commit(offsets=offsets, asynchronous=False)
                 with self._changed:
                     self._suspects.have_landed(offsets)
-            else:
-                consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
-            # Not repeated: the next commit covers it, and what no commit covers is delivered again.
-            log.warning("offsets %s were not committed: %s", sorted(committable), error)
+            # What no later commit covers is delivered again.
+            log.warning("offsets %s were not committed: %s", sorted(ends), error)
+
+
+def _later(ends: dict[Partition, int], due: Mapping[Partition, int]) -> dict[Partition, int]:
+    """Return the offsets to commit: of a partition in both, the later one."""
+    return {**ends, **{key: max(offset, ends.get(key, offset)) for key, offset in due.items()}}

@@ -89,12 +89,11 @@ class KafkaConnector:
 
     def open(self) -> None:
         """See Connector: starts joining the group; the broker may be away."""
+        callbacks = {"error_cb": self._on_error, "on_commit": self._guarantee.on_commit}
         try:
             # The end of a partition is told: it may lie behind markers and aborted records that no poll returns.
-            told = {"enable.partition.eof": True, "error_cb": self._on_error, "on_commit": self._on_commit}
-            self._consumer = Consumer(
-                {**self._consumer_properties, **told}, logger=ClientLog(log, self._consumer_properties)
-            )
+            properties = {**self._consumer_properties, "enable.partition.eof": True, **callbacks}
+            self._consumer = Consumer(properties, logger=ClientLog(log, self._consumer_properties))
             self._consumer.subscribe(
                 [topic_names.regex(self._route.request_topic) if self._route.is_pattern else self._route.request_topic],
                 on_assign=self._on_assign,
@@ -303,16 +302,6 @@ class KafkaConnector:
         if error.fatal():
             self._on_fatal(ConnectorError("kafka", self._refusals.text_of(error)))
         log.warning("%s", self._refusals.text_of(error))
-
-    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
-        if error is None:
-            with self._changed:
-                self._suspects.have_landed(partitions)
-        elif error.code() != KafkaError._NO_OFFSET:
-            log.warning("offsets %s were not committed: %s", _names(partitions), error.str())
-            denied = self._refusals.of_consumer(error)
-            if denied is not None:
-                self._on_fatal(denied)
 
     def _on_fatal(self, error: ConnectorError) -> None:
         """Have the next ``poll`` raise; from any thread. The first error is the one that tells why."""

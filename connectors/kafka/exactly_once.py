@@ -153,6 +153,9 @@ class ExactlyOnce:
             with self._changed:
                 self._suspects.have_landed(offsets)
 
+    def on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """See Guarantee: there are none."""
+
     def stop(self, timeout_s: float) -> None:
         """See Guarantee: what is open and can not be committed in that time is aborted."""
         with self._changed:

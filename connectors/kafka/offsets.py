@@ -33,6 +33,7 @@ class OffsetTracker:
         self._spans: dict[Partition, deque[Span]] = {}
         self._done: dict[Partition, int] = {}
         self._taken: dict[Partition, int] = {}
+        self._handed_out: dict[Partition, int] = {}
 
     def assign(self, partitions: Iterable[Partition]) -> None:
         """Start tracking partitions."""
@@ -45,6 +46,7 @@ class OffsetTracker:
             self._spans.pop(partition, None)
             self._done.pop(partition, None)
             self._taken.pop(partition, None)
+            self._handed_out.pop(partition, None)
 
     @property
     def assigned(self) -> Iterable[Partition]:
@@ -86,9 +88,19 @@ class OffsetTracker:
         """Return how many spans of these partitions are not done."""
         return sum(len(self._spans.get(partition, ())) for partition in partitions)
 
-    def pop_committable(self, partitions: Iterable[Partition] | None = None) -> dict[Partition, int]:
-        """Return what is committable and was not returned before, of all partitions or of these."""
-        if partitions is None:
-            done, self._done = self._done, {}
-            return done
-        return {partition: self._done.pop(partition) for partition in partitions if partition in self._done}
+    def pop_committable(self) -> dict[Partition, int]:
+        """Return what is committable and was not handed out before."""
+        handed_out = self._handed_out
+        fresh = {key: offset for key, offset in self._done.items() if handed_out.get(key) != offset}
+        handed_out.update(fresh)
+        return fresh
+
+    def committable(self, partitions: Iterable[Partition] | None = None) -> dict[Partition, int]:
+        """Return all that is committable, of all partitions or of these, whoever may have it already."""
+        keys = self._done if partitions is None else partitions
+        return {key: self._done[key] for key in keys if key in self._done}
+
+    def hand_back(self, partitions: Iterable[Partition]) -> None:
+        """Note that what was handed out for these partitions was not committed."""
+        for partition in partitions:
+            self._handed_out.pop(partition, None)

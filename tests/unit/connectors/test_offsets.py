@@ -62,8 +62,20 @@ def test_partitions_do_not_wait_for_each_other() -> None:
     it.assign([("q", 0), ("q", 1)])
     it.take({("q", 0): 5})
     it.finish(it.take({("q", 1): 7}))
-    assert it.pop_committable([("q", 1)]) == {("q", 1): 7}
+    assert it.pop_committable() == {("q", 1): 7}
     assert it.in_flight([("q", 0), ("q", 1)]) == 1
+
+
+def test_what_was_not_committed_after_all_is_handed_out_again() -> None:
+    it = tracker()
+    it.finish(it.take({P: 10}))
+    assert it.pop_committable() == {P: 10}
+    assert it.pop_committable() == {}
+    assert it.committable() == it.committable([P]) == {P: 10}
+    it.hand_back([P])
+    assert it.pop_committable() == {P: 10}
+    it.revoke([P])
+    assert it.committable([P]) == {}
 
 
 @given(st.permutations(range(8)))
