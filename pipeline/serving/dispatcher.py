@@ -64,8 +64,9 @@ class Pending(msgspec.Struct, gc=False):
 
 # The least number of digits that may not fit into 64 bits.
 _LONG_DIGITS: Final = 19
-# How much of its text an error result carries.
+# How much of its text an error result carries, and of a name where its first form was refused.
 _LONG_TEXT: Final = 4000
+_LONG_NAME: Final = 1000
 
 # What the settings of a stream say of its batches; asked once a batch, so they may change at run time.
 BatchingOf = Callable[[str], BatchingSettings]
@@ -123,12 +124,20 @@ class Dispatcher:
         return [answer or self._refusal(pending) for answer, pending in zip(answers, batch, strict=True)]
 
     def refuse(self, record: Record, error: PenstockError) -> Answer:
-        """Return the answer to a record whose first answer its broker will not take; see Connector.answer."""
+        """Return the answer to a record whose first answer its broker will not take; see Connector.answer.
+
+        It repeats nothing long of the request, so that this one is taken whatever was too large about the first.
+        """
         pending = self._decode(record)
-        pending.envelope.reply_topic = pending.envelope.reply_partition = None
+        envelope, request = pending.envelope, pending.request
+        envelope.reply_topic = envelope.reply_partition = None
+        envelope.id, envelope.servable = envelope.id[:_LONG_NAME], envelope.servable[:_LONG_NAME]
+        if request is not None:
+            id_, servable = request.id[:_LONG_NAME], request.servable[:_LONG_NAME]
+            pending.request = msgspec.structs.replace(request, id=id_, servable=servable, inputs=())
         pending.error = pending.error or error  # what was wrong with the record before is the better reason
         answer = self._refusal(pending)
-        if isinstance(error, ResultTooLarge):  # perhaps for what it echoes
+        if isinstance(error, ResultTooLarge):  # perhaps for what it repeats
             small, key = headers.small(answer.headers), headers.small_key(answer.key)
             answer = msgspec.structs.replace(answer, headers=small, key=key)
         return answer

@@ -35,6 +35,7 @@ SECTIONS = [
     settings.VersionPolicy,
     settings.WarmUpSettings,
     settings.BatchingSettings,
+    settings.CircuitSettings,
 ]
 
 
