@@ -105,7 +105,7 @@ def test_what_was_sent_while_no_worker_ran_and_what_a_killed_one_left_is_answere
     it.drop("factor", 1, {"factor": b"10"})
     before = [f"before {n}" for n in range(300)]
     send(it, route, before)
-    backlog = [f"backlog {n}" for n in range(5000)]
+    backlog = [f"backlog {n}" for n in range(1500)]
     with Topic(it, route.result_topic) as results:
         first = it.worker("one", "--watch").wait_until_ready()
         results.wait_for(before)
