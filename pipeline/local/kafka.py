@@ -21,7 +21,7 @@ from pipeline.local.kafka_node import KafkaNode
 from pipeline.local.ports import free_ports
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
 # The binding makes Kafka's log lines come out; without it they are dropped in silence.
@@ -50,6 +50,7 @@ class LocalKafka:
         *,
         nodes: int = 1,
         port: int | None = None,
+        advertised_ports: Sequence[int] | None = None,
         properties: Mapping[str, str] | None = None,
         start_timeout_s: float = 60.0,
     ) -> None:
@@ -59,6 +60,8 @@ class LocalKafka:
             data_dir: Where the data, settings and logs are; kept. Default: a temporary folder.
             nodes: 1 to 3; each is broker and controller. With 3, one may be killed without loss.
             port: The first node's, instead of a free one.
+            advertised_ports: Where everybody is told to connect, other nodes too, instead of the nodes' own ``ports``:
+                one for each node, of proxies that the caller runs, before ``start`` and for as long as it is up.
             properties: Server properties on top of, or instead of, those that this class sets.
             start_timeout_s: How long a start may take, once the jars are there.
         """
@@ -73,13 +76,21 @@ class LocalKafka:
         self._ports, self._controller_ports = ports[:nodes], ports[nodes:]
         if port is not None:
             self._ports[0] = port
+        if advertised_ports is not None and len(advertised_ports) != nodes:
+            raise ValueError(f"advertised_ports: expected {nodes}, one for each node, got {len(advertised_ports)}")
+        self._advertised_ports = self._ports if advertised_ports is None else list(advertised_ports)
         self._is_data_kept = data_dir is not None
         self._nodes: tuple[KafkaNode, ...] = ()
 
     @property
     def bootstrap(self) -> str:
         """Value for ``bootstrap.servers``; the same for the life of this object, whether it runs or not."""
-        return ",".join(f"127.0.0.1:{port}" for port in self._ports)
+        return ",".join(f"127.0.0.1:{port}" for port in self._advertised_ports)
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Where the nodes listen, in their order."""
+        return tuple(self._ports)
 
     @property
     def log_path(self) -> Path:
@@ -158,7 +169,7 @@ class LocalKafka:
             "inter.broker.listener.name": "PLAINTEXT",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self._advertised_ports[number - 1]}",
             "auto.create.topics.enable": "false",
             "default.replication.factor": copies,
             "min.insync.replicas": in_sync,
