@@ -1,0 +1,54 @@
+"""What came of the requests of a run, as the result topic and the dead-letter topic tell it."""
+
+from __future__ import annotations
+
+import threading
+
+from confluent_kafka import Message
+
+from pipeline.codecs.avro_codec import AvroCodec
+from tests.chaos.accounting import Answered
+
+_CODEC = AvroCodec()
+
+
+class Answers:
+    """Grows on the collectors' threads; read on any, whole after their end."""
+
+    def __init__(self) -> None:
+        self.all: list[Answered] = []
+        self.letters: list[tuple[str, bytes]] = []
+        self._lock = threading.Lock()
+        self._ids: set[str] = set()
+        self._versions: set[int] = set()
+
+    def take_result(self, message: Message) -> None:
+        """Take one record of the result topic."""
+        result = _CODEC.decode_result(message.value() or b"")
+        source, partition = result.source, message.partition()
+        assert source is not None, result
+        assert partition is not None
+        row = None if result.error else float(result.outputs[0].array()[0, 0])
+        kind = result.error.code if result.error else "result"
+        answered = Answered(result.id, kind, partition, source.partition, result.version, row)
+        with self._lock:
+            self.all.append(answered)
+            self._ids.add(result.id)
+            if result.error is None and result.version is not None:
+                self._versions.add(result.version)
+
+    def take_letter(self, message: Message) -> None:
+        """Take one record of the dead-letter topic."""
+        headers = dict(message.headers() or ())
+        id_ = headers.get("x-request-id", b"")
+        self.letters.append((id_.decode() if isinstance(id_, bytes) else id_, message.value() or b""))
+
+    def distinct(self) -> int:
+        """Return how many requests have an answer."""
+        with self._lock:
+            return len(self._ids)
+
+    def has_version(self, version: int) -> bool:
+        """Whether any answer is by this version."""
+        with self._lock:
+            return version in self._versions
