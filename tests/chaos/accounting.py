@@ -43,7 +43,7 @@ class Account:
     one of their key. ``strange``: answers of an id nobody asked. ``wrong``: another kind of answer than the request must
     have, in any of its answers, another row, or another partition than the request's. The same of dead letters, where
     ``letters_changed`` are those whose bytes are not the request's. ``uncommitted``: requests that a new worker would be
-    given again.
+    given again. ``kinds``: how many requests of each kind were answered.
     """
 
     requests: int
@@ -58,6 +58,7 @@ class Account:
     letters_doubled: Mapping[str, int]
     letters_changed: Sequence[str]
     uncommitted: int
+    kinds: Mapping[str, int]
 
     @property
     def duplicates(self) -> int:
@@ -86,6 +87,7 @@ def account(
         letters_doubled={id_: count - 1 for id_, count in buried.items() if count > 1},
         letters_changed=sorted({id_ for id_, value in letters if id_ not in dead or dead[id_].value != value}),
         uncommitted=uncommitted,
+        kinds=Counter(str(wanted[id_].kind) for id_ in got if id_ in wanted),
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Mapping
 
 from confluent_kafka import Message
 
@@ -19,7 +21,7 @@ class Answers:
         self.all: list[Answered] = []
         self.letters: list[tuple[str, bytes]] = []
         self._lock = threading.Lock()
-        self._ids: set[str] = set()
+        self._first_at_s: dict[str, float] = {}
         self._versions: set[int] = set()
 
     def take_result(self, message: Message) -> None:
@@ -33,7 +35,7 @@ class Answers:
         answered = Answered(result.id, kind, partition, source.partition, result.version, row)
         with self._lock:
             self.all.append(answered)
-            self._ids.add(result.id)
+            self._first_at_s.setdefault(result.id, time.monotonic())
             if result.error is None and result.version is not None:
                 self._versions.add(result.version)
 
@@ -46,9 +48,14 @@ class Answers:
     def distinct(self) -> int:
         """Return how many requests have an answer."""
         with self._lock:
-            return len(self._ids)
+            return len(self._first_at_s)
 
     def has_version(self, version: int) -> bool:
         """Whether any answer is by this version."""
         with self._lock:
             return version in self._versions
+
+    def waits_s(self, asked_at_s: Mapping[str, float]) -> list[float]:
+        """Return how long requests have waited for their first answer, from shortest to longest."""
+        with self._lock:
+            return sorted(at_s - asked_at_s[id_] for id_, at_s in self._first_at_s.items() if id_ in asked_at_s)

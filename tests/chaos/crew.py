@@ -67,6 +67,10 @@ class Crew:
             status = worker.popen.poll()
             assert status is None, f"{worker.name} ended by itself with {status}:\n{worker.log[-_LOG_CHARACTERS:]}"
 
+    def logs(self) -> str:
+        """Return the end of what each of them has printed."""
+        return "\n".join(f"--- {worker.name}\n{worker.log[-_LOG_CHARACTERS:]}" for worker in self._workers)
+
     def _place(self, target: int) -> int:
         self.check()
         return target % len(self._workers)

@@ -37,6 +37,7 @@ class Load:
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._send, name="chaos-load")
         self.asked: list[Asked] = []
+        self.asked_at_s: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -75,6 +76,7 @@ class Load:
 
     def _produce(self, asked: Asked) -> None:
         self.asked.append(asked)
+        self.asked_at_s[asked.id] = time.monotonic()
         while True:
             try:
                 self._producer.produce(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import cycle
@@ -14,6 +14,14 @@ from tests.chaos.requests import POISON, Kind
 MOST_WORKERS = 4
 FEWEST_WORKERS = 1
 WORKERS_AT_START = 2
+# Requests, of all keys together.
+PER_S = 400.0
+# A worker has at most so many batches of so many requests between poll and delivery.
+BATCHES_IN_FLIGHT = 2
+BATCH_SIZE = 64
+IN_FLIGHT = BATCHES_IN_FLIGHT * BATCH_SIZE
+# Commits are 50 ms apart; on a machine that has no time for them it takes longer until the broker has one.
+COMMITTED_WITHIN_S = 1.0
 # How long a worker is stopped: longer than the six seconds after which its group gives it up.
 STOPPED_S = (8.0, 10.0)
 # How long a node is away; at its longest, groups and transactions whose coordinator it is are given up.
@@ -64,6 +72,21 @@ class Event:
     def __str__(self) -> str:
         what = f"{self.action} {self.kind or ''} {self.target}".replace("  ", " ")
         return f"{self.at_s:6.1f} s  {what}{f' for {self.lasting_s:.1f} s' if self.lasting_s else ''}"
+
+
+def most_duplicates(schedule: Iterable[Event]) -> int:
+    """Return how many answers at-least-once may repeat in a run: what no commit had covered when partitions moved.
+
+    A worker that is killed, or given up while it is stopped, had answered what was in flight, and what it answered in the
+    time of a commit. While a broker is away, nobody may be able to commit: then it is what all of them answered meanwhile.
+    """
+    found = 0.0
+    for event in schedule:
+        if event.action in (Action.KILL_WORKER, Action.STOP_WORKER):
+            found += IN_FLIGHT + PER_S * COMMITTED_WITHIN_S
+        elif event.lane is Lane.BROKERS:
+            found += MOST_WORKERS * IN_FLIGHT + PER_S * (event.lasting_s + COMMITTED_WITHIN_S)
+    return int(found)
 
 
 def plan(seed: int, duration_s: float) -> tuple[Event, ...]:

@@ -33,8 +33,10 @@ class Kind(StrEnum):
 
 POISON = tuple(kind for kind in Kind if kind is not Kind.RESULT)
 
-# A version's file `factor` holds its number; a row with 13 makes the model raise.
+# A version's file `factor` holds its number; a row with 13 makes the model raise. It takes its time, so that a worker that
+# is killed is killed in the middle of something.
 MODEL = """
+import time
 import numpy as np
 
 class Factor:
@@ -47,6 +49,7 @@ class Factor:
     def predict(self, inputs):
         if (inputs["x"] == 13).any():
             raise RuntimeError("thirteen is not served")
+        time.sleep(0.005)
         return {"y": inputs["x"] * np.float32(self.factor)}
 """
 

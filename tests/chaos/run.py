@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,13 +23,11 @@ from tests.chaos.cluster import Cluster
 from tests.chaos.collector import Collector, ends_of
 from tests.chaos.crew import Crew
 from tests.chaos.load import Load
-from tests.chaos.planner import WORKERS_AT_START, Action, Event, Lane, plan
+from tests.chaos.planner import BATCH_SIZE, BATCHES_IN_FLIGHT, PER_S, WORKERS_AT_START, Action, Event, Lane, plan
 from tests.chaos.proxy import Cut
 from tests.chaos.requests import MODEL, STREAM
 
-PER_S: Final = 250.0
-# A worker has at most two batches of sixty-four between poll and delivery.
-BATCH: Final = {"max_batch_size": 64, "max_batches_in_flight": 2}
+_LIMITS: Final = {"max_batch_size": BATCH_SIZE, "max_batches_in_flight": BATCHES_IN_FLIGHT}
 # An answer that has not come after so long without any other will not come.
 _STALLED_S = 60.0
 _LIVE_S = 120.0
@@ -38,12 +37,28 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to; ``took_s`` is from the first event's hour to the last healing."""
+    """What a run came to. ``took_s`` is from the start of the schedule to the last healing, ``waits_s`` how long each
+    request waited for its first answer, from shortest to longest.
+    """
 
     account: Account
     schedule: Sequence[Event]
     took_s: float
-    versions: int
+    waits_s: Sequence[float]
+
+    def __str__(self) -> str:
+        """Return the figures, for people."""
+        it, waits = self.account, self.waits_s
+        happened = Counter(str(event.action) for event in self.schedule)
+        middle, most, longest = (waits[int(part * (len(waits) - 1))] for part in (0.5, 0.99, 1.0)) if waits else (0, 0, 0)
+        return (
+            f"{len(self.schedule)} events in {self.took_s:.0f} s: {', '.join(f'{n} {what}' for what, n in happened.items())}\n"
+            f"{it.requests} requests: {len(it.lost)} lost, {it.duplicates} duplicates, {len(it.unordered)} out of order, "
+            f"{len(it.wrong)} wrong, {len(it.strange)} strange, {it.uncommitted} uncommitted; "
+            f"by kind: {', '.join(f'{n} {kind}' for kind, n in it.kinds.items())}\n"
+            f"{it.letters} dead letters: {len(it.letters_lost)} lost, {sum(it.letters_doubled.values())} duplicates; "
+            f"waits for the first answer: {middle:.2f} s half, {most:.1f} s 99 %, {longest:.1f} s longest"
+        )
 
 
 class Chaos:
@@ -79,8 +94,8 @@ class Chaos:
             self._come_to_rest(len(load.asked))
             results.read_to_the_end()
             letters.read_to_the_end()
-            found = account(load.asked, self._answers.all, self._answers.letters, self._uncommitted())
-        return Outcome(found, self._schedule, took_s, next(self._versions) - 1)
+            found = account(load.asked, self._answers.all, self._answers.letters, sum(self._uncommitted().values()))
+        return Outcome(found, self._schedule, took_s, self._answers.waits_s(load.asked_at_s))
 
     def _carry_out(self, load: Load) -> None:
         """Carry out each lane on a thread of its own, and heal whatever is left; fails with a lane's failure."""
@@ -152,17 +167,20 @@ class Chaos:
                 seen, at_s = now, time.monotonic()
             time.sleep(0.1)
         self._crew.check()
+        if now < requests:
+            self._say(f"{requests - now} answers are missing; uncommitted: {self._uncommitted()}\n{self._crew.logs()}")
         self._crew.scale(0)
 
-    def _uncommitted(self) -> int:
-        """Return how many requests a new worker would be given."""
+    def _uncommitted(self) -> dict[int, int]:
+        """Return how many requests of each partition a new worker would be given."""
         topic, group = self._route.request_topic, self._route.group
         consumer = Consumer({"bootstrap.servers": self._cluster.bootstrap, "group.id": group, "log_level": 0})
         try:
             partitions = consumer.list_topics(topic, 30).topics[topic].partitions
             places = [TopicPartition(topic, partition) for partition in partitions]
             ends = ends_of(AdminClient({"bootstrap.servers": self._cluster.bootstrap}), places)
-            return sum(ends[at.topic, at.partition] - max(at.offset, 0) for at in consumer.committed(places, 60))
+            committed = consumer.committed(places, 60)
+            return {at.partition: ends[at.topic, at.partition] - max(at.offset, 0) for at in committed}
         finally:
             consumer.close()
 
@@ -170,6 +188,6 @@ class Chaos:
 def _deploy(folder: Path, bootstrap: str, guarantee: Guarantee) -> Deployment:
     (folder / "factor_model.py").write_text(MODEL)
     (folder / "models" / STREAM).mkdir(parents=True)
-    route = dict(BATCH) if guarantee is Guarantee.AT_LEAST_ONCE else {**BATCH, "guarantee": str(guarantee)}
+    route = dict(_LIMITS) if guarantee is Guarantee.AT_LEAST_ONCE else {**_LIMITS, "guarantee": str(guarantee)}
     stream = {"base_path": f"models/{STREAM}", "kind": "python", "options": {"class": "factor_model:Factor"}}
     return Deployment(folder, bootstrap, {"servables": {STREAM: stream}, "routes": {STREAM: route}})
