@@ -8,14 +8,16 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from benchmarks import report
-from benchmarks.cases import isolation, loads, registry, round_trip, servables, swap, throughput
+from benchmarks.cases import exactly_once, isolation, loads, registry, round_trip, servables, swap, throughput
 from benchmarks.harness import open_harness
 from benchmarks.process import BenchmarkError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-CASES: Final = {case.NAME: case for case in (throughput, round_trip, swap, registry, servables, loads, isolation)}
+CASES: Final = {
+    case.NAME: case for case in (throughput, exactly_once, round_trip, swap, registry, servables, loads, isolation)
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from benchmarks import accounting, figures, model
 from benchmarks.avro_records import AvroRecord, Datum
@@ -29,19 +29,24 @@ _TOLERANCE: Final = 1e-3
 
 
 def read(bootstrap: str, topic: str) -> list[Message]:
-    """Return every record of a topic as it is now; raises TimeoutError."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "collector", "enable.auto.commit": False})
+    """Return every committed record of a topic as it is now; raises TimeoutError."""
+    properties = {"enable.auto.commit": False, "enable.partition.eof": True, "isolation.level": "read_committed"}
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "collector", **properties})
     try:
         partitions = [TopicPartition(topic, p, 0) for p in consumer.list_topics(topic).topics[topic].partitions]
-        count = sum(consumer.get_watermark_offsets(partition)[1] for partition in partitions)
+        left = {partition.partition for partition in partitions}
         consumer.assign(partitions)
         messages: list[Message] = []
         deadline_s = time.monotonic() + _TIMEOUT_S
-        while len(messages) < count:
+        while left:
             if time.monotonic() > deadline_s:
-                raise TimeoutError(f"read {len(messages)} of {count} records of {topic} in {_TIMEOUT_S:g} s")
-            found = consumer.consume(min(10_000, count - len(messages)), 1.0)
-            messages += [message for message in found if message.error() is None]
+                raise TimeoutError(f"read {len(messages)} records of {topic} in {_TIMEOUT_S:g} s, and not all")
+            for message in consumer.consume(10_000, 0.2):
+                error = message.error()
+                if error is None:
+                    messages.append(message)
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    left.discard(message.partition())
         return messages
     finally:
         consumer.close()

@@ -85,7 +85,9 @@ class Watch:
     """Looks at a topic, and at how far a group has committed it, without joining the group. Close it."""
 
     def __init__(self, place: Place, topic: str) -> None:
-        self._consumer = Consumer({"bootstrap.servers": place.bootstrap, "group.id": place.group, "log_level": 0})
+        # Uncommitted: else it would wait for the offsets of a transaction that is open, and one mostly is.
+        properties = {"isolation.level": "read_uncommitted", "log_level": 0}
+        self._consumer = Consumer({"bootstrap.servers": place.bootstrap, "group.id": place.group, **properties})
         self._partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
 
     def wait_for_leaders(self) -> None:

@@ -10,6 +10,7 @@ Properties = dict[str, Scalar]
 
 # Keys are placed as Java, kafkajs and franz-go place them, so that one key is one partition whoever produces.
 _PRODUCER: Final[Properties] = {"enable.idempotence": True, "acks": "all", "partitioner": "murmur2_random"}
+_SESSION_TIMEOUT_MS: Final = 45_000  # librdkafka's default
 # What a user may set for consumers only; a producer would warn about each at every start.
 _CONSUMER_ONLY: Final = (
     "group.", "auto.offset.reset", "session.", "max.poll.", "heartbeat.", "fetch.", "isolation.level", "queued.",
@@ -33,9 +34,28 @@ def producer(kafka: Mapping[str, Scalar], client_id: str, **defaults: Scalar) ->
     return {**_PRODUCER, **given, **_common(kafka, client_id, _CONSUMER_ONLY)}
 
 
-def group_consumer(kafka: Mapping[str, Scalar], client_id: str, group: str) -> Properties:
-    """Return the properties of a member of a group: manual commits, cooperative rebalances, from the start if new."""
+def transactional_producer(
+    kafka: Mapping[str, Scalar], client_id: str, transactional_id: str, **defaults: Scalar
+) -> Properties:
+    """Return the properties of a producer in transactions; see ``producer``.
+
+    Unless ``kafka`` says otherwise, the broker ends the transaction of a worker that has died when its group lets it
+    go, too: after the session timeout. A transaction follows the one before at once, and meets it half done: librdkafka
+    would ask again after 100 ms, longer than a transaction takes.
+    """
+    timeout_ms = kafka.get("session.timeout.ms", _SESSION_TIMEOUT_MS)
+    ours: Properties = {"transaction.timeout.ms": timeout_ms, "retry.backoff.ms": 1}
+    return {**ours, **producer(kafka, client_id, **defaults), "transactional.id": transactional_id}
+
+
+def group_consumer(kafka: Mapping[str, Scalar], client_id: str, group: str, *, is_static: bool = False) -> Properties:
+    """Return the properties of a member of a group: manual commits, cooperative rebalances, from the start if new.
+
+    A static member is known by its client id, and has its partitions back when it returns within the session timeout.
+    """
     defaults: Properties = {"auto.offset.reset": "earliest"}
+    if is_static:
+        defaults["group.instance.id"] = client_id
     if kafka.get("group.protocol") != "consumer":  # there the broker assigns, and refuses to be told how
         defaults["partition.assignment.strategy"] = "cooperative-sticky"
     return {**defaults, **_common(kafka, client_id, _PRODUCER_ONLY), "group.id": group, "enable.auto.commit": False}

@@ -1,4 +1,4 @@
-"""KafkaConnector: the contract of ``pipeline.connector`` on a consumer and an idempotent producer."""
+"""KafkaConnector: the contract of ``pipeline.connector`` on a consumer; a Guarantee has the producer."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Final, cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from connectors.kafka.delivery import Outbox
+from connectors.kafka.at_least_once import AtLeastOnce
+from connectors.kafka.exactly_once import ExactlyOnce
+from connectors.kafka.guarantee import Guarantee
 from connectors.kafka.offsets import OffsetTracker, Partition, Taken
 from pipeline import kafka_properties
 from pipeline.connector import Answer, Headers, Record, Refuse
@@ -24,20 +26,23 @@ log = logging.getLogger(__name__)
 # What a consumed message always has; the client's types allow None for the sake of other messages.
 Place = tuple[str, int, int]
 
-# How long a revoked partition may hold the rebalance up while what is in flight there is answered.
-_REVOKE_BUDGET_S: Final = 10.0
-# How long the delivery thread waits for reports at most, before it looks again whether answers should go out at once.
-_IDLE_S: Final = 0.1
-_LOADED_S: Final = 0.005
+# How long ``close`` lets the consumer take part in rebalances between two looks at what is in flight.
+_CLOSING_POLL_S: Final = 0.05
 
 
 class KafkaConnector:
-    """See Connector. At-least-once: an offset is committed when the broker has accepted every answer up to it."""
+    """See Connector. How answers and acknowledgements belong together is the route's guarantee."""
 
-    def __init__(self, route: RouteSettings, kafka: dict[str, kafka_properties.Scalar], client_id: str) -> None:
+    def __init__(
+        self,
+        route: RouteSettings,
+        kafka: dict[str, kafka_properties.Scalar],
+        client_id: str,
+        *,
+        is_static: bool = False,
+    ) -> None:
         self._route = route
-        self._consumer_properties = kafka_properties.group_consumer(kafka, client_id, route.group)
-        self._producer_properties = kafka_properties.producer(kafka, client_id, linger_ms=5)
+        self._consumer_properties = kafka_properties.group_consumer(kafka, client_id, route.group, is_static=is_static)
         self._tracker = OffsetTracker()
         self._batches: deque[Taken] = (
             deque()
@@ -45,17 +50,24 @@ class KafkaConnector:
         self._changed = threading.Condition()  # guards the two above
         self._held: list[Message] = []
         self._is_paused = False
-        self._is_urgent = False  # the batch that was answered last left nothing waiting
-        self._is_sending = threading.Event()
-        self._next_commit_s = 0.0
-        self._fatal: KafkaError | None = None
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._fatal: ConnectorError | None = None
+        self._is_open = False
+        self._is_closing = False
+        self._guarantee: Guarantee
+        if route.guarantee == "exactly_once":
+            # An unfinished transaction of the member before must be waited for, not read over.
+            self._consumer_properties["isolation.level"] = "read_committed"
+            transactional_id = f"{client_id}-{route.group}"
+            producer = kafka_properties.transactional_producer(kafka, client_id, transactional_id, linger_ms=5)
+            self._guarantee = ExactlyOnce(route, producer, self._tracker, self._changed, self._on_error, self._on_fatal)
+        else:
+            producer = kafka_properties.producer(kafka, client_id, linger_ms=5)
+            self._guarantee = AtLeastOnce(route, producer, self._tracker, self._changed, self._on_error)
 
     @classmethod
     def from_settings(cls, route: RouteSettings, settings: Settings, client_id: str) -> KafkaConnector:
         """Return the connector of one route."""
-        return cls(route, settings.kafka, client_id)
+        return cls(route, settings.kafka, client_id, is_static=settings.worker.static_membership)
 
     def open(self) -> None:
         """See Connector: starts joining the group; the broker may be away."""
@@ -63,7 +75,7 @@ class KafkaConnector:
             self._consumer = Consumer(
                 {**self._consumer_properties, "error_cb": self._on_error, "on_commit": _on_commit}, logger=log
             )
-            self._producer = Producer({**self._producer_properties, "error_cb": self._on_error}, logger=log)
+            self._guarantee.start()
             self._consumer.subscribe(
                 [self._route.request_topic],
                 on_assign=self._on_assign,
@@ -72,15 +84,13 @@ class KafkaConnector:
             )
         except KafkaException as error:
             raise ConnectorError("kafka settings", str(error)) from error
-        self._outbox = Outbox(self._producer, self._route, self._stopping)
-        self._thread = threading.Thread(target=self._deliver, name=f"{self._route.group}-delivery", daemon=True)
-        self._thread.start()
+        self._is_open = True
 
     def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
         """See Connector."""
         if self._fatal is not None:
-            raise ConnectorError("kafka", f"{self._fatal.str()} ({self._fatal.name()})")
-        self._commit_when_due()
+            raise self._fatal
+        self._guarantee.attend(self._consumer)
         if max_records == 0:
             self._pause()
             message = self._consumer.poll(timeout_s)
@@ -88,44 +98,43 @@ class KafkaConnector:
                 self._held.append(message)
             return []
         self._resume()
-        messages, self._held = self._held, []
-        if not messages:
+        if not self._held:
             first = self._consumer.poll(timeout_s)
             if first is None:
                 return []
-            messages = [first]
+            self._held = [first]
         # ``consume`` waits for as many as it was asked for, so it is asked for what is there; a wait is on purpose.
-        messages += self._consumer.consume(max_records - len(messages), self._route.max_wait_ms / 1000)
+        # What was polled before stays in ``_held`` meanwhile: a rebalance in here takes from it what has been revoked.
+        more = self._consumer.consume(max_records - len(self._held), self._route.max_wait_ms / 1000)
+        messages, self._held = self._held + more, []
         return self._take(messages)
 
     def answer(self, records: Sequence[Record], answers: Sequence[Answer], refuse: Refuse) -> Future[None]:
         """See Connector."""
         with self._changed:
             taken = self._batches.popleft()
-
-        def on_done() -> None:
-            with self._changed:
-                self._tracker.finish(taken)
-                self._changed.notify_all()
-
-        delivery = self._outbox.send_batch(records, answers, refuse, on_done)
-        self._is_urgent = len(records) < self._route.max_batch_size
-        self._is_sending.set()
-        return delivery
+        return self._guarantee.send(taken, records, answers, refuse)
 
     def close(self, timeout_s: float) -> None:
         """See Connector."""
-        thread, self._thread = self._thread, None
-        if thread is None:
+        if not self._is_open:
             return
+        self._is_open = False
         deadline_s = time.monotonic() + timeout_s
-        self._wait_for_answers(list(self._tracker.assigned), timeout_s)
-        self._stopping.set()
-        self._is_sending.set()
-        thread.join(max(1.0, deadline_s - time.monotonic()))
-        self._producer.flush(max(0.1, deadline_s - time.monotonic()))
-        self._commit(None, is_blocking=True)
+        self._finish(deadline_s)
+        self._is_closing = True
+        self._guarantee.stop(max(0.1, deadline_s - time.monotonic()))
+        self._guarantee.settle(self._consumer, None)
         self._consumer.close()
+
+    def _finish(self, deadline_s: float) -> None:
+        """Wait for what is in flight, and take part in rebalances meanwhile."""
+        try:
+            self._guarantee.attend(self._consumer, is_awaited=True)
+            while not self._wait_for_answers(list(self._tracker.assigned), 0.0) and time.monotonic() < deadline_s:
+                self.poll(0, _CLOSING_POLL_S)
+        except ConnectorError as error:
+            log.warning("what is in flight comes again: %s", error)
 
     # The feeder's thread.
 
@@ -176,15 +185,18 @@ class KafkaConnector:
         consumer.incremental_assign(partitions)
         if self._is_paused:
             consumer.pause(partitions)
+        self._guarantee.attend(consumer)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Answer what is in flight there, commit it, and let go: the next owner starts behind it."""
         log.info("revoked %s", _names(partitions))
         keys = _keys(partitions)
-        budget_s = 0.0 if self._stopping.is_set() else _REVOKE_BUDGET_S  # ``close`` has waited already
-        if not self._wait_for_answers(keys, budget_s):
-            log.warning("revoked partitions were still in flight after %g s; they come again", budget_s)
-        self._commit(keys, is_blocking=True)
+        if not self._is_closing:  # else ``close`` has waited already
+            budget_s = self._route.revoke_timeout_s
+            self._guarantee.attend(consumer, is_awaited=True)
+            if not self._wait_for_answers(keys, budget_s):
+                log.warning("revoked partitions were still in flight after %g s; they come again", budget_s)
+        self._guarantee.settle(consumer, keys)
         self._forget(keys)
         consumer.incremental_unassign(partitions)
 
@@ -205,7 +217,7 @@ class KafkaConnector:
 
     def _on_message_error(self, error: KafkaError) -> None:
         if error.fatal():
-            self._fatal = error
+            self._on_fatal(ConnectorError("kafka", f"{error.str()} ({error.name()})"))
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             log.warning(
                 "topic %s does not exist yet; create it with: penstock topics --create", self._route.request_topic
@@ -217,49 +229,12 @@ class KafkaConnector:
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
-            self._fatal = error
+            self._on_fatal(ConnectorError("kafka", f"{error.str()} ({error.name()})"))
         log.warning("%s (%s)", error.str(), error.name())
 
-    # The connector's own thread.
-
-    def _deliver(self) -> None:
-        """Take delivery reports, and let answers linger only while there are more to come.
-
-        A batch that is not full has emptied the log: its answers go out at once, because ``flush`` does not linger.
-        Under load they linger for ``linger.ms``, which saves a third of the worker's time: fewer, fuller requests.
-        """
-        while not self._stopping.is_set():
-            if not len(self._producer):
-                self._is_sending.wait(_IDLE_S)
-                self._is_sending.clear()
-            if self._is_urgent:
-                self._producer.flush(_IDLE_S)
-            else:
-                self._producer.poll(_LOADED_S)
-
-    # The feeder's thread, or the closing one after it: the client lets one thread at a time use a consumer, and makes a
-    # second one wait for as long as the first polls without a pause.
-
-    def _commit_when_due(self) -> None:
-        now_s = time.monotonic()
-        if now_s >= self._next_commit_s:
-            self._next_commit_s = now_s + self._route.commit_interval_ms / 1000
-            self._commit(None, is_blocking=False)
-
-    def _commit(self, keys: list[Partition] | None, *, is_blocking: bool) -> None:
-        with self._changed:
-            committable = self._tracker.pop_committable(keys)
-        if not committable:
-            return
-        offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in committable.items()]
-        try:
-            if is_blocking:
-                self._consumer.commit(offsets=offsets, asynchronous=False)
-            else:
-                self._consumer.commit(offsets=offsets, asynchronous=True)
-        except KafkaException as error:
-            # Not repeated: the next commit covers it, and what no commit covers is delivered again.
-            log.warning("offsets %s were not committed: %s", _names(offsets), error)
+    def _on_fatal(self, error: ConnectorError) -> None:
+        """Have the next ``poll`` raise; from any thread. The first error is the one that tells why."""
+        self._fatal = self._fatal or error
 
 
 def _on_commit(error: KafkaError | None, partitions: list[TopicPartition]) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -27,82 +25,98 @@ _NO_SUCH_PLACE = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
 )
 _METADATA_TIMEOUT_S = 10.0
+# How long a topic that does not exist is taken not to.
+_MISSING_S = 5.0
 
 Report = Callable[[KafkaError | None, Message], None]
 
 
-class _Delivery:
-    """Counts the delivery reports of one batch. Reports come on one thread: the one that polls the producer."""
+class Delivery:
+    """Counts the delivery reports of one batch. Reports come on one thread: the one that polls the producer.
 
-    __slots__ = ("_answers", "_on_done", "_outbox", "_records", "_refuse", "_refused", "future", "left")
+    One of the callbacks runs, once: ``on_done`` when the broker has accepted every answer and dead letter,
+    ``on_failed`` when it will not: the worker stops, and the records come again.
+    """
 
-    def __init__(self, outbox: Outbox, records: Sequence[Record], answers: Sequence[Answer], refuse: Refuse,
-                 on_done: Callable[[], None]) -> None:  # fmt: skip
-        self.future: Future[None] = Future()
-        self.left = len(answers) + sum(answer.dead_letter is not None for answer in answers)
-        self._outbox, self._records, self._answers = outbox, records, answers
-        self._refuse, self._on_done = refuse, on_done
+    def __init__(
+        self,
+        outbox: Outbox,
+        records: Sequence[Record],
+        answers: Sequence[Answer],
+        refuse: Refuse,
+        on_done: Callable[[], None],
+        on_failed: Callable[[PenstockError], None],
+    ) -> None:
+        self.records, self.answers = records, answers
+        self._left = len(answers) + sum(answer.dead_letter is not None for answer in answers)
+        self._outbox, self._refuse = outbox, refuse
+        self._on_done, self._on_failed = on_done, on_failed
         self._refused: set[int] = set()
+        self._is_over = False
 
     def report(self, error: KafkaError | None, message: Message) -> None:
         """Take one delivery report."""
-        if error is not None and not self._sent_again(error, message):
-            self.fail(ConnectorError(f"topic {message.topic()}", f"{error.str()} ({error.name()})"))
+        if error is not None:
+            self.failed(error, self._position(message), f"topic {message.topic()}")
             return
-        if error is None:
-            self.left -= 1
-        if not self.left and not self.future.done():
+        self._left -= 1
+        if not self._left and not self._is_over:
+            self._is_over = True
             self._on_done()
-            self.future.set_result(None)
 
-    def fail(self, error: PenstockError) -> None:
-        """Give up: the worker stops, and the records come again."""
-        if not self.future.done():
-            self.future.set_exception(error)
-
-    def _sent_again(self, error: KafkaError, message: Message) -> bool:
-        """Return whether the record whose answer was refused for good gets its error result instead."""
-        value = message.value()
-        for position, answer in enumerate(self._answers):
-            if answer.value == value and position not in self._refused:
-                self._refused.add(position)
-                return self.refuse(position, error)
-        return False
-
-    def refuse(self, position: int, error: KafkaError) -> bool:
-        """Send the error result of an answer that the broker refuses for good; return whether there is one."""
-        record, answer = self._records[position], self._answers[position]
-        reason = self._outbox.reason(error, answer)
-        if reason is None:
-            return False
+    def failed(self, error: KafkaError, position: int | None, place: str) -> None:
+        """Have an answer replaced by its error result where its request is at fault, else give up."""
+        reason = None if position is None else self._outbox.reason(error, self.answers[position])
+        if position is None or reason is None or position in self._refused:
+            self.give_up(ConnectorError(place, f"{error.str()} ({error.name()})"))
+            return
+        record = self.records[position]
         log.warning("%s[%d]@%d: %s", record.topic, record.partition, record.offset, reason)
+        self._refused.add(position)
+        self.replace(position, self._refuse(record, reason))
+
+    def replace(self, position: int, answer: Answer) -> None:
+        """Send the error result of an answer that is refused."""
         try:
-            self._outbox.send(record, self._refuse(record, reason), self.report)
-        except KafkaException as again:
-            self.fail(ConnectorError("result", str(again)))
-        return True
+            self._outbox.send(self.records[position], answer, self.report)
+        except KafkaException as error:
+            self.give_up(ConnectorError("result", str(error)))
+
+    def give_up(self, error: PenstockError) -> None:
+        """Say that the broker will not have it."""
+        if not self._is_over:
+            self._is_over = True
+            self._on_failed(error)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a callback has run."""
+        return self._is_over
+
+    def _position(self, message: Message) -> int | None:
+        value, topic = message.value(), message.topic()
+        for position, answer in enumerate(self.answers):
+            if answer.value == value and self._outbox.topic_of(answer) == topic and position not in self._refused:
+                return position
+        return None
 
 
 class Outbox:
     """Produces the answers of a route. ``send_batch`` runs on one thread at a time; reports come from ``poll``."""
 
-    def __init__(self, producer: Producer, route: RouteSettings, is_stopping: threading.Event) -> None:
+    def __init__(self, producer: Producer, route: RouteSettings, make_room: Callable[[], bool]) -> None:
+        """``make_room`` is called while the producer's queue is full: it waits, and returns whether to go on."""
         self._producer = producer
         self._route = route
-        self._is_stopping = is_stopping
+        self._make_room = make_room
         self._partitions: dict[str, int] = {}
+        self._missing_until_s: dict[str, float] = {}
 
-    def send_batch(
-        self, records: Sequence[Record], answers: Sequence[Answer], refuse: Refuse, on_done: Callable[[], None]
-    ) -> Future[None]:
-        """Produce all answers and dead letters of a batch.
-
-        ``on_done`` runs, and then the future completes, when the broker has accepted every one.
-        """
-        delivery = _Delivery(self, records, answers, refuse, on_done)
+    def send_batch(self, delivery: Delivery) -> None:
+        """Produce all answers and dead letters of a batch, until it is given up."""
         produce, report, topic = self._producer.produce, delivery.report, self._route.result_topic
         partitions = self._partition_count(topic)
-        for position, (record, answer) in enumerate(zip(records, answers, strict=True)):
+        for position, (record, answer) in enumerate(zip(delivery.records, delivery.answers, strict=True)):
             try:
                 # The ordinary case, without a call of our own for each record.
                 if answer.topic is None and answer.partition is None and not (answer.headers or answer.dead_letter):
@@ -113,18 +127,26 @@ class Outbox:
                     except BufferError:
                         pass
                 self.send(record, answer, report)
-                if answer.dead_letter is not None:
-                    self._send_dead_letter(record, answer.dead_letter, report)
             except KafkaException as error:
-                if not delivery.refuse(position, error.args[0]):
-                    delivery.fail(ConnectorError("result", str(error)))
-                    break
-        return delivery.future
+                delivery.failed(error.args[0], position, "result")
+            if answer.dead_letter is not None:
+                try:
+                    self._send_dead_letter(record, answer.dead_letter, report)
+                except KafkaException as error:
+                    delivery.failed(error.args[0], None, "dead letter")
+            if delivery.is_over:
+                break
 
     def send(self, record: Record, answer: Answer, report: Report) -> None:
         """Produce one answer; raises KafkaException for what librdkafka refuses at once."""
-        topic = answer.topic or self._route.result_topic
+        topic = self.topic_of(answer)
+        if answer.topic is not None and self._is_missing(topic):
+            raise KafkaException(KafkaError(KafkaError._UNKNOWN_TOPIC))  # librdkafka would hope for it, for 30 s
         self._produce(topic, answer.value, answer.key, record, answer.headers, answer.partition, report)
+
+    def topic_of(self, answer: Answer) -> str:
+        """Return the topic that an answer goes to."""
+        return answer.topic or self._route.result_topic
 
     def reason(self, error: KafkaError, answer: Answer) -> PenstockError | None:
         """Return what to tell the caller whose answer was refused, or None where the fault is not the request's."""
@@ -154,21 +176,29 @@ class Outbox:
         while True:
             try:
                 self._producer.produce(topic, value, key, partition, on_delivery=report, headers=list(headers))
-            except BufferError:  # the queue is full: the polling thread empties it as the broker accepts
-                if self._is_stopping.is_set():
+            except BufferError:
+                if not self._make_room():
                     raise KafkaException(KafkaError(KafkaError._QUEUE_FULL)) from None
-                time.sleep(0.002)
             else:
                 return
 
+    def _is_missing(self, topic: str) -> bool:
+        """Return whether the broker says that there is no such topic; it is asked again after a while."""
+        return not self._partition_count(topic) and topic in self._missing_until_s
+
     def _partition_count(self, topic: str) -> int:
         """Return how many partitions a topic has, 0 where that is unknown: then the key alone decides."""
-        count = self._partitions.get(topic)
-        if count is None:
-            try:
-                found = self._producer.list_topics(topic, timeout=_METADATA_TIMEOUT_S).topics.get(topic)
-            except KafkaException as error:
-                log.warning("no metadata of topic %s: %s", topic, error)
-                return 0
-            count = self._partitions[topic] = len(found.partitions) if found is not None and not found.error else 0
+        count = self._partitions.get(topic, 0)
+        if count or time.monotonic() < self._missing_until_s.get(topic, 0.0):
+            return count
+        self._missing_until_s.pop(topic, None)
+        try:
+            found = self._producer.list_topics(topic, timeout=_METADATA_TIMEOUT_S).topics.get(topic)
+        except KafkaException as error:
+            log.warning("no metadata of topic %s: %s", topic, error)
+            return 0
+        if found is not None and found.error is None:
+            count = self._partitions[topic] = len(found.partitions)
+        elif found is None or found.error.code() in _NO_SUCH_PLACE:
+            self._missing_until_s[topic] = time.monotonic() + _MISSING_S
         return count

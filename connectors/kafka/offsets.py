@@ -8,7 +8,7 @@ from collections.abc import Iterable
 Partition = tuple[str, int]
 
 
-class _Span:
+class Span:
     """The records of one partition that one poll brought, in order; ``end`` is the offset after the last."""
 
     __slots__ = ("end", "is_done")
@@ -18,7 +18,8 @@ class _Span:
         self.is_done = False
 
 
-Taken = list[tuple[Partition, _Span]]
+# What one poll took: the last of each partition.
+Taken = list[tuple[Partition, Span]]
 
 
 class OffsetTracker:
@@ -29,7 +30,7 @@ class OffsetTracker:
     """
 
     def __init__(self) -> None:
-        self._spans: dict[Partition, deque[_Span]] = {}
+        self._spans: dict[Partition, deque[Span]] = {}
         self._done: dict[Partition, int] = {}
 
     def assign(self, partitions: Iterable[Partition]) -> None:
@@ -52,7 +53,7 @@ class OffsetTracker:
         """Note that records up to each end were polled; return what ``finish`` wants when they are done."""
         taken = []
         for partition, end in ends.items():
-            span = _Span(end)
+            span = Span(end)
             self._spans[partition].append(span)
             taken.append((partition, span))
         return taken
@@ -64,6 +65,10 @@ class OffsetTracker:
             spans = self._spans.get(partition)
             while spans and spans[0].is_done:
                 self._done[partition] = max(spans.popleft().end, self._done.get(partition, 0))
+
+    def live(self, taken: Taken) -> Taken:
+        """Return those of ``take`` that count still: not finished, and not revoked since."""
+        return [(partition, span) for partition, span in taken if span in self._spans.get(partition, ())]
 
     def in_flight(self, partitions: Iterable[Partition]) -> int:
         """Return how many spans of these partitions are not done."""

@@ -32,6 +32,8 @@ class RouteSettings(Section, frozen=True):
     max_tensors: int = 64
     max_batches_in_flight: int = 4
     commit_interval_ms: int = 50
+    guarantee: str = "at_least_once"
+    revoke_timeout_s: float = 10.0
 
 
 def complete_route(name: str, route: RouteSettings) -> RouteSettings:
@@ -64,5 +66,7 @@ def check_route(
     for field in ("max_batch_size", "max_record_bytes", "max_result_bytes", "max_tensors", "max_batches_in_flight"):
         if getattr(route, field) < 1:
             raise InvalidSettings(f"{place}.{field}", f"must be at least 1, got {getattr(route, field)}")
-    if route.max_wait_ms < 0 or route.commit_interval_ms < 0:
-        raise InvalidSettings(place, "max_wait_ms and commit_interval_ms must not be negative")
+    if route.max_wait_ms < 0 or route.commit_interval_ms < 0 or route.revoke_timeout_s < 0:
+        raise InvalidSettings(place, "max_wait_ms, commit_interval_ms and revoke_timeout_s must not be negative")
+    if route.guarantee not in ("at_least_once", "exactly_once"):
+        raise InvalidSettings(f"{place}.guarantee", f"{route.guarantee!r} is not at_least_once or exactly_once")

@@ -29,6 +29,7 @@ class WorkerSettings(Section, frozen=True):
     memory_limit_bytes: int = 0
     when_memory_is_short: str = "wait"
     heartbeat_interval_s: float = 5.0
+    static_membership: bool = False
 
 
 def check_worker(worker: WorkerSettings, place: str) -> None:

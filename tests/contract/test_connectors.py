@@ -42,11 +42,15 @@ class TestMemory(ConnectorContract):
 
 
 class Kafka:
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, guarantee: str = "at_least_once") -> None:
         self._kafka = {"bootstrap.servers": bootstrap}
         name = f"contract-{uuid.uuid4().hex[:10]}"
         self._route = RouteSettings(
-            request_topic=f"{name}.q", result_topic=f"{name}.r", dead_letter_topic=f"{name}.d", group=name
+            request_topic=f"{name}.q",
+            result_topic=f"{name}.r",
+            dead_letter_topic=f"{name}.d",
+            group=name,
+            guarantee=guarantee,
         )
         admin = AdminClient(self._kafka)
         topics = [NewTopic(f"{name}.{kind}", 1, 1) for kind in "qrd"]
@@ -90,3 +94,8 @@ class TestKafka(ConnectorContract):
 
     def make_broker(self) -> BrokerUnderTest:
         return Kafka(self._bootstrap)
+
+
+class TestKafkaExactlyOnce(TestKafka):
+    def make_broker(self) -> BrokerUnderTest:
+        return Kafka(self._bootstrap, "exactly_once")

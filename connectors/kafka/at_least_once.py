@@ -1,0 +1,130 @@
+"""AtLeastOnce: produce, wait for the broker, commit the lowest contiguous offset."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+from connectors.kafka.delivery import Delivery, Outbox
+from connectors.kafka.offsets import OffsetTracker, Partition, Taken
+from pipeline.connector import Answer, Record, Refuse
+from pipeline.errors import PenstockError
+from pipeline.kafka_properties import Properties
+from pipeline.settings import RouteSettings
+
+log = logging.getLogger(__name__)
+
+# How long the delivery thread waits for reports at most, before it looks again whether answers should go out at once.
+_IDLE_S: Final = 0.1
+_LOADED_S: Final = 0.005
+# How long a full queue of the producer is left to the delivery thread before it is tried again.
+_FULL_S: Final = 0.002
+
+
+class AtLeastOnce:
+    """See Guarantee. An offset is committed when the broker has accepted every answer up to it.
+
+    Answers are produced on the worker thread, delivery reports come on a thread of its own, commits are made on the
+    feeder's. What was taken is finished when its answers are delivered.
+    """
+
+    def __init__(
+        self,
+        route: RouteSettings,
+        properties: Properties,
+        tracker: OffsetTracker,
+        changed: threading.Condition,
+        on_error: Callable[[KafkaError], None],
+    ) -> None:
+        """``changed`` guards ``tracker``; ``on_error`` is librdkafka's error callback."""
+        self._route, self._tracker, self._changed = route, tracker, changed
+        self._properties = {**properties, "error_cb": on_error}
+        self._is_urgent = False  # the batch that was answered last left nothing waiting
+        self._is_sending = threading.Event()
+        self._stopping = threading.Event()
+        self._next_commit_s = 0.0
+
+    def start(self) -> None:
+        """See Guarantee."""
+        self._producer = Producer(self._properties, logger=log)
+        self._outbox = Outbox(self._producer, self._route, self._make_room)
+        self._thread = threading.Thread(target=self._deliver, name=f"{self._route.group}-delivery", daemon=True)
+        self._thread.start()
+
+    def send(self, taken: Taken, records: Sequence[Record], answers: Sequence[Answer], refuse: Refuse) -> Future[None]:
+        """See Guarantee."""
+        future: Future[None] = Future()
+
+        def on_done() -> None:
+            with self._changed:
+                self._tracker.finish(taken)
+                self._changed.notify_all()
+            future.set_result(None)
+
+        def on_failed(error: PenstockError) -> None:
+            if not future.done():
+                future.set_exception(error)
+
+        self._outbox.send_batch(Delivery(self._outbox, records, answers, refuse, on_done, on_failed))
+        self._is_urgent = len(records) < self._route.max_batch_size
+        self._is_sending.set()
+        return future
+
+    def attend(self, consumer: Consumer, *, is_awaited: bool = False) -> None:
+        """See Guarantee: commits what has been delivered, every ``commit_interval_ms``."""
+        now_s = time.monotonic()
+        if now_s >= self._next_commit_s and not is_awaited:
+            self._next_commit_s = now_s + self._route.commit_interval_ms / 1000
+            self._commit(consumer, None, is_blocking=False)
+
+    def settle(self, consumer: Consumer, partitions: list[Partition] | None) -> None:
+        """See Guarantee."""
+        self._commit(consumer, partitions, is_blocking=True)
+
+    def stop(self, timeout_s: float) -> None:
+        """See Guarantee."""
+        deadline_s = time.monotonic() + timeout_s
+        self._stopping.set()
+        self._is_sending.set()
+        self._thread.join(max(1.0, timeout_s))
+        self._producer.flush(max(0.1, deadline_s - time.monotonic()))
+
+    def _deliver(self) -> None:
+        """Take delivery reports, and let answers linger only while there are more to come.
+
+        A batch that is not full has emptied the log: its answers go out at once, because ``flush`` does not linger.
+        Under load they linger for ``linger.ms``, which saves a third of the worker's time: fewer, fuller requests.
+        """
+        while not self._stopping.is_set():
+            if not len(self._producer):
+                self._is_sending.wait(_IDLE_S)
+                self._is_sending.clear()
+            if self._is_urgent:
+                self._producer.flush(_IDLE_S)
+            else:
+                self._producer.poll(_LOADED_S)
+
+    def _make_room(self) -> bool:
+        time.sleep(_FULL_S)  # the delivery thread empties the queue as the broker accepts
+        return not self._stopping.is_set()
+
+    def _commit(self, consumer: Consumer, keys: list[Partition] | None, *, is_blocking: bool) -> None:
+        with self._changed:
+            committable = self._tracker.pop_committable(keys)
+        if not committable:
+            return
+        offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in committable.items()]
+        try:
+            if is_blocking:
+                consumer.commit(offsets=offsets, asynchronous=False)
+            else:
+                consumer.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as error:
+            # Not repeated: the next commit covers it, and what no commit covers is delivered again.
+            log.warning("offsets %s were not committed: %s", sorted(committable), error)

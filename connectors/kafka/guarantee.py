@@ -1,0 +1,43 @@
+"""The contract between the Kafka connector and the two ways to publish and acknowledge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Protocol
+
+from confluent_kafka import Consumer
+
+from connectors.kafka.offsets import Partition, Taken
+from pipeline.connector import Answer, Record, Refuse
+
+
+class Guarantee(Protocol):
+    """Publishes the answers of one route, and acknowledges the requests: at least once, or exactly once.
+
+    What was taken is finished in the connector's OffsetTracker when a rebalance need not wait for it any more. Where a
+    ``consumer`` is given, the caller is the one thread that may use it (docs/decisions/0006).
+    """
+
+    def start(self) -> None:
+        """Make the producer and start the thread; raises KafkaException for properties that are none."""
+        ...
+
+    def send(self, taken: Taken, records: Sequence[Record], answers: Sequence[Answer], refuse: Refuse) -> Future[None]:
+        """See Connector.answer. On a worker thread."""
+        ...
+
+    def attend(self, consumer: Consumer, *, is_awaited: bool = False) -> None:
+        """Do what needs the consumer: called before each poll, and when a rebalance begins or has ended.
+
+        With ``is_awaited`` somebody waits, until ``settle``, for what was taken to be finished.
+        """
+        ...
+
+    def settle(self, consumer: Consumer, partitions: list[Partition] | None) -> None:
+        """Acknowledge what is answered of these partitions, or of all; they are let go next. Blocks for the broker."""
+        ...
+
+    def stop(self, timeout_s: float) -> None:
+        """Deliver what was sent and end the thread; ``settle`` may follow. Blocks for ``timeout_s`` at most."""
+        ...
