@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Final
 
@@ -79,13 +79,20 @@ class AtLeastOnce:
     def attend(self, consumer: Consumer, *, is_awaited: bool = False) -> None:
         """See Guarantee: commits what has been delivered, every ``commit_interval_ms``."""
         now_s = time.monotonic()
-        if now_s >= self._next_commit_s and not is_awaited:
-            self._next_commit_s = now_s + self._route.commit_interval_ms / 1000
-            self._commit(consumer, None, is_blocking=False)
+        if now_s < self._next_commit_s or is_awaited:
+            return
+        self._next_commit_s = now_s + self._route.commit_interval_ms / 1000
+        with self._changed:
+            offsets = self._tracker.pop_committable()
+        if offsets:
+            _commit(consumer, offsets, is_awaited=False)
 
     def settle(self, consumer: Consumer, partitions: list[Partition] | None) -> None:
-        """See Guarantee."""
-        self._commit(consumer, partitions, is_blocking=True)
+        """See Guarantee: commits what ``attend`` has once more, for a rebalance refuses what is on its way meanwhile."""
+        with self._changed:
+            offsets = self._tracker.committable(partitions)
+        if offsets:
+            _commit(consumer, offsets, is_awaited=True)
 
     def stop(self, timeout_s: float) -> None:
         """See Guarantee."""
@@ -114,17 +121,14 @@ class AtLeastOnce:
         time.sleep(_FULL_S)  # the delivery thread empties the queue as the broker accepts
         return not self._stopping.is_set()
 
-    def _commit(self, consumer: Consumer, keys: list[Partition] | None, *, is_blocking: bool) -> None:
-        with self._changed:
-            committable = self._tracker.pop_committable(keys)
-        if not committable:
-            return
-        offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in committable.items()]
-        try:
-            if is_blocking:
-                consumer.commit(offsets=offsets, asynchronous=False)
-            else:
-                consumer.commit(offsets=offsets, asynchronous=True)
-        except KafkaException as error:
-            # Not repeated: the next commit covers it, and what no commit covers is delivered again.
-            log.warning("offsets %s were not committed: %s", sorted(committable), error)
+
+def _commit(consumer: Consumer, offsets: Mapping[Partition, int], *, is_awaited: bool) -> None:
+    """Ask for a commit; what is refused later is told to the consumer's ``on_commit``."""
+    places = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
+    try:
+        if is_awaited:
+            consumer.commit(offsets=places, asynchronous=False)
+        else:
+            consumer.commit(offsets=places, asynchronous=True)
+    except KafkaException as error:
+        log.warning("offsets %s were not committed: %s", sorted(offsets), error)

@@ -73,7 +73,7 @@ class KafkaConnector:
         """See Connector: starts joining the group; the broker may be away."""
         try:
             self._consumer = Consumer(
-                {**self._consumer_properties, "error_cb": self._on_error, "on_commit": _on_commit}, logger=log
+                {**self._consumer_properties, "error_cb": self._on_error, "on_commit": self._on_commit}, logger=log
             )
             self._guarantee.start()
             self._consumer.subscribe(
@@ -232,14 +232,15 @@ class KafkaConnector:
             self._on_fatal(ConnectorError("kafka", f"{error.str()} ({error.name()})"))
         log.warning("%s (%s)", error.str(), error.name())
 
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        if error is not None and error.code() != KafkaError._NO_OFFSET:
+            log.warning("offsets %s were not committed: %s", _names(partitions), error.str())
+            with self._changed:
+                self._tracker.put_back(_keys(partitions))
+
     def _on_fatal(self, error: ConnectorError) -> None:
         """Have the next ``poll`` raise; from any thread. The first error is the one that tells why."""
         self._fatal = self._fatal or error
-
-
-def _on_commit(error: KafkaError | None, partitions: list[TopicPartition]) -> None:
-    if error is not None and error.code() != KafkaError._NO_OFFSET:
-        log.warning("offsets %s were not committed: %s", _names(partitions), error.str())
 
 
 def _keys(partitions: list[TopicPartition]) -> list[Partition]:

@@ -32,6 +32,7 @@ class OffsetTracker:
     def __init__(self) -> None:
         self._spans: dict[Partition, deque[Span]] = {}
         self._done: dict[Partition, int] = {}
+        self._moved: set[Partition] = set()  # those of ``_done`` that are to be committed
 
     def assign(self, partitions: Iterable[Partition]) -> None:
         """Start tracking partitions."""
@@ -43,6 +44,7 @@ class OffsetTracker:
         for partition in partitions:
             self._spans.pop(partition, None)
             self._done.pop(partition, None)
+            self._moved.discard(partition)
 
     @property
     def assigned(self) -> Iterable[Partition]:
@@ -65,6 +67,7 @@ class OffsetTracker:
             spans = self._spans.get(partition)
             while spans and spans[0].is_done:
                 self._done[partition] = max(spans.popleft().end, self._done.get(partition, 0))
+                self._moved.add(partition)
 
     def live(self, taken: Taken) -> Taken:
         """Return those of ``take`` that count still: not finished, and not revoked since."""
@@ -74,9 +77,15 @@ class OffsetTracker:
         """Return how many spans of these partitions are not done."""
         return sum(len(self._spans.get(partition, ())) for partition in partitions)
 
-    def pop_committable(self, partitions: Iterable[Partition] | None = None) -> dict[Partition, int]:
-        """Return what is committable and was not returned before, of all partitions or of these."""
-        if partitions is None:
-            done, self._done = self._done, {}
-            return done
-        return {partition: self._done.pop(partition) for partition in partitions if partition in self._done}
+    def committable(self, partitions: Iterable[Partition] | None = None) -> dict[Partition, int]:
+        """Return what is committable, of all partitions or of these, whether it was returned before or not."""
+        return {key: self._done[key] for key in (self._done if partitions is None else partitions) if key in self._done}
+
+    def pop_committable(self) -> dict[Partition, int]:
+        """Return what is committable and was not returned since it last moved."""
+        moved, self._moved = self._moved, set()
+        return {partition: self._done[partition] for partition in moved}
+
+    def put_back(self, partitions: Iterable[Partition]) -> None:
+        """Have the next ``pop_committable`` return these again: what it returned was not committed."""
+        self._moved.update(partition for partition in partitions if partition in self._done)

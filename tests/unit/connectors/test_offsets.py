@@ -42,8 +42,19 @@ def test_partitions_do_not_wait_for_each_other() -> None:
     it.assign([("q", 0), ("q", 1)])
     it.take({("q", 0): 5})
     it.finish(it.take({("q", 1): 7}))
-    assert it.pop_committable([("q", 1)]) == {("q", 1): 7}
+    assert it.pop_committable() == {("q", 1): 7}
     assert it.in_flight([("q", 0), ("q", 1)]) == 1
+
+
+def test_what_was_not_committed_is_committable_again_unless_its_partition_is_gone() -> None:
+    it = OffsetTracker()
+    it.assign([P, ("q", 1)])
+    it.finish(it.take({P: 5, ("q", 1): 7}))
+    assert it.pop_committable() == {P: 5, ("q", 1): 7}
+    it.revoke([("q", 1)])
+    it.put_back([P, ("q", 1)])
+    assert it.pop_committable() == {P: 5}
+    assert it.committable() == it.committable([P, ("q", 1)]) == {P: 5}
 
 
 @given(st.permutations(range(8)))
