@@ -23,6 +23,8 @@ class Answers:
         self._lock = threading.Lock()
         self._first_at_s: dict[str, float] = {}
         self._versions: set[int] = set()
+        self._last_at_s: dict[int, float] = {}
+        self.longest_silence_s = 0.0  # between two answers of one partition
 
     def take_result(self, message: Message) -> None:
         """Take one record of the result topic."""
@@ -33,9 +35,12 @@ class Answers:
         row = None if result.error else float(result.outputs[0].array()[0, 0])
         kind = result.error.code if result.error else "result"
         answered = Answered(result.id, kind, partition, source.partition, result.version, row)
+        now_s = time.monotonic()
         with self._lock:
             self.all.append(answered)
-            self._first_at_s.setdefault(result.id, time.monotonic())
+            self._first_at_s.setdefault(result.id, now_s)
+            self.longest_silence_s = max(self.longest_silence_s, now_s - self._last_at_s.get(partition, now_s))
+            self._last_at_s[partition] = now_s
             if result.error is None and result.version is not None:
                 self._versions.add(result.version)
 

@@ -68,8 +68,10 @@ class Crew:
             assert status is None, f"{worker.name} ended by itself with {status}:\n{worker.log[-_LOG_CHARACTERS:]}"
 
     def logs(self) -> str:
-        """Return the end of what each of them has printed."""
-        return "\n".join(f"--- {worker.name}\n{worker.log[-_LOG_CHARACTERS:]}" for worker in self._workers)
+        """Return the end of what each of them has printed, and how many batches stand between poll and delivery."""
+        return "\n".join(
+            f"--- {worker.name}\n{worker.log[-_LOG_CHARACTERS:]}\n{_in_flight(worker)}" for worker in self._workers
+        )
 
     def _place(self, target: int) -> int:
         self.check()
@@ -95,3 +97,8 @@ class Crew:
         wait_for(f"{worker.name} ready", ready, READY_S, every_s=0.1)
 
 
+
+
+def _in_flight(worker: Worker) -> str:
+    lines = worker.get("/metrics")[1].splitlines()
+    return "\n".join(line for line in lines if line.startswith("penstock_batches_in_flight"))

@@ -15,7 +15,7 @@ MOST_WORKERS = 4
 FEWEST_WORKERS = 1
 WORKERS_AT_START = 2
 # Requests, of all keys together.
-PER_S = 400.0
+PER_S = 250.0
 # A worker has at most so many batches of so many requests between poll and delivery.
 BATCHES_IN_FLIGHT = 2
 BATCH_SIZE = 64

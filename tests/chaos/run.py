@@ -38,13 +38,14 @@ Say = Callable[[str], None]
 @dataclass(frozen=True)
 class Outcome:
     """What a run came to. ``took_s`` is from the start of the schedule to the last healing, ``waits_s`` how long each
-    request waited for its first answer, from shortest to longest.
+    request waited for its first answer, from shortest to longest, ``silence_s`` how long a partition was without answers.
     """
 
     account: Account
     schedule: Sequence[Event]
     took_s: float
     waits_s: Sequence[float]
+    silence_s: float
 
     def __str__(self) -> str:
         """Return the figures, for people."""
@@ -57,7 +58,8 @@ class Outcome:
             f"{len(it.wrong)} wrong, {len(it.strange)} strange, {it.uncommitted} uncommitted; "
             f"by kind: {', '.join(f'{n} {kind}' for kind, n in it.kinds.items())}\n"
             f"{it.letters} dead letters: {len(it.letters_lost)} lost, {sum(it.letters_doubled.values())} duplicates; "
-            f"waits for the first answer: {middle:.2f} s half, {most:.1f} s 99 %, {longest:.1f} s longest"
+            f"waits for the first answer: {middle:.2f} s half, {most:.1f} s 99 %, {longest:.1f} s longest; "
+            f"longest silence of a partition {self.silence_s:.1f} s"
         )
 
 
@@ -95,7 +97,7 @@ class Chaos:
             results.read_to_the_end()
             letters.read_to_the_end()
             found = account(load.asked, self._answers.all, self._answers.letters, sum(self._uncommitted().values()))
-        return Outcome(found, self._schedule, took_s, self._answers.waits_s(load.asked_at_s))
+        return Outcome(found, self._schedule, took_s, self._answers.waits_s(load.asked_at_s), self._answers.longest_silence_s)
 
     def _carry_out(self, load: Load) -> None:
         """Carry out each lane on a thread of its own, and heal whatever is left; fails with a lane's failure."""

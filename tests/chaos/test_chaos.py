@@ -13,7 +13,7 @@ from tests.chaos.run import Chaos
 
 SEED = 1
 MINUTES = 2.0
-GUARANTEES = (Guarantee.AT_LEAST_ONCE,)
+GUARANTEES = tuple(Guarantee)
 
 
 @pytest.fixture
