@@ -3,6 +3,9 @@
 PYTHON ?= python3
 # How often make conformance repeats.
 RUNS ?= 50
+# How many records make fuzz sends, and which.
+RECORDS ?= 100000
+SEED ?= 1
 # More arguments for the command of a target, e.g. make test ARGS='-k kafka -x'
 ARGS ?=
 
@@ -15,7 +18,7 @@ extras_test = test,dev
 say = @printf '\033[2m%s\033[0m\n'
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test conformance lint format bench kafka clean
+.PHONY: help demo test conformance fuzz lint format bench kafka clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +46,9 @@ conformance: .venv/.test-ready  ## the registry's tests RUNS times: in a random 
 	    .venv/bin/python -m pytest -q tests/unit/registry --randomly-seed=$$run $(ARGS) && \
 	    .venv/bin/python -m pytest -q tests/unit/registry --randomly-seed=$$run --schedule-seed=$$run $(ARGS) || exit 1; \
 	done
+
+fuzz: .venv/.test-ready  ## RECORDS random and mutated records through the data path, and to a live worker on a real Kafka
+	@.venv/bin/python -m pytest -q tests/fuzz --fuzz-records=$(RECORDS) --fuzz-seed=$(SEED) $(ARGS)
 
 bench: .venv/.bench-ready  ## our worker against a loop written by hand, on a real Kafka
 	@.venv/bin/python -m benchmarks $(ARGS)

@@ -8,7 +8,17 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from benchmarks import report
-from benchmarks.cases import exactly_once, isolation, loads, registry, round_trip, servables, swap, throughput
+from benchmarks.cases import (
+    exactly_once,
+    isolation,
+    large_backlog,
+    loads,
+    registry,
+    round_trip,
+    servables,
+    swap,
+    throughput,
+)
 from benchmarks.harness import open_harness
 from benchmarks.process import BenchmarkError
 
@@ -16,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CASES: Final = {
-    case.NAME: case for case in (throughput, exactly_once, round_trip, swap, registry, servables, loads, isolation)
+    case.NAME: case
+    for case in (throughput, exactly_once, round_trip, swap, registry, servables, loads, isolation, large_backlog)
 }
 
 

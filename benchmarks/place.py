@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without saying so
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without saying so
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,6 +75,15 @@ class Place:
                 watch.wait_for_leaders()
             finally:
                 watch.close()
+
+    def allow(self, topic: str, record_bytes: int) -> None:
+        """Let a topic take records of so many bytes; returns when it does."""
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        setting = ConfigEntry("max.message.bytes", str(record_bytes), incremental_operation=AlterConfigOpType.SET)
+        resource.add_incremental_config(setting)
+        admin = self._admin()  # as above
+        for future in admin.incremental_alter_configs([resource]).values():
+            future.result(_TIMEOUT_S)
 
     def delete_topics(self) -> None:
         """Delete them, so that the disk holds one measurement at a time."""

@@ -76,6 +76,16 @@ class Contender:
         fields = stat.read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    @property
+    def rss_mib(self) -> float:
+        """Resident memory now, in MiB; 0 where the system does not tell."""
+        return self._status_mib("VmRSS:")
+
+    @property
+    def peak_rss_mib(self) -> float:
+        """The most that it has been, in MiB; likewise."""
+        return self._status_mib("VmHWM:")
+
     def wait(self, is_done: Callable[[], bool], what: str, timeout_s: float) -> None:
         """Return when ``is_done``; raises BenchmarkError with the end of its log when it dies or is too slow."""
         deadline_s = time.monotonic() + timeout_s
@@ -99,6 +109,11 @@ class Contender:
 
     def __str__(self) -> str:
         return " ".join(str(part) for part in self._argv[:4])
+
+    def _status_mib(self, field: str) -> float:
+        status = Path(f"/proc/{self._child.pid}/status")
+        lines = status.read_text().splitlines() if status.exists() else []
+        return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(field)), 0.0)
 
     def _tail(self) -> str:
         return "\n".join(self._log_path.read_text(errors="replace").splitlines()[-_TAIL_LINES:])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 
-from pipeline.connector import Answer, Headers, Record, Refuse
+from pipeline.connector import NO_LIMIT, Answer, Headers, Record, Refuse
 from pipeline.settings import RouteSettings, Settings
 
 
@@ -61,7 +62,7 @@ class MemoryConnector:
             self._position = self._broker.committed
             self._open = True
 
-    def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+    def poll(self, max_records: int, timeout_s: float, max_bytes: int = NO_LIMIT) -> Sequence[Record]:
         """See Connector."""
         broker = self._broker
         with broker.changed:
@@ -70,8 +71,10 @@ class MemoryConnector:
                 return []
             broker.changed.wait_for(lambda: len(broker.requests) > self._position or not self._open, timeout_s)
             records = broker.requests[self._position : self._position + max_records]
-            self._position += len(records)
-            return records
+            sizes = itertools.accumulate(len(record.value) for record in records)
+            fitting = max(1, sum(size <= max_bytes for size in sizes))
+            self._position += len(records[:fitting])
+            return records[:fitting]
 
     def answer(self, records: Sequence[Record], answers: Sequence[Answer], refuse: Refuse) -> Future[None]:
         """See Connector: everything is accepted at once."""

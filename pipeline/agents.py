@@ -2,8 +2,8 @@
 
 A feeder thread polls the connector and decodes; each batch is one event on the route's channel; the agent has it
 computed on a worker thread and goes on to the next, while the broker accepts the answers. At most
-``max_batches_in_flight`` batches stand between poll and delivery: that bounds memory, and a full route is paused, not
-buffered.
+``max_batches_in_flight`` batches and ``max_in_flight_bytes`` stand between poll and delivery: a full route is paused,
+not buffered.
 """
 
 from __future__ import annotations
@@ -12,27 +12,40 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from typing import Any, Final
 
 import faust
+import msgspec
 from faust.types import AppT
 
-from pipeline.connector import Connector
+from pipeline.clock import SystemClock
+from pipeline.connector import Answer, Connector, Record
 from pipeline.metrics import Metrics
+from pipeline.serving import in_flight
+from pipeline.serving.circuit import Circuit, Standing, State
 from pipeline.serving.dispatcher import Dispatcher, Pending
+from pipeline.serving.in_flight import InFlight
 from pipeline.settings import RouteSettings
 
 log = logging.getLogger(__name__)
 
-Batch = list[Pending]
-Put = Callable[[Batch], Coroutine[Any, Any, None]]
-Crash = Callable[[BaseException], None]
 
 _POLL_S: Final = 0.2
 # A route that stays full for this long is paused at its broker; for less, waiting is cheaper than fetching again.
 _FULL_S: Final = 1.0
+
+
+class Batch(msgspec.Struct):
+    """The requests of one poll, and the bytes that they hold."""
+
+    requests: list[Pending]
+    held_bytes: int
+
+
+Put = Callable[[Batch], Coroutine[Any, Any, None]]
+Crash = Callable[[BaseException], None]
 
 
 class RequestChannel(faust.Channel[Batch]):
@@ -65,6 +78,7 @@ class Route:
         dispatcher: Dispatcher,
         compute_pool: Executor,
         metrics: Metrics,
+        circuit: Circuit | None = None,
     ) -> None:
         self.name = name
         self.settings = settings
@@ -72,7 +86,8 @@ class Route:
         self._dispatcher = dispatcher
         self._compute_pool = compute_pool
         self._metrics = metrics
-        self._slots = threading.Semaphore(settings.max_batches_in_flight)
+        self._circuit = circuit or Circuit(settings.circuit, SystemClock())
+        self._in_flight = InFlight(settings.max_batches_in_flight, settings.max_in_flight_bytes)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._crash: Crash = _raise
@@ -88,8 +103,23 @@ class Route:
 
     @property
     def is_started(self) -> bool:
-        """Whether requests are being taken."""
+        """Whether it has been started and not stopped."""
         return self._thread is not None and not self._stopping.is_set()
+
+    @property
+    def takes_requests(self) -> bool:
+        """Whether requests are being taken, or would be if there were room."""
+        is_stopped = self.settings.circuit.action == "stop" and self.standing.state is not State.CLOSED
+        return self.is_started and not is_stopped
+
+    @property
+    def standing(self) -> Standing:
+        """Where its circuit stands."""
+        return self._circuit.standing
+
+    def close_circuit(self) -> None:
+        """Take and compute requests again: there is a new version. Never blocks."""
+        self._circuit.close()
 
     async def answer(self, stream: AsyncIterator[Batch]) -> None:
         """Answer batches as they come, in order.
@@ -99,11 +129,10 @@ class Route:
         loop = asyncio.get_running_loop()
         async for batch in stream:
             try:
-                delivery = await loop.run_in_executor(self._compute_pool, self._compute, batch)
+                await loop.run_in_executor(self._compute_pool, self._compute, batch)
             except Exception as error:  # noqa: BLE001  # Faust would swallow it, and the batch with it
                 self._crash(error)
                 return
-            delivery.add_done_callback(self._delivered)
 
     def stop(self, timeout_s: float) -> bool:
         """Stop polling, let what is in flight be delivered and acknowledged, leave; return whether all of it was.
@@ -115,40 +144,80 @@ class Route:
             return True
         deadline_s = time.monotonic() + timeout_s
         self._thread.join(timeout_s)
-        slots = self.settings.max_batches_in_flight
-        is_empty = all(self._slots.acquire(timeout=max(0.0, deadline_s - time.monotonic())) for _ in range(slots))
+        is_empty = self._in_flight.wait_until_empty(max(0.0, deadline_s - time.monotonic()))
         self._connector.close(max(1.0, deadline_s - time.monotonic()))
         return is_empty
+
+    # The feeder's thread. It always comes back to ``poll``, whatever the others wait for: that keeps the membership.
 
     def _feed(self, put: Put, loop: asyncio.AbstractEventLoop) -> None:
         try:
             while not self._stopping.is_set():
-                if not self._slots.acquire(timeout=_FULL_S):
-                    self._connector.poll(0, 0.0)
-                    continue
-                records = self._connector.poll(self.settings.max_batch_size, _POLL_S)
-                if not records:
-                    self._slots.release()
-                    continue
-                self._metrics.taken(self.name, len(records))
-                batch = self._dispatcher.decode(records)
-                asyncio.run_coroutine_threadsafe(put(batch), loop)
+                records = self._take()
+                if records:
+                    batch = self._admitted(records)
+                    asyncio.run_coroutine_threadsafe(put(batch), loop)
         except Exception as error:  # noqa: BLE001  # a thread's exception would be lost, and the worker half alive
             self._crash(error)
 
-    def _compute(self, batch: Batch) -> Future[None]:
-        started_s = time.perf_counter()
-        answers = self._dispatcher.answer(batch)
-        self._metrics.computed(self.name, batch, time.perf_counter() - started_s)
-        return self._connector.answer([pending.record for pending in batch], answers, self._dispatcher.refuse)
+    def _take(self) -> Sequence[Record]:
+        """Return what the next batch is made of, empty where there is nothing, or no room, or the circuit is open."""
+        if not self._in_flight.enter(_FULL_S):
+            return self._connector.poll(0, 0.0)
+        wanted = self.settings.max_batch_size
+        if self.settings.circuit.action == "stop":
+            wanted = self._circuit.admit(wanted)
+        records = self._connector.poll(wanted, _POLL_S, self._in_flight.share_bytes)
+        if not records:
+            self._in_flight.leave()
+            if wanted:
+                self._circuit.give_up()
+        return records
 
-    def _delivered(self, done: Future[None]) -> None:
+    def _admitted(self, records: Sequence[Record]) -> Batch:
+        """Return the decoded batch when what it holds has room."""
+        requests = self._dispatcher.decode(records)
+        held_bytes = in_flight.of_requests(requests, self._in_flight.share_bytes)
+        while not self._in_flight.admit(held_bytes, _FULL_S) and not self._stopping.is_set():
+            self._connector.poll(0, 0.0)
+        self._metrics.taken(self.name, len(records))
+        self._metrics.holds(self.name, self._in_flight.held_bytes)
+        return Batch(requests, held_bytes)
+
+    # A worker's thread.
+
+    def _compute(self, batch: Batch) -> None:
+        started_s = time.perf_counter()
+        requests = batch.requests
+        records = [pending.record for pending in requests]
+        answers = self._answers(requests)
+        self._metrics.computed(self.name, requests, time.perf_counter() - started_s)
+        # What was decoded is done with, and Faust holds on to the batch for a while.
+        batch.requests = []
+        held_bytes = in_flight.of_records(records) + in_flight.of_answers(answers)
+        self._in_flight.change(batch.held_bytes, held_bytes)
+        delivery = self._connector.answer(records, answers, self._dispatcher.refuse)
+        delivery.add_done_callback(lambda done: self._delivered(done, held_bytes))
+
+    def _answers(self, requests: Sequence[Pending]) -> Sequence[Answer]:
+        circuit = self._circuit
+        if circuit.settings.action == "dead_letter":
+            admitted = circuit.admit(len(requests))
+            for pending in requests[admitted:]:
+                pending.error = pending.error or circuit.refusal(self.settings.servable)
+        answers = self._dispatcher.answer(requests)
+        if circuit.settings.after_batches:
+            circuit.note(len(requests), [pending.error for pending in requests if pending.error is not None])
+        return answers
+
+    def _delivered(self, done: Future[None], held_bytes: int) -> None:
         error = done.exception()
         if error is not None:
             self._crash(error)
             return
+        self._in_flight.leave(held_bytes)
         self._metrics.delivered(self.name)
-        self._slots.release()
+        self._metrics.holds(self.name, self._in_flight.held_bytes)
 
 
 def _raise(error: BaseException) -> None:

@@ -18,6 +18,7 @@ from faust.app.base import BootStrategy
 
 from pipeline import plugins
 from pipeline.agents import RequestChannel, Route
+from pipeline.circuits import circuit_of
 from pipeline.clock import SystemClock
 from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.host import Registry, WorkerService
@@ -80,12 +81,13 @@ def create_app(
             route_settings, settings, f"{_NAME}-{worker_id}-{name}"
         )
         dispatcher = Dispatcher(route_settings, registry.manager, codecs, clock, registry.batching_of)
-        route = Route(name, route_settings, connector, dispatcher, pool, metrics)
+        circuit = circuit_of(name, route_settings, clock, metrics, registry.reporter)
+        route = Route(name, route_settings, connector, dispatcher, pool, metrics, circuit)
         routes[name] = (route, _add_agent(application, route))
     watching = settings.watch.in_worker if is_watching is None else is_watching
     service = WorkerService(application, settings, registry, routes, is_watching=watching, settings_file=settings_file)
     application.add_dependency(service)
-    add_pages(application, lambda: service.is_ready, registry.versions, metrics)
+    add_pages(application, lambda: service.is_ready, lambda: service.open_circuits, registry.versions, metrics)
 
     @application.on_before_shutdown.connect
     async def drain(*_: Any, **__: Any) -> None:

@@ -7,9 +7,10 @@ One connector serves one route. ``poll`` and ``answer`` may run at the same time
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -18,11 +19,15 @@ from pipeline.records import Error
 
 Headers = Sequence[tuple[str, bytes | None]]
 
+NO_LIMIT: Final = sys.maxsize
+
 
 class Record(msgspec.Struct, frozen=True, gc=False):
     """One request as its broker delivered it, byte for byte.
 
-    A connector may subclass it to keep what it needs to acknowledge the record.
+    A connector may subclass it to keep what it needs to acknowledge the record. ``timestamp_ms`` is 0 or less where the
+    broker knows none. ``fault`` is why a part of it could not be had from the broker's client: the record is then
+    refused as undecodable, with that reason.
     """
 
     value: bytes
@@ -32,6 +37,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     partition: int
     offset: int
     timestamp_ms: int
+    fault: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -49,6 +55,12 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     partition: int | None = None
     dead_letter: Error | None = None
 
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes the record of this answer has: value, key and headers."""
+        headers = sum(len(name) + len(value or b"") for name, value in self.headers)
+        return len(self.value) + len(self.key or b"") + headers
+
 
 # Makes the answer to a record whose first answer the broker refuses for good (too large, no such partition).
 Refuse = Callable[[Record, PenstockError], Answer]
@@ -61,12 +73,13 @@ class Connector(Protocol):
         """Connect and subscribe; raises ConnectorError. A broker that is away for the moment is no error here."""
         ...
 
-    def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+    def poll(self, max_records: int, timeout_s: float, max_bytes: int = NO_LIMIT) -> Sequence[Record]:
         """Return what is waiting, at most ``max_records``, in order per partition; wait for the first one only.
 
-        Returns empty after ``timeout_s``. ``max_records`` of 0 takes nothing and keeps the membership alive: the route
-        is full. Raises ConnectorError for what does not heal by itself. A record that was returned is either answered
-        or will be delivered again, to this worker or another.
+        Their values have at most ``max_bytes`` together; the first record comes whatever its size. Returns empty after
+        ``timeout_s``. ``max_records`` of 0 takes nothing and keeps the membership alive: the route is full, or stopped.
+        Raises ConnectorError for what does not heal by itself. A record that was returned is either answered or will be
+        delivered again, to this worker or another.
         """
         ...
 

@@ -12,11 +12,13 @@
     ├── ModelFailed           the servable raised, or returned what its signature does not allow
     ├── ServableDied          the process of an isolated servable ended while it computed, or does not come back
     ├── PredictTimedOut       an isolated servable did not answer in time; its process was killed
+    ├── CircuitOpen           the servable failed whole batches in a row; this request was set aside, not computed
     ├── LoadFailed            a version can not be loaded; its state record carries this
     │   ├── InvalidArtefact, PathRefused, FetchFailed, UnknownKind, AmbiguousKind, MissingExtra, LoadCancelled
     │   ├── WarmUpFailed, GoldenMismatch, WorkerLost
     ├── InsufficientMemory    a version does not fit into the memory that is allowed
     ├── InvalidSettings       penstock.yaml, a variable or an argument
+    ├── WrongTopic            a topic whose settings would lose requests or versions; a worker does not run on it
     ├── PluginError           an entry point is missing, doubled or broken
     ├── ConnectorError        the broker refused or can not be reached
     ├── TimedOut              a client waited as long as it was told to
@@ -92,13 +94,15 @@ class TooManyTensors(BadRequest):
         return f"the request has {self.got} tensors, the limit is {self.limit}; raise max_tensors of the route"
 
 
+@dataclass(eq=False)
 class NoInputs(BadRequest):
     """A request without a single input tensor."""
 
+    reason: str = "the request has no input tensors"
     code = "no_inputs"
 
     def __str__(self) -> str:
-        return "the request has no input tensors; send at least one"
+        return f"{self.reason}; send at least one input tensor"
 
 
 @dataclass(eq=False)
@@ -267,8 +271,9 @@ class ResultTooLarge(BadRequest):
 
     def __str__(self) -> str:
         return (
-            f"{self.servable}: the result has {self.size_bytes} bytes, the limit is {self.limit_bytes}; send fewer "
-            "rows in one request, or raise max_result_bytes of the route together with the topic's max.message.bytes"
+            f"{self.servable}: the result, with the key and headers that it repeats, has {self.size_bytes} bytes, the "
+            f"limit is {self.limit_bytes}; send fewer rows in one request, or raise max_result_bytes of the route "
+            "together with the topic's max.message.bytes"
         )
 
 
@@ -328,6 +333,26 @@ class PredictTimedOut(PenstockError):
         return (
             f"{self.servable}: no answer within {self.timeout_s:g} s, {self.reason}; where it may take longer, raise "
             "predict_timeout_s of the servable"
+        )
+
+
+@dataclass(eq=False)
+class CircuitOpen(PenstockError):
+    """The servable failed so many batches in a row that the circuit of the route is open: the request was set aside.
+
+    It lies in the route's dead-letter topic and was not computed. ``last_error`` is what the last batch failed with.
+    """
+
+    servable: str
+    failed_batches: int
+    last_error: str
+    code = "circuit_open"
+    retriable = True
+
+    def __str__(self) -> str:
+        return (
+            f"{self.servable}: not computed, because {self.failed_batches} batches in a row failed, the last with "
+            f"{self.last_error}; the request lies in the dead-letter topic"
         )
 
 
@@ -479,6 +504,19 @@ class InvalidSettings(PenstockError):
 
     def __str__(self) -> str:
         return f"{self.where}: {self.reason}"
+
+
+@dataclass(eq=False)
+class WrongTopic(PenstockError):
+    """A topic is set up so that requests or versions would be lost."""
+
+    topic: str
+    reason: str
+    next_step: str
+    code = "wrong_topic"
+
+    def __str__(self) -> str:
+        return f"topic {self.topic}: {self.reason}; correct it with: {self.next_step}"
 
 
 @dataclass(eq=False)

@@ -11,18 +11,20 @@ from typing import Any, Final
 
 import mode
 
+from pipeline import circuits
 from pipeline.agents import RequestChannel, Route
 from pipeline.clock import Clock
 from pipeline.control.aspired import AspiredFollower
 from pipeline.control.source_publisher import SourcePublisher
-from pipeline.errors import PluginError
-from pipeline.records import AspiredVersions
+from pipeline.control.topic_check import TopicCheck
+from pipeline.errors import PluginError, WrongTopic
+from pipeline.records import AspiredVersions, State
 from pipeline.registry import policy
 from pipeline.registry.budget import Budget, WhenShort
 from pipeline.registry.load_pool import LoadPool
 from pipeline.registry.manager import Manager
 from pipeline.registry.rules import OnChange, Rules
-from pipeline.registry.states import EventBus
+from pipeline.registry.states import EventBus, VersionState
 from pipeline.reporting import Reporter
 from pipeline.rollout import RollOut
 from pipeline.settings import BatchingSettings, Settings
@@ -33,6 +35,7 @@ log = logging.getLogger(__name__)
 
 _CHECK_S: Final = 0.05
 _SETTINGS_S: Final = 1.0
+_TOPICS_S: Final = 1.0
 _CRASHED_BUDGET_S: Final = 1.0
 
 
@@ -146,7 +149,13 @@ class WorkerService(mode.Service):
     @property
     def is_ready(self) -> bool:
         """Whether every route takes requests."""
-        return not self._is_draining and all(route.is_started for route, _ in self._routes.values())
+        return not self._is_draining and all(route.takes_requests for route, _ in self._routes.values())
+
+    @property
+    def open_circuits(self) -> Mapping[str, str]:
+        """What is to be said of each circuit that is not closed, by route."""
+        found = {name: circuits.text(name, route.settings, route.standing) for name, (route, _) in self._routes.items()}
+        return {name: text for name, text in found.items() if text}
 
     async def on_start(self) -> None:
         """Follow the aspirations, and look for versions where this worker is its own watcher."""
@@ -155,6 +164,7 @@ class WorkerService(mode.Service):
         self._app.flow_control.resume()
         settings, registry = self._settings, self._registry
         registry.reporter.start()
+        registry.bus.subscribe(self._on_transition)
         self._follower = AspiredFollower(
             settings.kafka,
             settings.control.aspired_topic,
@@ -185,6 +195,19 @@ class WorkerService(mode.Service):
             log.info("ready: all routes take requests")
 
     @mode.Service.task
+    async def _check_topics(self) -> None:
+        """Beside everything else: a broker that is away must not hold up what can go on without it."""
+        check = TopicCheck(self._settings)
+        while not self.should_stop and not self._is_draining:
+            try:
+                if await asyncio.to_thread(check.step):
+                    return
+            except WrongTopic as error:
+                self.crash_worker(error)
+                return
+            await self.sleep(_TOPICS_S)
+
+    @mode.Service.task
     async def _follow_settings(self) -> None:
         file = self._settings_file
         while file is not None and not self.should_stop and not self._is_draining:
@@ -208,6 +231,12 @@ class WorkerService(mode.Service):
                 return
         self._settings = settings
         self._registry.update(settings)
+
+    def _on_transition(self, event: VersionState) -> None:
+        if event.state is State.AVAILABLE:
+            for route, _ in self._routes.values():
+                if route.settings.servable == event.id.name:
+                    route.close_circuit()
 
     def _can_answer(self, servable: str) -> bool:
         """Whether this worker should share in the requests: one that can not answer leaves them to others."""

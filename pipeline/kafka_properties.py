@@ -21,17 +21,23 @@ _PRODUCER_ONLY: Final = (
     "transactional.id", "transaction.", "message.timeout.ms", "delivery.", "request.required.acks", "retries",
     "message.send.max.retries", "enable.gapless.guarantee",
 )  # fmt: skip
+# How soon partitions that were added, and topics that match a pattern, are found; librdkafka's own is five minutes.
+_REFRESH_MS: Final = 10_000
 
 
 def _common(kafka: Mapping[str, Scalar], client_id: str, leave_out: tuple[str, ...]) -> Properties:
     chosen = {key: value for key, value in kafka.items() if not key.startswith(leave_out)}
-    return {"bootstrap.servers": "localhost:9092", "client.id": client_id, **chosen}
+    refresh: Properties = {"topic.metadata.refresh.interval.ms": _REFRESH_MS}
+    return {"bootstrap.servers": "localhost:9092", "client.id": client_id, **refresh, **chosen}
+
+
+def _named(defaults: Mapping[str, Scalar]) -> Properties:
+    return {key.replace("_", "."): value for key, value in defaults.items()}
 
 
 def producer(kafka: Mapping[str, Scalar], client_id: str, **defaults: Scalar) -> Properties:
     """Return the properties of an idempotent producer; ``defaults`` (``_`` for ``.``) stand below the user's."""
-    given = {key.replace("_", "."): value for key, value in defaults.items()}
-    return {**_PRODUCER, **given, **_common(kafka, client_id, _CONSUMER_ONLY)}
+    return {**_PRODUCER, **_named(defaults), **_common(kafka, client_id, _CONSUMER_ONLY)}
 
 
 def transactional_producer(
@@ -48,12 +54,15 @@ def transactional_producer(
     return {**ours, **producer(kafka, client_id, **defaults), "transactional.id": transactional_id}
 
 
-def group_consumer(kafka: Mapping[str, Scalar], client_id: str, group: str, *, is_static: bool = False) -> Properties:
+def group_consumer(
+    kafka: Mapping[str, Scalar], client_id: str, group: str, *, is_static: bool = False, **more: Scalar
+) -> Properties:
     """Return the properties of a member of a group: manual commits, cooperative rebalances, from the start if new.
 
     A static member is known by its client id, and has its partitions back when it returns within the session timeout.
+    ``more`` (``_`` for ``.``) are further defaults, below the user's.
     """
-    defaults: Properties = {"auto.offset.reset": "earliest"}
+    defaults: Properties = {"auto.offset.reset": "earliest", **_named(more)}
     if is_static:
         defaults["group.instance.id"] = client_id
     if kafka.get("group.protocol") != "consumer":  # there the broker assigns, and refuses to be told how

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from pipeline.serving.circuit import State
 from pipeline.serving.dispatcher import Pending
 
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+_STATES = (State.CLOSED, State.HALF_OPEN, State.OPEN)
 
 
 class Metrics:
@@ -45,6 +48,20 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._in_flight_bytes = Gauge(
+            "penstock_in_flight_bytes",
+            "Bytes of requests, decoded tensors and answers between poll and delivery. Near max_in_flight_bytes: "
+            "batches are cut short, raise it if memory allows.",
+            ["route"],
+            registry=self.registry,
+        )
+        self._circuit = Gauge(
+            "penstock_circuit_state",
+            "Circuit of the route: 0 closed, 1 half-open, 2 open. Not 0: its servable fails every batch, roll back.",
+            ["route"],
+            registry=self.registry,
+        )
+
     def taken(self, route: str, size: int) -> None:
         """One batch was polled."""
         self._batch_size.labels(route).observe(size)
@@ -53,7 +70,8 @@ class Metrics:
     def computed(self, route: str, batch: Sequence[Pending], seconds: float) -> None:
         """One batch has its answers."""
         self._batch_seconds.labels(route).observe(seconds)
-        errors = Tally(pending.error.code for pending in batch if pending.error is not None)
+        # Of the class: one that came from another worker has a code of its own, and labels must be few.
+        errors = Tally(type(pending.error).code for pending in batch if pending.error is not None)
         self._requests.labels(route, "ok").inc(len(batch) - errors.total())
         for code, count in errors.items():
             self._requests.labels(route, code).inc(count)
@@ -61,3 +79,11 @@ class Metrics:
     def delivered(self, route: str) -> None:
         """One batch is accepted by the broker."""
         self._in_flight.labels(route).dec()
+
+    def holds(self, route: str, held_bytes: int) -> None:
+        """What the batches in flight hold has changed."""
+        self._in_flight_bytes.labels(route).set(held_bytes)
+
+    def circuit(self, route: str, state: State) -> None:
+        """The circuit has changed."""
+        self._circuit.labels(route).set(_STATES.index(state))

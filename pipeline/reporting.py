@@ -29,6 +29,7 @@ class Reporter:
         self._states: StatePublisher | None = None
         self._recovery: Recovery | None = None
         self._taken_up: dict[str, int] = {}
+        self._remarks: dict[str, dict[str, str]] = {}
         self._clock = clock
         self._heartbeat = Heartbeat(worker, self.look, self._beat, clock, settings.worker.heartbeat_interval_s)
 
@@ -48,6 +49,15 @@ class Reporter:
         self._taken_up[stream] = generation
         self._heartbeat.touch(stream)
 
+    def remark(self, stream: str, about: str, text: str) -> None:
+        """Say something about a stream that a person should know, in place of what was said; empty takes it back.
+
+        Never blocks.
+        """
+        remarks = {**self._remarks.get(stream, {}), about: text}
+        self._remarks[stream] = {key: value for key, value in remarks.items() if value}
+        self._heartbeat.touch(stream)
+
     def update(self, settings: Settings) -> None:
         """Speak of the streams of other settings from now on. Never blocks."""
         before, self._settings = self._settings, settings
@@ -64,9 +74,8 @@ class Reporter:
             return StreamState(stream, generation, is_settled=generation >= 0)
         # Of different moments they may say that a version which is still to be loaded will not be.
         is_settled = is_settled and snapshot is self._manager.snapshot(stream)
-        return StreamState(
-            stream, snapshot.generation, is_settled, snapshot.available, dict(snapshot.labels), snapshot.notes
-        )
+        notes = (*snapshot.notes, *self._remarks.get(stream, {}).values())
+        return StreamState(stream, snapshot.generation, is_settled, snapshot.available, dict(snapshot.labels), notes)
 
     def close(self, timeout_s: float) -> None:
         """Take back the sign of life, and wait until the states topic has everything. After the manager's close."""

@@ -34,6 +34,9 @@ DTYPES: Final[dict[str, np.dtype[Any]]] = {
     "FP64": np.dtype("<f8"),
     "BYTES": np.dtype("O"),
 }
+# What numpy has had since ever, and how large the other axes of an array without elements may be in it.
+MOST_AXES: Final = 32
+_MOST_ELEMENTS: Final = 2**48
 _NAMES: Final = {dtype: name for name, dtype in DTYPES.items()}
 
 
@@ -54,24 +57,20 @@ class Tensor(msgspec.Struct, frozen=True, gc=False):
         """Raise Undecodable unless the shape is valid and agrees with the number of bytes; allocates nothing."""
         if self.datatype == "BYTES":
             _check_bytes(self)
-            return
-        rows = math.prod(self.shape)
-        if rows < 0 or (self.shape and min(self.shape) < 0):
-            raise Undecodable(f"tensor {self.name!r} has a negative axis in its shape {list(self.shape)}")
-        dtype = DTYPES.get(self.datatype)
-        if dtype is None:
-            raise Undecodable(f"tensor {self.name!r} has datatype {self.datatype!r}, expected one of {DATATYPES}")
-        if rows * dtype.itemsize != len(self.data):
-            raise Undecodable(
-                f"tensor {self.name!r} of shape {list(self.shape)} and {self.datatype} needs {rows * dtype.itemsize} "
-                f"bytes, got {len(self.data)}"
-            )
+        else:
+            _check_numbers(self)
+        if len(self.shape) > MOST_AXES or not self.data:
+            _check_axes(self)
 
     def array(self) -> Array:
-        """Return the elements, shape ``self.shape``; read-only view for numbers, an object array of bytes for BYTES."""
+        """Return the elements, shape ``self.shape``; an object array of bytes for BYTES.
+
+        Numbers are a read-only view, or a copy where they do not lie as a processor wants them.
+        """
         if self.datatype == "BYTES":
             return _objects(_elements(self.data), self.shape)
-        return np.frombuffer(self.data, DTYPES[self.datatype]).reshape(self.shape)
+        array = np.frombuffer(self.data, DTYPES[self.datatype]).reshape(self.shape)
+        return array if array.flags.aligned else array.copy()
 
 
 def from_array(name: str, array: Array) -> Tensor:
@@ -175,6 +174,28 @@ def _objects(elements: list[bytes], shape: tuple[int, ...]) -> Array:
     array = np.empty(len(elements), object)
     array[:] = elements
     return array.reshape(shape)
+
+
+def _check_numbers(tensor: Tensor) -> None:
+    rows = math.prod(tensor.shape)
+    if rows < 0 or (tensor.shape and min(tensor.shape) < 0):
+        raise Undecodable(f"tensor {tensor.name!r} has a negative axis in its shape {list(tensor.shape)}")
+    dtype = DTYPES.get(tensor.datatype)
+    if dtype is None:
+        raise Undecodable(f"tensor {tensor.name!r} has datatype {tensor.datatype!r}, expected one of {DATATYPES}")
+    if rows * dtype.itemsize != len(tensor.data):
+        raise Undecodable(
+            f"tensor {tensor.name!r} of shape {list(tensor.shape)} and {tensor.datatype} needs "
+            f"{rows * dtype.itemsize} bytes, got {len(tensor.data)}"
+        )
+
+
+def _check_axes(tensor: Tensor) -> None:
+    """Refuse what numpy can not make an array of; a tensor with data has axes no longer than its data."""
+    if len(tensor.shape) > MOST_AXES:
+        raise Undecodable(f"tensor {tensor.name!r} has {len(tensor.shape)} axes, the limit is {MOST_AXES}")
+    if math.prod(axis for axis in tensor.shape if axis) > _MOST_ELEMENTS:
+        raise Undecodable(f"tensor {tensor.name!r} has no array of its shape {list(tensor.shape)}")
 
 
 def _check_bytes(tensor: Tensor) -> None:

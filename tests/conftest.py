@@ -33,10 +33,22 @@ settings.load_profile("penstock")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add what the tests can be told on the command line."""
     parser.addoption(
+        "--fuzz-records",
+        type=int,
+        metavar="N",
+        help="how many records the fuzz tests send, instead of their own numbers",
+    )
+    parser.addoption("--fuzz-seed", type=int, default=1, metavar="N", help="which records they are [1]")
+    parser.addoption(
         "--schedule-seed", type=int, metavar="N", help="let the threads of the registry's tests pause as this seed says"
     )
     parser.addoption("--chaos-seed", type=int, metavar="N", help="what goes wrong in the chaos suite, and when")
     parser.addoption("--chaos-minutes", type=float, metavar="M", help="for how long, all of its runs together")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say which records the fuzz tests send, so that a run that fails can be repeated."""
+    return f"fuzz: --fuzz-seed {config.getoption('--fuzz-seed')}"
 
 
 @dataclass(frozen=True)

@@ -49,11 +49,12 @@ class AtLeastOnce:
         self._is_sending = threading.Event()
         self._stopping = threading.Event()
         self._next_commit_s = 0.0
+        self._unbatched: Producer | None = None
 
     def start(self) -> None:
         """See Guarantee."""
         self._producer = Producer(self._properties, logger=log)
-        self._outbox = Outbox(self._producer, self._route, self._make_room)
+        self._outbox = Outbox(self._producer, self._route, self._make_room, self._make_unbatched)
         self._thread = threading.Thread(target=self._deliver, name=f"{self._route.group}-delivery", daemon=True)
         self._thread.start()
 
@@ -100,7 +101,9 @@ class AtLeastOnce:
         self._stopping.set()
         self._is_sending.set()
         self._thread.join(max(1.0, timeout_s))
-        self._producer.flush(max(0.1, deadline_s - time.monotonic()))
+        for producer in (self._producer, self._unbatched):
+            if producer is not None:
+                producer.flush(max(0.1, deadline_s - time.monotonic()))
 
     def _deliver(self) -> None:
         """Take delivery reports, and let answers linger only while there are more to come.
@@ -109,6 +112,8 @@ class AtLeastOnce:
         Under load they linger for ``linger.ms``, which saves a third of the worker's time: fewer, fuller requests.
         """
         while not self._stopping.is_set():
+            if self._unbatched is not None:
+                self._unbatched.poll(0)
             if not len(self._producer):
                 self._is_sending.wait(_IDLE_S)
                 self._is_sending.clear()
@@ -116,6 +121,12 @@ class AtLeastOnce:
                 self._producer.flush(_IDLE_S)
             else:
                 self._producer.poll(_LOADED_S)
+
+    def _make_unbatched(self) -> Producer:
+        """Return the producer for what the broker has refused among others; its reports come on the same thread."""
+        if self._unbatched is None:
+            self._unbatched = Producer({**self._properties, "batch.num.messages": 1, "linger.ms": 0}, logger=log)
+        return self._unbatched
 
     def _make_room(self) -> bool:
         time.sleep(_FULL_S)  # the delivery thread empties the queue as the broker accepts

@@ -12,14 +12,16 @@ from typing import Final, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from connectors.kafka import bounds
 from connectors.kafka.at_least_once import AtLeastOnce
 from connectors.kafka.exactly_once import ExactlyOnce
 from connectors.kafka.guarantee import Guarantee
+from connectors.kafka.intake import Intake
 from connectors.kafka.offsets import OffsetTracker, Partition, Taken
-from pipeline import kafka_properties
-from pipeline.connector import Answer, Headers, Record, Refuse
-from pipeline.errors import ConnectorError
-from pipeline.settings import RouteSettings, Settings
+from pipeline import kafka_headers, kafka_properties
+from pipeline.connector import NO_LIMIT, Answer, Headers, Record, Refuse
+from pipeline.errors import ConnectorError, Undecodable
+from pipeline.settings import RouteSettings, Settings, topic_names
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +44,15 @@ class KafkaConnector:
         is_static: bool = False,
     ) -> None:
         self._route = route
-        self._consumer_properties = kafka_properties.group_consumer(kafka, client_id, route.group, is_static=is_static)
+        self._consumer_properties = kafka_properties.group_consumer(
+            kafka, client_id, route.group, is_static=is_static, **bounds.consumer(route)
+        )
         self._tracker = OffsetTracker()
         self._batches: deque[Taken] = (
             deque()
         )  # what each poll took, until it is answered: batches are answered in order
         self._changed = threading.Condition()  # guards the two above
-        self._held: list[Message] = []
+        self._intake = Intake(route.max_wait_ms / 1000)
         self._is_paused = False
         self._fatal: ConnectorError | None = None
         self._is_open = False
@@ -58,10 +62,12 @@ class KafkaConnector:
             # An unfinished transaction of the member before must be waited for, not read over.
             self._consumer_properties["isolation.level"] = "read_committed"
             transactional_id = f"{client_id}-{route.group}"
-            producer = kafka_properties.transactional_producer(kafka, client_id, transactional_id, linger_ms=5)
+            producer = kafka_properties.transactional_producer(
+                kafka, client_id, transactional_id, linger_ms=5, **bounds.producer(route)
+            )
             self._guarantee = ExactlyOnce(route, producer, self._tracker, self._changed, self._on_error, self._on_fatal)
         else:
-            producer = kafka_properties.producer(kafka, client_id, linger_ms=5)
+            producer = kafka_properties.producer(kafka, client_id, linger_ms=5, **bounds.producer(route))
             self._guarantee = AtLeastOnce(route, producer, self._tracker, self._changed, self._on_error)
 
     @classmethod
@@ -72,12 +78,12 @@ class KafkaConnector:
     def open(self) -> None:
         """See Connector: starts joining the group; the broker may be away."""
         try:
-            self._consumer = Consumer(
-                {**self._consumer_properties, "error_cb": self._on_error, "on_commit": self._on_commit}, logger=log
-            )
+            # The end of a partition is told: it may lie behind markers and aborted records that no poll returns.
+            told = {"enable.partition.eof": True, "error_cb": self._on_error, "on_commit": self._on_commit}
+            self._consumer = Consumer({**self._consumer_properties, **told}, logger=log)
             self._guarantee.start()
             self._consumer.subscribe(
-                [self._route.request_topic],
+                [topic_names.regex(self._route.request_topic) if self._route.is_pattern else self._route.request_topic],
                 on_assign=self._on_assign,
                 on_revoke=self._on_revoke,
                 on_lost=self._on_lost,
@@ -86,7 +92,7 @@ class KafkaConnector:
             raise ConnectorError("kafka settings", str(error)) from error
         self._is_open = True
 
-    def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+    def poll(self, max_records: int, timeout_s: float, max_bytes: int = NO_LIMIT) -> Sequence[Record]:
         """See Connector."""
         if self._fatal is not None:
             raise self._fatal
@@ -94,20 +100,14 @@ class KafkaConnector:
         if max_records == 0:
             self._pause()
             message = self._consumer.poll(timeout_s)
-            if message is not None:
-                self._held.append(message)
+            error = None if message is None else message.error()
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                self._on_message_error(error)
+            elif message is not None:
+                self._intake.keep(message)
             return []
         self._resume()
-        if not self._held:
-            first = self._consumer.poll(timeout_s)
-            if first is None:
-                return []
-            self._held = [first]
-        # ``consume`` waits for as many as it was asked for, so it is asked for what is there; a wait is on purpose.
-        # What was polled before stays in ``_held`` meanwhile: a rebalance in here takes from it what has been revoked.
-        more = self._consumer.consume(max_records - len(self._held), self._route.max_wait_ms / 1000)
-        messages, self._held = self._held + more, []
-        return self._take(messages)
+        return self._take(self._intake.take(self._consumer, max_records, max_bytes, timeout_s))
 
     def answer(self, records: Sequence[Record], answers: Sequence[Answer], refuse: Refuse) -> Future[None]:
         """See Connector."""
@@ -141,31 +141,25 @@ class KafkaConnector:
     def _take(self, messages: list[Message]) -> list[Record]:
         records: list[Record] = []
         ends: dict[Partition, int] = {}
+        empty: dict[Partition, int] = {}
         with self._changed:
             assigned = self._tracker.assigned
             for message in messages:
                 error = message.error()
-                if error is not None:
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:
                     self._on_message_error(error)
                     continue
                 topic, partition, offset = cast(Place, (message.topic(), message.partition(), message.offset()))
                 if (topic, partition) not in assigned:  # revoked while it lay in the client's queue
                     continue
+                if error is not None:
+                    empty[topic, partition] = offset
+                    continue
                 ends[topic, partition] = offset + 1
-                value = message.value()
-                records.append(
-                    Record(
-                        b"" if value is None else value,
-                        message.key(),
-                        cast(Headers, message.headers() or ()),
-                        topic,
-                        partition,
-                        offset,
-                        message.timestamp()[1],
-                    )
-                )
+                records.append(_record(message, topic, partition, offset))
             if records:
                 self._batches.append(self._tracker.take(ends))
+            self._tracker.pass_over(empty)
         return records
 
     def _pause(self) -> None:
@@ -185,6 +179,8 @@ class KafkaConnector:
         consumer.incremental_assign(partitions)
         if self._is_paused:
             consumer.pause(partitions)
+        else:  # one that was revoked while it was paused, and comes back, is paused still
+            consumer.resume(partitions)
         self._guarantee.attend(consumer)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -209,7 +205,7 @@ class KafkaConnector:
     def _forget(self, keys: list[Partition]) -> None:
         with self._changed:
             self._tracker.revoke(keys)
-        self._held = [message for message in self._held if (message.topic(), message.partition()) not in keys]
+        self._intake.forget(keys)
 
     def _wait_for_answers(self, keys: list[Partition], timeout_s: float) -> bool:
         with self._changed:
@@ -241,6 +237,17 @@ class KafkaConnector:
     def _on_fatal(self, error: ConnectorError) -> None:
         """Have the next ``poll`` raise; from any thread. The first error is the one that tells why."""
         self._fatal = self._fatal or error
+
+
+def _record(message: Message, topic: str, partition: int, offset: int) -> Record:
+    headers: Headers = ()
+    fault = ""
+    try:
+        headers = kafka_headers.of(message)
+    except Undecodable as error:
+        fault = error.reason
+    value, key, timestamp_ms = message.value(), message.key(), message.timestamp()[1]
+    return Record(b"" if value is None else value, key, headers, topic, partition, offset, timestamp_ms, fault)
 
 
 def _keys(partitions: list[TopicPartition]) -> list[Partition]:

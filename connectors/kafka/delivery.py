@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from connectors.kafka import dead_letters
+from connectors.kafka.topic_sizes import TopicSizes
 from pipeline.connector import Answer, Headers, Record, Refuse
 from pipeline.errors import ConnectorError, PenstockError, ReplyRefused, ResultTooLarge
-from pipeline.records import Error
 from pipeline.settings import RouteSettings
 
 log = logging.getLogger(__name__)
@@ -24,11 +25,15 @@ _NO_SUCH_PLACE = (
     KafkaError.TOPIC_EXCEPTION,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
 )
-_METADATA_TIMEOUT_S = 10.0
-# How long a topic that does not exist is taken not to.
-_MISSING_S = 5.0
 
 Report = Callable[[KafkaError | None, Message], None]
+
+
+class Item(NamedTuple):
+    """One record that goes out for a batch: the answer at a position, or the dead letter that belongs to it."""
+
+    position: int
+    is_letter: bool = False
 
 
 class Delivery:
@@ -36,6 +41,9 @@ class Delivery:
 
     One of the callbacks runs, once: ``on_done`` when the broker has accepted every answer and dead letter,
     ``on_failed`` when it will not: the worker stops, and the records come again.
+
+    An answer that is refused for a reason of its own is replaced by its error result. Which one is too large the broker
+    does not say, it refuses all that were in one request with it: each is sent once more, alone.
     """
 
     def __init__(
@@ -48,121 +56,186 @@ class Delivery:
         on_failed: Callable[[PenstockError], None],
     ) -> None:
         self.records, self.answers = records, answers
-        self._left = len(answers) + sum(answer.dead_letter is not None for answer in answers)
+        self.alone: set[Item] = set()
         self._outbox, self._refuse = outbox, refuse
         self._on_done, self._on_failed = on_done, on_failed
+        self._left = len(answers) + sum(answer.dead_letter is not None for answer in answers)
+        self._dropped: list[Item] = []  # letters; one that is refused at once is dropped before its answer is sent
+        self._reported: set[Item] = set()
         self._refused: set[int] = set()
-        self._is_over = False
+        self.is_over = False
+
+    def send(self, position: int) -> None:
+        """Produce the answer at a position, and its dead letter."""
+        if self.answers[position].dead_letter is not None:
+            self.send_item(Item(position, is_letter=True), self.report)
+        self.send_item(Item(position), self.report)
+
+    def send_item(self, item: Item, report: Report) -> None:
+        """Produce one record."""
+        try:
+            self._outbox.send(self.records[item.position], self.answers[item.position], item, report)
+        except KafkaException as error:
+            self.failed(error.args[0], item, "kafka")
 
     def report(self, error: KafkaError | None, message: Message) -> None:
         """Take one delivery report."""
-        if error is not None:
-            self.failed(error, self._position(message), f"topic {message.topic()}")
-            return
-        self._left -= 1
-        if not self._left and not self._is_over:
-            self._is_over = True
-            self._on_done()
+        item = None if error is None else self._find(message)
+        self.take_report(item, error, message)
 
-    def failed(self, error: KafkaError, position: int | None, place: str) -> None:
+    def take_report(self, item: Item | None, error: KafkaError | None, message: Message) -> None:
+        """Take the delivery report of an item; which one is of no interest where there is no error."""
+        if error is None:
+            self._left -= 1
+            self._conclude()
+        elif item is not None and error.code() in _TOO_LARGE and item not in self.alone:
+            self.alone.add(item)
+            self.send_alone(item)
+        else:
+            self.failed(error, item, f"topic {message.topic()}")
+
+    def send_alone(self, item: Item) -> None:
+        """Send a record in a request of its own."""
+        try:
+            answer, report = self.answers[item.position], functools.partial(self.take_report, item)
+            self._outbox.send_alone(self.records[item.position], answer, item, report)
+        except KafkaException as error:
+            self.failed(error.args[0], item, "kafka")
+
+    def failed(self, error: KafkaError, item: Item | None, place: str) -> None:
         """Have an answer replaced by its error result where its request is at fault, else give up."""
-        reason = None if position is None else self._outbox.reason(error, self.answers[position])
-        if position is None or reason is None or position in self._refused:
-            self.give_up(ConnectorError(place, f"{error.str()} ({error.name()})"))
-            return
-        record = self.records[position]
-        log.warning("%s[%d]@%d: %s", record.topic, record.partition, record.offset, reason)
-        self._refused.add(position)
-        self.replace(position, self._refuse(record, reason))
+        if item is not None:
+            record, answer = self.records[item.position], self.answers[item.position]
+            where = f"{record.topic}[{record.partition}]@{record.offset}"
+            if item.is_letter and error.code() in _TOO_LARGE:
+                log.error("%s does not fit into the dead-letter topic, and is answered only: %s", where, error.str())
+                self.drop(item)
+                return
+            reason = None if item.is_letter else self._outbox.reason(error, answer)
+            if reason is not None and item.position not in self._refused:
+                log.warning("%s: %s", where, reason)
+                self._refused.add(item.position)
+                self.replace(item.position, self._refuse(record, reason))
+                return
+        self.give_up(ConnectorError(place, f"{error.str()} ({error.name()})"))
 
     def replace(self, position: int, answer: Answer) -> None:
         """Send the error result of an answer that is refused."""
         try:
-            self._outbox.send(self.records[position], answer, self.report)
+            self._outbox.send(self.records[position], answer, Item(position), self.report)
         except KafkaException as error:
             self.give_up(ConnectorError("result", str(error)))
 
+    def drop(self, letter: Item) -> None:
+        """Do without a dead letter that is too large."""
+        self._dropped.append(letter)
+        if letter in self._reported:
+            self._conclude()
+
     def give_up(self, error: PenstockError) -> None:
         """Say that the broker will not have it."""
-        if not self._is_over:
-            self._is_over = True
+        if not self.is_over:
+            self.is_over = True
             self._on_failed(error)
 
-    @property
-    def is_over(self) -> bool:
-        """Whether a callback has run."""
-        return self._is_over
+    def _conclude(self) -> None:
+        if self._left == len(self._dropped) and not self.is_over:
+            self.is_over = True
+            self._on_done()
 
-    def _position(self, message: Message) -> int | None:
+    def _find(self, message: Message) -> Item | None:
+        """Return whose report with an error this is: the first with these bytes that has had none."""
         value, topic = message.value(), message.topic()
-        for position, answer in enumerate(self.answers):
-            if answer.value == value and self._outbox.topic_of(answer) == topic and position not in self._refused:
-                return position
+        for position, (record, answer) in enumerate(zip(self.records, self.answers, strict=True)):
+            for item in (Item(position), Item(position, is_letter=True)):
+                found = record.value if item.is_letter else answer.value
+                is_it = found == value and topic == self._outbox.topic_of(record, item, answer)
+                if is_it and item not in self._reported:
+                    self._reported.add(item)
+                    return item
         return None
 
 
 class Outbox:
     """Produces the answers of a route. ``send_batch`` runs on one thread at a time; reports come from ``poll``."""
 
-    def __init__(self, producer: Producer, route: RouteSettings, make_room: Callable[[], bool]) -> None:
-        """``make_room`` is called while the producer's queue is full: it waits, and returns whether to go on."""
+    def __init__(
+        self,
+        producer: Producer,
+        route: RouteSettings,
+        make_room: Callable[[], bool],
+        unbatched: Callable[[], Producer] | None = None,
+    ) -> None:
+        """``make_room`` is called while the producer's queue is full: it waits, and returns whether to go on.
+
+        ``unbatched`` returns a producer that puts one record into each request.
+        """
         self._producer = producer
         self._route = route
         self._make_room = make_room
-        self._partitions: dict[str, int] = {}
-        self._missing_until_s: dict[str, float] = {}
+        self._unbatched = unbatched or (lambda: producer)
+        self._sizes = TopicSizes(producer)
 
     def send_batch(self, delivery: Delivery) -> None:
         """Produce all answers and dead letters of a batch, until it is given up."""
         produce, report, topic = self._producer.produce, delivery.report, self._route.result_topic
-        partitions = self._partition_count(topic)
+        # A template has a name for each request topic.
+        partitions = 0 if self._route.is_pattern else self._sizes.of(topic, max(r.partition for r in delivery.records))
+        alone = {item.position for item in delivery.alone}
         for position, (record, answer) in enumerate(zip(delivery.records, delivery.answers, strict=True)):
-            try:
-                # The ordinary case, without a call of our own for each record.
-                if answer.topic is None and answer.partition is None and not (answer.headers or answer.dead_letter):
-                    partition = record.partition if record.partition < partitions else -1
-                    try:
-                        produce(topic, answer.value, answer.key, partition, on_delivery=report)
-                        continue
-                    except BufferError:
-                        pass
-                self.send(record, answer, report)
-            except KafkaException as error:
-                delivery.failed(error.args[0], position, "result")
-            if answer.dead_letter is not None:
+            # The ordinary case, without a call of our own for each record.
+            is_plain = answer.topic is None and answer.partition is None and not (answer.headers or answer.dead_letter)
+            if partitions and is_plain and not (alone and position in alone):
+                partition = record.partition if record.partition < partitions else -1
                 try:
-                    self._send_dead_letter(record, answer.dead_letter, report)
+                    produce(topic, answer.value, answer.key, partition, on_delivery=report)
+                    continue
+                except BufferError:
+                    pass
                 except KafkaException as error:
-                    delivery.failed(error.args[0], None, "dead letter")
+                    delivery.failed(error.args[0], Item(position), "result")
+                    continue
+            delivery.send(position)
             if delivery.is_over:
                 break
 
-    def send(self, record: Record, answer: Answer, report: Report) -> None:
-        """Produce one answer; raises KafkaException for what librdkafka refuses at once."""
-        topic = self.topic_of(answer)
-        if answer.topic is not None and self._is_missing(topic):
-            raise KafkaException(KafkaError(KafkaError._UNKNOWN_TOPIC))  # librdkafka would hope for it, for 30 s
-        self._produce(topic, answer.value, answer.key, record, answer.headers, answer.partition, report)
+    def send(self, record: Record, answer: Answer, item: Item, report: Report) -> None:
+        """Produce one answer, or its dead letter; raises KafkaException for what librdkafka refuses at once."""
+        self._send_by(self._producer, record, answer, item, report)
 
-    def topic_of(self, answer: Answer) -> str:
-        """Return the topic that an answer goes to."""
-        return answer.topic or self._route.result_topic
+    def send_alone(self, record: Record, answer: Answer, item: Item, report: Report) -> None:
+        """Do as ``send`` does, with a request to the broker of its own."""
+        self._send_by(self._unbatched(), record, answer, item, report)
+
+    def _send_by(self, producer: Producer, record: Record, answer: Answer, item: Item, report: Report) -> None:
+        topic = self.topic_of(record, item, answer)
+        if item.is_letter:
+            if answer.dead_letter is not None:
+                headers = dead_letters.headers(record, answer.dead_letter, self._route.group)
+                self._produce(producer, topic, record.value, record.key, record, headers, None, report)
+        elif answer.topic is not None and self._sizes.is_missing(topic):
+            raise KafkaException(KafkaError(KafkaError._UNKNOWN_TOPIC))  # librdkafka would hope for it, for 30 s
+        else:
+            self._produce(producer, topic, answer.value, answer.key, record, answer.headers, answer.partition, report)
+
+    def topic_of(self, record: Record, item: Item, answer: Answer) -> str:
+        """Return the topic that an answer, or its dead letter, goes to."""
+        if item.is_letter:
+            return self._route.dead_letters_of(record.topic)
+        return answer.topic or self._route.results_of(record.topic)
 
     def reason(self, error: KafkaError, answer: Answer) -> PenstockError | None:
         """Return what to tell the caller whose answer was refused, or None where the fault is not the request's."""
         if error.code() in _TOO_LARGE:
-            return ResultTooLarge(self._route.servable, len(answer.value), self._route.max_result_bytes)
+            return ResultTooLarge(self._route.servable, answer.size_bytes, self._route.max_result_bytes)
         if error.code() in _NO_SUCH_PLACE and (answer.topic is not None or answer.partition is not None):
             place = f"{answer.topic or self._route.result_topic}[{answer.partition}]"
             return ReplyRefused(place, self._route.reply_topics)
         return None
 
-    def _send_dead_letter(self, record: Record, error: Error, report: Report) -> None:
-        headers = dead_letters.headers(record, error, self._route.group)
-        self._produce(self._route.dead_letter_topic, record.value, record.key, record, headers, None, report)
-
     def _produce(
         self,
+        producer: Producer,
         topic: str,
         value: bytes,
         key: bytes | None,
@@ -171,34 +244,14 @@ class Outbox:
         partition: int | None,
         report: Report,
     ) -> None:
+        size = self._sizes.of(topic, record.partition if partition is None else partition)
         if partition is None:
-            partition = record.partition if record.partition < self._partition_count(topic) else -1
+            partition = record.partition if record.partition < size else -1
         while True:
             try:
-                self._producer.produce(topic, value, key, partition, on_delivery=report, headers=list(headers))
+                producer.produce(topic, value, key, partition, on_delivery=report, headers=list(headers))
             except BufferError:
                 if not self._make_room():
                     raise KafkaException(KafkaError(KafkaError._QUEUE_FULL)) from None
             else:
                 return
-
-    def _is_missing(self, topic: str) -> bool:
-        """Return whether the broker says that there is no such topic; it is asked again after a while."""
-        return not self._partition_count(topic) and topic in self._missing_until_s
-
-    def _partition_count(self, topic: str) -> int:
-        """Return how many partitions a topic has, 0 where that is unknown: then the key alone decides."""
-        count = self._partitions.get(topic, 0)
-        if count or time.monotonic() < self._missing_until_s.get(topic, 0.0):
-            return count
-        self._missing_until_s.pop(topic, None)
-        try:
-            found = self._producer.list_topics(topic, timeout=_METADATA_TIMEOUT_S).topics.get(topic)
-        except KafkaException as error:
-            log.warning("no metadata of topic %s: %s", topic, error)
-            return 0
-        if found is not None and found.error is None:
-            count = self._partitions[topic] = len(found.partitions)
-        elif found is None or found.error.code() in _NO_SUCH_PLACE:
-            self._missing_until_s[topic] = time.monotonic() + _MISSING_S
-        return count

@@ -179,7 +179,7 @@ class ExactlyOnce:
             self._producer.begin_transaction()
             self._is_begun, self._begun_s = True, time.monotonic()
         self._open.append(batch)
-        self._attempts.append(Attempt(self._outbox, batch, self._on_refusal))
+        self._attempts.append(Attempt(self._outbox, batch, self._on_refusal, self._flush))
         self._outbox.send_batch(self._attempts[-1])
 
     def _is_due(self) -> bool:
@@ -293,6 +293,11 @@ class ExactlyOnce:
         if self._stop_at_s is not None and time.monotonic() >= self._stop_at_s:
             reason = "the last one could not be committed in time; its requests come again"
             raise ConnectorError("kafka transactions", reason)
+
+    def _flush(self) -> None:
+        while len(self._producer) and not self._has_failed():
+            self._producer.flush(_IDLE_S)
+            self._check_time()
 
     def _make_room(self) -> bool:
         self._producer.poll(_LOADED_S)

@@ -33,6 +33,7 @@ class OffsetTracker:
         self._spans: dict[Partition, deque[Span]] = {}
         self._done: dict[Partition, int] = {}
         self._moved: set[Partition] = set()  # those of ``_done`` that are to be committed
+        self._taken: dict[Partition, int] = {}
 
     def assign(self, partitions: Iterable[Partition]) -> None:
         """Start tracking partitions."""
@@ -45,6 +46,7 @@ class OffsetTracker:
             self._spans.pop(partition, None)
             self._done.pop(partition, None)
             self._moved.discard(partition)
+            self._taken.pop(partition, None)
 
     @property
     def assigned(self) -> Iterable[Partition]:
@@ -57,8 +59,18 @@ class OffsetTracker:
         for partition, end in ends.items():
             span = Span(end)
             self._spans[partition].append(span)
+            self._taken[partition] = end
             taken.append((partition, span))
         return taken
+
+    def pass_over(self, ends: dict[Partition, int]) -> None:
+        """Note that nothing is left to take before each end: what lies there, if anything, is no record.
+
+        The markers of transactions, and what was aborted. Committable when what was taken before is done.
+        """
+        for partition, end in ends.items():
+            if end > self._taken.get(partition, 0):
+                self.finish(self.take({partition: end}))
 
     def finish(self, taken: Taken) -> None:
         """Note that the records of ``take`` are answered and delivered."""

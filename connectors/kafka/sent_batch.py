@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from confluent_kafka import KafkaError, Message
+from msgspec import structs
 
-from connectors.kafka.delivery import Delivery, Outbox
+from connectors.kafka.delivery import Delivery, Item, Outbox, Report
 from connectors.kafka.offsets import Taken
 from connectors.kafka.transaction_errors import is_of_transaction
 from pipeline.connector import Answer, Record, Refuse
@@ -21,7 +22,8 @@ class SentBatch:
         self.taken, self.records, self.answers, self.refuse = taken, list(records), list(answers), refuse
         self.future: Future[None] = Future()
         self.size_bytes = sum(len(answer.value) for answer in answers)
-        self.refused: set[int] = set()
+        self.refused: set[int] = set()  # the positions of error results that stand for another answer
+        self.alone: set[Item] = set()  # what has to go out in requests of its own
 
     def keep(self, live: Taken) -> None:
         """Leave out the records of all other partitions: they have another owner, who answers them."""
@@ -30,6 +32,7 @@ class SentBatch:
         self.records = [self.records[place] for place in kept]
         self.answers = [self.answers[place] for place in kept]
         self.refused = {kept.index(place) for place in self.refused if place in kept}
+        self.alone = {Item(kept.index(place), letter) for place, letter in self.alone if place in kept}
         self.taken = live
 
     def done(self) -> None:
@@ -46,30 +49,51 @@ class SentBatch:
 class Attempt(Delivery):
     """One attempt to send a batch.
 
-    A message that is refused at once is replaced at once. One that fails after it was queued takes the whole
-    transaction with it, whatever the reason: it is replaced in the batch, for the next attempt.
+    What is refused at once is replaced at once. What fails after it was queued takes the whole transaction with it,
+    whatever the reason: it is put right in the batch, for the next attempt.
     """
 
-    def __init__(self, outbox: Outbox, batch: SentBatch, on_failed: Callable[[PenstockError], None]) -> None:
+    def __init__(
+        self, outbox: Outbox, batch: SentBatch, on_failed: Callable[[PenstockError], None], flush: Callable[[], None]
+    ) -> None:
+        """``flush`` blocks until everything that was produced has been reported."""
         super().__init__(outbox, batch.records, batch.answers, batch.refuse, batch.done, on_failed)
-        self._refused = batch.refused
-        self._answers = batch.answers
+        self._refused, self.alone = batch.refused, batch.alone
+        self._answers, self._flush = batch.answers, flush
         self.has_failed = False
 
-    def report(self, error: KafkaError | None, message: Message) -> None:
+    def send_item(self, item: Item, report: Report) -> None:
+        """See Delivery."""
+        if item in self.alone:
+            self._flush()
+        super().send_item(item, report)
+        if item in self.alone:
+            self._flush()
+
+    def take_report(self, item: Item | None, error: KafkaError | None, message: Message) -> None:
         """See Delivery."""
         self.has_failed = self.has_failed or error is not None
-        super().report(error, message)
+        super().take_report(item, error, message)
 
-    def failed(self, error: KafkaError, position: int | None, place: str) -> None:
+    def send_alone(self, item: Item) -> None:
+        """See Delivery: with the next attempt."""
+
+    def failed(self, error: KafkaError, item: Item | None, place: str) -> None:
         """See Delivery."""
         if is_of_transaction(error):
             self.has_failed = True
         else:
-            super().failed(error, position, place)
+            super().failed(error, item, place)
 
     def replace(self, position: int, answer: Answer) -> None:
         """See Delivery."""
-        self._answers[position] = answer
+        # The dead letter that belongs to the first answer goes with the next attempt as well.
+        letter = self._answers[position].dead_letter
+        self._answers[position] = answer if letter is None else structs.replace(answer, dead_letter=letter)
         if not self.has_failed:
             super().replace(position, answer)
+
+    def drop(self, letter: Item) -> None:
+        """See Delivery."""
+        super().drop(letter)
+        self._answers[letter.position] = structs.replace(self._answers[letter.position], dead_letter=None)

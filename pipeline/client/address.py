@@ -57,8 +57,7 @@ def new_client_id() -> str:
 def reply_partition(client_id: str, partitions: int) -> int:
     """Return the partition of the result topic on which a client hears its answers: the same on every machine.
 
-    A topic that grows changes it for the next connection only: every request says where its own answer goes. A worker
-    that has not heard of a new partition yet can not answer there (its producer looks every
-    ``topic.metadata.refresh.interval.ms``), so let topics grow while clients are quiet.
+    A topic that grows changes it for the next connection only: every request says where its own answer goes, and a
+    worker that has not heard of that partition asks its broker about it.
     """
     return zlib.crc32(client_id.encode()) % partitions

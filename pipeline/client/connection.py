@@ -14,7 +14,7 @@ from typing import Final
 
 from confluent_kafka import Message
 
-from pipeline import kafka_properties
+from pipeline import kafka_headers, kafka_properties
 from pipeline.client.address import Address
 from pipeline.client.receiver import Receiver
 from pipeline.client.reply_table import ReplyTable
@@ -160,7 +160,10 @@ class _Link:
 
     def _on_messages(self, messages: list[Message]) -> None:
         for message in messages:
-            headers = dict(message.headers() or ())
+            try:
+                headers = dict(kafka_headers.of(message))
+            except Undecodable:
+                continue  # a name that no worker writes: it answers nobody here
             if headers.get(CLIENT_ID_HEADER) != self._client_id:
                 continue  # another client on the same partition: not even decoded
             try:

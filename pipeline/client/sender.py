@@ -11,9 +11,10 @@ from typing import Any, Final, NoReturn
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from pipeline import kafka_headers
 from pipeline.client import fork, topic_metadata
 from pipeline.client.trouble import Trouble
-from pipeline.errors import ConnectorError
+from pipeline.errors import ConnectorError, Undecodable
 from pipeline.kafka_properties import Properties
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,10 @@ _FULL_POLL_S: Final = 0.05
 
 def id_of(message: Message) -> str:
     """Return the request id that a record's header tells, else its key; empty where it has neither."""
-    headers: Any = message.headers() or ()
+    try:
+        headers: Any = kafka_headers.of(message)
+    except Undecodable:
+        headers = ()
     named: Any = next((value for name, value in headers if name == ID_HEADER and value), None) or message.key() or b""
     return str(named.decode(errors="replace"))
 

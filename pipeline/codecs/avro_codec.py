@@ -8,7 +8,7 @@ through Apache Avro's resolution. Tests compare this module with Apache Avro in 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import avro.schema
@@ -22,10 +22,14 @@ from pipeline.tensors import DATATYPES, Tensor
 
 _DATATYPE_BYTES: Final = {name: bytes([2 * index]) for index, name in enumerate(DATATYPES)}
 _ID_AT: Final = schemas.PREFIX_BYTES
+# From here on the data of a tensor is a view of its record, which is held anyway; below, a copy costs less.
+_VIEW_FROM_BYTES: Final = 16 * 1024
+_LONGEST_REMEMBERED: Final = 256
 _NO_PARAMETERS: Final = b"\0\0"  # the end of the inputs, and no parameters
 _NO_LIMITS: Final = Limits(max_record_bytes=2**63 - 1, max_tensors=2**31)
 # What reading past the end, bad UTF-8 (a ValueError) and the checks below raise.
 _MALFORMED: Final = (IndexError, ValueError)
+_ReadData = Callable[[bytes, int], tuple[bytes | memoryview, int]]
 
 
 class AvroCodec:
@@ -93,11 +97,10 @@ class AvroCodec:
 
     def encode_result(self, result: PredictResult) -> bytes:
         """See Codec."""
-        parts: list[bytes | memoryview] = [
-            self._result_prefix,
-            _text(result.id),
-            _name_and_version(result.servable, result.version),
-        ]
+        name = result.servable
+        # In an error it is the request's word: one as long as a record must not be remembered.
+        servable = _name_and_version if len(name) <= _LONGEST_REMEMBERED else _name_and_version.__wrapped__
+        parts: list[bytes | memoryview] = [self._result_prefix, _text(result.id), servable(name, result.version)]
         _write_tensors(parts, result.outputs)
         error, source = result.error, result.source
         if error is None:
@@ -215,13 +218,16 @@ class _Layout(msgspec.Struct, frozen=True):
         except UnicodeDecodeError:
             return None
         like, tensor = self.request, self.tensor
-        inputs = (Tensor(tensor.name, tensor.datatype, tensor.shape, value[data:end]),)
+        inputs = (Tensor(tensor.name, tensor.datatype, tensor.shape, _cut(value, data, end)),)
         return PredictRequest(
             id_, like.servable, like.version, like.label, like.signature, like.deadline_ms, inputs, like.parameters
         )
 
 
 # Reading: each function takes the position of a value and returns the value and the position after it.
+
+
+_MOST_BITS: Final = 2**64 - 1
 
 
 def _read_long(buffer: bytes, at: int) -> tuple[int, int]:
@@ -240,15 +246,32 @@ def _read_long(buffer: bytes, at: int) -> tuple[int, int]:
         shift += 7
         if shift > 63:
             raise ValueError("a number has more than 64 bits")
+    if value > _MOST_BITS:
+        raise ValueError("a number has more than 64 bits")
     return (value >> 1) ^ -(value & 1), at
 
 
-def _read_bytes(buffer: bytes, at: int) -> tuple[bytes, int]:
+def _cut(buffer: bytes, at: int, end: int) -> bytes | memoryview:
+    return buffer[at:end] if end - at < _VIEW_FROM_BYTES else memoryview(buffer)[at:end]
+
+
+def _read_size(buffer: bytes, at: int) -> tuple[int, int]:
+    """Return where a value with a length begins and ends."""
     size, at = _read_long(buffer, at)
     end = at + size
     if size < 0 or end > len(buffer):
         raise ValueError(f"a length of {size} bytes at byte {at}, the record ends at byte {len(buffer)}")
+    return at, end
+
+
+def _read_bytes(buffer: bytes, at: int) -> tuple[bytes, int]:
+    at, end = _read_size(buffer, at)
     return buffer[at:end], end
+
+
+def _read_view(buffer: bytes, at: int) -> tuple[bytes | memoryview, int]:
+    at, end = _read_size(buffer, at)
+    return _cut(buffer, at, end), end
 
 
 def _read_text(buffer: bytes, at: int) -> tuple[str, int]:
@@ -283,7 +306,7 @@ def _read_count(buffer: bytes, at: int) -> tuple[int, int]:
     return count, at
 
 
-def _read_tensors(buffer: bytes, at: int, limit: int) -> tuple[tuple[Tensor, ...], int]:
+def _read_tensors(buffer: bytes, at: int, limit: int, read_data: _ReadData) -> tuple[tuple[Tensor, ...], int]:
     tensors: list[Tensor] = []
     while True:
         count, at = _read_count(buffer, at)
@@ -304,7 +327,7 @@ def _read_tensors(buffer: bytes, at: int, limit: int) -> tuple[tuple[Tensor, ...
                 for _ in range(axes):
                     axis, at = _read_long(buffer, at)
                     shape.append(axis)
-            data, at = _read_bytes(buffer, at)
+            data, at = read_data(buffer, at)
             tensor = Tensor(name, DATATYPES[datatype], tuple(shape), data)
             tensor.check()
             tensors.append(tensor)
@@ -317,7 +340,7 @@ def _read_request(buffer: bytes, at: int, limits: Limits) -> PredictRequest:
     label, at = _read_optional_text(buffer, at)
     signature, at = _read_text(buffer, at)
     deadline_ms, at = _read_optional_long(buffer, at)
-    inputs, at = _read_tensors(buffer, at, limits.max_tensors)
+    inputs, at = _read_tensors(buffer, at, limits.max_tensors, _read_view)
     parameters: dict[str, str] = {}
     while True:
         count, at = _read_count(buffer, at)
@@ -334,7 +357,7 @@ def _read_result(buffer: bytes, at: int) -> PredictResult:
     id_, at = _read_text(buffer, at)
     servable, at = _read_text(buffer, at)
     version, at = _read_optional_long(buffer, at)
-    outputs, at = _read_tensors(buffer, at, _NO_LIMITS.max_tensors)
+    outputs, at = _read_tensors(buffer, at, _NO_LIMITS.max_tensors, _read_bytes)
     error = source = None
     branch, at = _read_branch(buffer, at)
     if branch:

@@ -26,27 +26,33 @@ from pipeline.tensors import DTYPES, Array, Tensor, from_array
 _T = TypeVar("_T")
 
 
-class _JsonTensor(msgspec.Struct, omit_defaults=True):
+class JsonTensor(msgspec.Struct, omit_defaults=True):
+    """A tensor as JSON has it; ``data`` is unset where the bytes follow the JSON (see v2_binary)."""
+
     name: str
     shape: list[int]
     datatype: str
-    data: list[Any]
+    data: list[Any] | msgspec.UnsetType = msgspec.UNSET
     parameters: dict[str, Any] = {}
 
 
-class _JsonRequest(msgspec.Struct, omit_defaults=True):
-    inputs: list[_JsonTensor]
+class JsonRequest(msgspec.Struct, omit_defaults=True):
+    """A request as JSON has it."""
+
+    inputs: list[JsonTensor]
     id: str = ""
     model_name: str = ""
     model_version: str = ""
     parameters: dict[str, Any] = {}
 
 
-class _JsonResult(msgspec.Struct, omit_defaults=True):
+class JsonResult(msgspec.Struct, omit_defaults=True):
+    """A result as JSON has it."""
+
     model_name: str
     id: str = ""
     model_version: str = ""
-    outputs: list[_JsonTensor] = []
+    outputs: list[JsonTensor] = []
     error: str | None = None
     parameters: dict[str, Any] = {}
 
@@ -55,9 +61,10 @@ class _JsonResult(msgspec.Struct, omit_defaults=True):
 _LABEL: Final = "label"
 _SIGNATURE: Final = "signature"
 _DEADLINE: Final = "deadline_ms"
+_LAST_VERSION: Final = 2**63 - 1
 
-_requests: Final = msgspec.json.Decoder(_JsonRequest)
-_results: Final = msgspec.json.Decoder(_JsonResult)
+_requests: Final = msgspec.json.Decoder(JsonRequest)
+_results: Final = msgspec.json.Decoder(JsonResult)
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -74,23 +81,10 @@ class V2JsonCodec:
         """See Codec."""
         if len(value) > limits.max_record_bytes:
             raise RecordTooLarge(len(value), limits.max_record_bytes)
-        body = _parse(_requests, value)
+        body = parse(_requests, value)
         if len(body.inputs) > limits.max_tensors:
             raise TooManyTensors(len(body.inputs), limits.max_tensors)
-        parameters = dict(body.parameters)
-        label, signature, deadline = (parameters.pop(key, None) for key in (_LABEL, _SIGNATURE, _DEADLINE))
-        if deadline is not None and not isinstance(deadline, int):
-            raise Undecodable(f"parameter {_DEADLINE} is {deadline!r}, expected milliseconds since the Unix epoch")
-        return PredictRequest(
-            id=body.id,
-            servable=body.model_name,
-            version=_version(body.model_version),
-            label=None if label is None else str(label),
-            signature=str(signature or ""),
-            deadline_ms=deadline,
-            inputs=tuple(map(_tensor, body.inputs)),
-            parameters={key: _as_text(item) for key, item in parameters.items()},
-        )
+        return request_of(body, tuple(map(tensor_of, body.inputs)))
 
     def encode_request(self, request: PredictRequest) -> bytes:
         """See Codec."""
@@ -98,8 +92,8 @@ class V2JsonCodec:
         named = ((_LABEL, request.label), (_SIGNATURE, request.signature or None), (_DEADLINE, request.deadline_ms))
         parameters |= {key: item for key, item in named if item is not None}
         return _encoder.encode(
-            _JsonRequest(
-                inputs=list(map(_json_tensor, request.inputs)),
+            JsonRequest(
+                inputs=list(map(json_tensor, request.inputs)),
                 id=request.id,
                 model_name=request.servable,
                 model_version="" if request.version is None else str(request.version),
@@ -109,7 +103,7 @@ class V2JsonCodec:
 
     def decode_result(self, value: bytes) -> PredictResult:
         """See Codec."""
-        body = _parse(_results, value)
+        body = parse(_results, value)
         parameters = body.parameters
         error = source = None
         if body.error is not None:
@@ -130,7 +124,7 @@ class V2JsonCodec:
             id=body.id,
             servable=body.model_name,
             version=_version(body.model_version),
-            outputs=tuple(map(_tensor, body.outputs)),
+            outputs=tuple(map(tensor_of, body.outputs)),
             error=error,
             source=source,
             digest=None if digest is None else str(digest),
@@ -139,33 +133,55 @@ class V2JsonCodec:
 
     def encode_result(self, result: PredictResult) -> bytes:
         """See Codec."""
-        parameters: dict[str, Any] = {}
-        if result.error is not None:
-            parameters |= {"error_code": result.error.code, "retriable": result.error.retriable}
-        if result.source is not None:
-            source = result.source
-            parameters |= {
-                "source_topic": source.topic,
-                "source_partition": source.partition,
-                "source_offset": source.offset,
-                "queue_us": result.queue_us,
-                "compute_us": result.compute_us,
-            }
-        if result.digest is not None:
-            parameters["digest"] = result.digest
-        return _encoder.encode(
-            _JsonResult(
-                model_name=result.servable,
-                id=result.id,
-                model_version="" if result.version is None else str(result.version),
-                outputs=list(map(_json_tensor, result.outputs)),
-                error=None if result.error is None else result.error.message,
-                parameters=parameters,
-            )
-        )
+        return _encoder.encode(body_of(result, list(map(json_tensor, result.outputs))))
 
 
-def _parse(decoder: msgspec.json.Decoder[_T], value: bytes) -> _T:
+def request_of(body: JsonRequest, inputs: tuple[Tensor, ...]) -> PredictRequest:
+    """Return the request that a body is, with its tensors read already; raises Undecodable."""
+    parameters = dict(body.parameters)
+    label, signature, deadline = (parameters.pop(key, None) for key in (_LABEL, _SIGNATURE, _DEADLINE))
+    if deadline is not None and not isinstance(deadline, int):
+        raise Undecodable(f"parameter {_DEADLINE} is {deadline!r}, expected milliseconds since the Unix epoch")
+    return PredictRequest(
+        id=body.id,
+        servable=body.model_name,
+        version=_version(body.model_version),
+        label=None if label is None else str(label),
+        signature=str(signature or ""),
+        deadline_ms=deadline,
+        inputs=inputs,
+        parameters={key: _as_text(item) for key, item in parameters.items()},
+    )
+
+
+def body_of(result: PredictResult, outputs: list[JsonTensor]) -> JsonResult:
+    """Return the body that a result is, with its tensors written already."""
+    parameters: dict[str, Any] = {}
+    if result.error is not None:
+        parameters |= {"error_code": result.error.code, "retriable": result.error.retriable}
+    if result.source is not None:
+        source = result.source
+        parameters |= {
+            "source_topic": source.topic,
+            "source_partition": source.partition,
+            "source_offset": source.offset,
+            "queue_us": result.queue_us,
+            "compute_us": result.compute_us,
+        }
+    if result.digest is not None:
+        parameters["digest"] = result.digest
+    return JsonResult(
+        model_name=result.servable,
+        id=result.id,
+        model_version="" if result.version is None else str(result.version),
+        outputs=outputs,
+        error=None if result.error is None else result.error.message,
+        parameters=parameters,
+    )
+
+
+def parse(decoder: msgspec.json.Decoder[_T], value: bytes) -> _T:
+    """Return what a decoder makes of JSON; raises Undecodable."""
     try:
         return decoder.decode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -175,7 +191,7 @@ def _parse(decoder: msgspec.json.Decoder[_T], value: bytes) -> _T:
 def _version(text: str) -> int | None:
     if not text:
         return None
-    if text.isascii() and text.isdigit() and len(text) < 20:
+    if text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= _LAST_VERSION:
         return int(text)
     raise Undecodable(f"model_version {text!r} is not a number; name a label in parameters.label")
 
@@ -192,10 +208,13 @@ def _flat(data: list[Any]) -> list[Any]:
     return data
 
 
-def _tensor(item: _JsonTensor) -> Tensor:
+def tensor_of(item: JsonTensor) -> Tensor:
+    """Return a tensor that JSON has, checked; raises Undecodable."""
     dtype = DTYPES.get(item.datatype)
     if dtype is None:
         raise Undecodable(f"tensor {item.name!r} has datatype {item.datatype!r}, expected one of {', '.join(DTYPES)}")
+    if item.data is msgspec.UNSET:
+        raise Undecodable(f"tensor {item.name!r} has no data")
     data = _flat(item.data)
     if any(axis < 0 for axis in item.shape) or math.prod(item.shape) != len(data):
         raise Undecodable(f"tensor {item.name!r} of shape {item.shape} has {len(data)} elements")
@@ -203,10 +222,12 @@ def _tensor(item: _JsonTensor) -> Tensor:
         array = _array(data, item)
     except (ValueError, TypeError, OverflowError, binascii.Error) as error:
         raise Undecodable(f"tensor {item.name!r} of {item.datatype}: {error}") from error
-    return from_array(item.name, array.reshape(item.shape))
+    tensor = msgspec.structs.replace(from_array(item.name, array), shape=tuple(item.shape))
+    tensor.check()
+    return tensor
 
 
-def _array(data: list[Any], item: _JsonTensor) -> Array:
+def _array(data: list[Any], item: JsonTensor) -> Array:
     dtype = DTYPES[item.datatype]
     if item.datatype == "BYTES":
         encoded = item.parameters.get("content_type") == "base64"
@@ -240,12 +261,13 @@ def _numbers(data: list[Any]) -> list[Any]:
     return data
 
 
-def _json_tensor(tensor: Tensor) -> _JsonTensor:
+def json_tensor(tensor: Tensor) -> JsonTensor:
+    """Return a tensor as JSON has it."""
     shape, array = list(tensor.shape), tensor.array().ravel()
     if tensor.datatype != "BYTES":
-        return _JsonTensor(tensor.name, shape, tensor.datatype, array.tolist())
+        return JsonTensor(tensor.name, shape, tensor.datatype, array.tolist())
     try:
-        return _JsonTensor(tensor.name, shape, tensor.datatype, [element.decode() for element in array])
+        return JsonTensor(tensor.name, shape, tensor.datatype, [element.decode() for element in array])
     except UnicodeDecodeError:
         encoded = [base64.b64encode(element).decode() for element in array]
-        return _JsonTensor(tensor.name, shape, tensor.datatype, encoded, {"content_type": "base64"})
+        return JsonTensor(tensor.name, shape, tensor.datatype, encoded, {"content_type": "base64"})

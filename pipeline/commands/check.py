@@ -144,10 +144,9 @@ def _plugin(find: Callable[[], Any]) -> Check | None:
 
 def _topics(settings: Settings) -> Iterator[Check]:
     from pipeline.control import topic_admin  # noqa: PLC0415  # loads Kafka's client
-    from pipeline.control.topics import wanted  # noqa: PLC0415
 
     try:
-        reports = topic_admin.inspect(settings.kafka, wanted(settings), timeout_s=5.0)
+        reports = topic_admin.inspect(settings, timeout_s=5.0)
     except ConnectorError as error:
         yield Check("problem", "broker", str(error), "start it (penstock kafka), or name another with --bootstrap")
         return

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 @click.option("--version", type=click.IntRange(0), help="One exact version, instead of the latest that is available.")
 @click.option("--label", help="The version that has this label.")
 @click.option("--signature", default="", help="Signature of the servable, instead of serving_default.")
+@click.option("--topic", default="", help="Request topic, where that of the route is a pattern.")
 @click.option(
     "--datatype",
     "datatypes",
@@ -64,6 +65,7 @@ def predict(
     version: int | None,
     label: str | None,
     signature: str,
+    topic: str,
     datatypes: tuple[str, ...],
     timeout_s: float,
     as_json: bool,  # noqa: FBT001  # click passes options by name
@@ -79,7 +81,7 @@ def predict(
         raise click.UsageError("--version and --label exclude each other")
     settings = options.load(config, bootstrap)
     request: RequestOptions = {"servable": servable, "version": version, "label": label, "signature": signature}
-    result = _ask(settings, route, _read(input, datatypes), request, timeout_s)
+    result = _ask(settings, route, topic, _read(input, datatypes), request, timeout_s)
     if result.error is not None:
         error = result.error
         raise RemoteError(result.id, error.code, error.message + _hint(error.code), error.retriable)
@@ -95,15 +97,23 @@ def _read(text: str, datatypes: tuple[str, ...]) -> Any:
     return predict_input.tensors(predict_input.read(text), predict_input.parse_datatypes(datatypes))
 
 
-def _ask(settings: Settings, route: str, data: Any, request: RequestOptions, timeout_s: float) -> PredictResult:
+def _ask(
+    settings: Settings, route: str, topic: str, data: Any, request: RequestOptions, timeout_s: float
+) -> PredictResult:
     from pipeline.client import InputQueue, OutputQueue  # noqa: PLC0415  # loads Kafka's client
 
     if settings.routes and route not in settings.routes:
         raise InvalidSettings("ROUTE", f"{route!r} is not among the routes: {', '.join(settings.routes)}")
     place: QueueOptions = {"kafka": settings.kafka, "connect_timeout_s": timeout_s}
     if route in settings.routes:
-        place["request_topic"] = settings.routes[route].request_topic
-        place["result_topic"] = settings.routes[route].result_topic
+        at = settings.routes[route]
+        topic = topic or at.request_topic
+        if not at.reads(topic):
+            reason = f"{topic!r} is not one that route {route!r} reads, {at.request_topic!r}; name one with --topic"
+            raise InvalidSettings("--topic", reason)
+        place["request_topic"], place["result_topic"] = topic, at.results_of(topic)
+    elif topic:
+        raise InvalidSettings("--topic", f"route {route!r} is not in the settings")
     deadline = time.monotonic() + timeout_s
     with OutputQueue(route, **place) as results, InputQueue(route, **place) as requests:
         left_s = max(0.0, deadline - time.monotonic())

@@ -10,10 +10,12 @@ from pipeline.commands import options, output
 from pipeline.commands.examples import CommandWithExamples
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from pipeline.control.topic_admin import TopicReport
+    from pipeline.control.topic_findings import TopicReport
+    from pipeline.control.topics import TopicSpec
+    from pipeline.settings import Settings
 
 # The worse one is the greater one.
 _STATUS = {True: "problem", False: "note"}
@@ -21,62 +23,91 @@ _STATUS = {True: "problem", False: "note"}
 
 @click.command(
     cls=CommandWithExamples,
-    short_help="Compare and create the topics that are needed.",
-    examples=("penstock topics --create --partitions 8 --replication-factor 3",),
+    short_help="Compare, create and correct the topics that are needed.",
+    examples=(
+        "penstock topics --create --partitions 8 --replication-factor 3",
+        "penstock topics --alter --partitions 16 --dry-run",
+    ),
 )
 @options.settings_options
 @click.option("--create", is_flag=True, help="Create the topics that are missing; the others stay as they are.")
 @click.option(
+    "--alter", is_flag=True, help="Correct the settings of topics that exist, and add partitions where more are asked."
+)
+@click.option(
     "--partitions",
     type=click.IntRange(1),
-    default=4,
-    show_default=True,
-    help="Partitions of the topics of routes that are created; the control topics have one.",
+    help="Partitions of the topics of routes: of those that are created [default: 4], and with --alter at least so "
+    "many of the others. The control topics have one.",
 )
 @click.option(
     "--replication-factor",
     type=click.IntRange(1),
-    help="Copies of each partition.  [default: what the broker defaults to]",
+    help="Copies of each partition of a topic that is created.  [default: what the broker defaults to]",
 )
+@click.option("--dry-run", is_flag=True, help="Say what --create and --alter would do, and do nothing.")
 @options.json_option
 def topics(
     config: Path | None,
     bootstrap: str | None,
     create: bool,  # noqa: FBT001  # click passes options by name
-    partitions: int,
+    alter: bool,  # noqa: FBT001
+    partitions: int | None,
     replication_factor: int | None,
+    dry_run: bool,  # noqa: FBT001
     as_json: bool,  # noqa: FBT001
 ) -> None:
-    """Compare the topics that the settings need with those that exist, and create those that are missing.
+    """Compare the topics that the settings need with those that exist; create and correct them where that is asked.
 
     Exit status 1 where something is wrong in the end.
     """
     settings = options.load(config, bootstrap)
     from pipeline.control import topic_admin  # noqa: PLC0415  # loads Kafka's client
-    from pipeline.control.topics import wanted  # noqa: PLC0415
+    from pipeline.control.topics import DEFAULT_PARTITIONS  # noqa: PLC0415  # as above
 
-    specs = wanted(settings)
-    created = (
-        topic_admin.create_missing(settings.kafka, specs, partitions, replication_factor or topic_admin.BROKER_DEFAULT)
-        if create
-        else []
-    )
-    reports = topic_admin.inspect(settings.kafka, specs)
+    asked = partitions if alter and partitions else 0
+    reports = _inspect(settings, asked)
+    missing = [report.spec for report in reports if create and report.described is None and not report.spec.is_pattern]
+    if missing and not dry_run:
+        copies = replication_factor or topic_admin.BROKER_DEFAULT
+        topic_admin.create_missing(settings.kafka, missing, partitions or DEFAULT_PARTITIONS, copies)
+        reports = _inspect(settings, asked)
+    wrong = [found for report in reports for found in report.findings if alter and (found.fix or found.partitions)]
+    if wrong and not dry_run:
+        topic_admin.alter(settings.kafka, wrong)
+        reports = _inspect(settings, asked)
+    would = "would be " if dry_run else ""
+    done = {found.topic: f"{would}changed" for found in wrong} | {spec.name: f"{would}created" for spec in missing}
     if as_json:
-        output.print_json([_as_dict(report, created) for report in reports])
+        output.print_json([_as_dict(report, done.get(report.spec.name, "")) for report in reports])
     else:
-        _print(reports, created)
+        _print(reports, done)
     if any(finding.is_problem for report in reports for finding in report.findings):
         click.get_current_context().exit(1)
 
 
-def _as_dict(report: TopicReport, created: Collection[str]) -> dict[str, Any]:
+def _inspect(settings: Settings, partitions: int) -> list[TopicReport]:
+    """Return the reports; the topics of routes shall have ``partitions`` at least, 0 for no matter how many."""
+    import msgspec  # noqa: PLC0415  # `penstock --help` does not wait for it
+
+    from pipeline.control import topic_admin  # noqa: PLC0415  # as above
+
+    def adjust(spec: TopicSpec) -> TopicSpec:
+        if not partitions or spec.partitions is not None:
+            return spec
+        return msgspec.structs.replace(spec, at_least=max(spec.at_least, partitions))
+
+    return topic_admin.inspect(settings, adjust=adjust)
+
+
+def _as_dict(report: TopicReport, done: str) -> dict[str, Any]:
     described = report.described
     return {
         "topic": report.spec.name,
         "purpose": report.spec.purpose,
         "exists": described is not None,
-        "created": report.spec.name in created,
+        "created": done == "created",
+        "changed": done == "changed",
         "partitions": described and described.partitions,
         "replication": described and described.replication,
         "cleanup": described and described.config.get("cleanup.policy"),
@@ -84,13 +115,14 @@ def _as_dict(report: TopicReport, created: Collection[str]) -> dict[str, Any]:
     }
 
 
-def _print(reports: Sequence[TopicReport], created: Collection[str]) -> None:
+def _print(reports: Sequence[TopicReport], done: dict[str, str]) -> None:
     rows = []
     for report in reports:
         spec, described = report.spec, report.described
         status = max((_STATUS[finding.is_problem] for finding in report.findings), default="ok")
         shape = (str(described.partitions), described.config.get("cleanup.policy", "")) if described else ("-", "-")
-        found = "; ".join(finding.reason for finding in report.findings) or ("created" if spec.name in created else "")
+        reasons = [finding.reason for finding in report.findings]
+        found = "; ".join([done[spec.name], *reasons] if spec.name in done else reasons)
         rows.append((status, spec.name, spec.purpose, *shape, found))
     output.print_table(("", "topic", "for", "partitions", "cleanup", "found"), rows)
     output.print_next_steps((finding.topic, finding.next_step) for report in reports for finding in report.findings)

@@ -1,56 +1,69 @@
-"""Looking at topics on a broker, and creating those that are missing."""
+"""Looking at topics on a broker, creating those that are missing, and changing those that are wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without saying so
     AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
     ConfigResource,
+    NewPartitions,
     NewTopic,
 )
 
 from pipeline import kafka_properties
-from pipeline.control.topics import DEFAULT_PARTITIONS, Described, Finding, TopicSpec, compare, wanted
+from pipeline.control.topic_findings import Described, Finding, TopicReport, examine
+from pipeline.control.topics import DEFAULT_PARTITIONS, TopicSpec, wanted
 from pipeline.errors import ConnectorError
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
 
 BROKER_DEFAULT: Final = -1
+# With so many copies, an answer counts as accepted when two of them have it, so that one broker may be lost.
+_SAFE_COPIES: Final = 3
+_SAFE: Final = {"min.insync.replicas": "2"}
 
 Kafka = Mapping[str, kafka_properties.Scalar]
 
 
-class TopicReport(msgspec.Struct, frozen=True):
-    """A topic that is needed, the one that exists (None: it does not), and what differs."""
-
-    spec: TopicSpec
-    described: Described | None
-    findings: Sequence[Finding]
+def names(kafka: Kafka, timeout_s: float = 10.0) -> list[str]:
+    """Return the names of all topics that there are. Blocks for ``timeout_s`` at most; raises ConnectorError."""
+    admin = _admin(kafka)
+    try:
+        return list(admin.list_topics(timeout=timeout_s).topics)
+    except KafkaException as error:
+        raise _failure(kafka, error) from error
 
 
 def describe(kafka: Kafka, names: Iterable[str], timeout_s: float = 10.0) -> dict[str, Described]:
-    """Return those of the topics that exist, by name. Blocks for twice ``timeout_s`` at most; raises ConnectorError."""
+    """Return those of the topics that exist, by name. Blocks for twice ``timeout_s`` at most.
+
+    Raises ConnectorError where no broker answers. Settings that it does not tell are no error; see Described.
+    """
     admin = _admin(kafka)
     try:
         # All of them: asking for one by name would create it on a broker that creates topics by their being named.
         existing = admin.list_topics(timeout=timeout_s).topics
-        found = [name for name in dict.fromkeys(names) if name in existing]
-        resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in found]
-        futures = admin.describe_configs(resources, request_timeout=timeout_s) if resources else {}
-        configs = {resource.name: future.result() for resource, future in futures.items()}
     except KafkaException as error:
         raise _failure(kafka, error) from error
+    found = [name for name in dict.fromkeys(names) if name in existing]
+    resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in found]
+    futures = admin.describe_configs(resources, request_timeout=timeout_s) if resources else {}
     described = {}
-    for name in found:
+    for resource, future in futures.items():
+        name, config, reason = resource.name, {}, ""
+        try:
+            config = {entry.name: entry.value or "" for entry in future.result().values()}
+        except KafkaException as error:
+            reason = f"{error.args[0].str()} ({error.args[0].name()})"
         partitions = existing[name].partitions
         copies = min((len(partition.replicas) for partition in partitions.values()), default=0)
-        config = {entry.name: entry.value or "" for entry in configs[name].values()}
-        described[name] = Described(name, len(partitions), copies, config)
+        described[name] = Described(name, len(partitions), copies, config, reason)
     return described
 
 
@@ -66,45 +79,81 @@ def create_missing(
     ``partitions`` is for those whose spec leaves the number open; ``replication`` of -1 is the broker's default. Blocks
     until the broker has created them. Raises ConnectorError; topics that were created before the failure stay.
     """
-    specs = list(specs)
-    existing = describe(kafka, [spec.name for spec in specs])
-    new = [
-        NewTopic(
-            spec.name,
-            num_partitions=spec.partitions or partitions,
-            replication_factor=replication,
-            config=dict(spec.config),
-        )
-        for spec in specs
-        if spec.name not in existing
-    ]
+    specs = [spec for spec in specs if not spec.is_pattern]
+    existing = set(names(kafka))
+    new = [_new_topic(spec, partitions, replication) for spec in specs if spec.name not in existing]
     if not new:
         return []
-    created = []
     admin = _admin(kafka)  # held: its futures fail when it goes
     futures = admin.create_topics(new, operation_timeout=timeout_s, request_timeout=timeout_s)
-    for name, future in futures.items():
-        try:
-            future.result()
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # somebody was faster, which is as good
-                raise ConnectorError(f"topic {name}", error.args[0].str()) from error
-        else:
-            created.append(name)
-    return created
+    # Where somebody was faster, that is as good.
+    return [name for name, future in futures.items() if _is_done(name, future, KafkaError.TOPIC_ALREADY_EXISTS)]
 
 
-def inspect(kafka: Kafka, specs: Iterable[TopicSpec], timeout_s: float = 10.0) -> list[TopicReport]:
-    """Return what the broker has of each topic, and what is wrong with it. Blocks; raises ConnectorError."""
-    specs = list(specs)
-    existing = describe(kafka, [spec.name for spec in specs], timeout_s)
-    return [TopicReport(spec, existing.get(spec.name), compare(spec, existing.get(spec.name))) for spec in specs]
+def alter(kafka: Kafka, findings: Iterable[Finding], timeout_s: float = 30.0) -> list[str]:
+    """Change topics to what the findings say of them, and return their names. Partitions are added, never removed.
+
+    Blocks until the broker has done it. Raises ConnectorError; what was changed before the failure stays.
+    """
+    configs: dict[str, dict[str, str]] = {}
+    counts: dict[str, int] = {}
+    for finding in findings:
+        if finding.fix:
+            configs.setdefault(finding.topic, {}).update(finding.fix)
+        if finding.partitions:
+            counts[finding.topic] = max(finding.partitions, counts.get(finding.topic, 0))
+    admin = _admin(kafka)
+    changed: list[str] = []
+    if configs:
+        futures = admin.incremental_alter_configs(
+            [_new_config(*item) for item in configs.items()], request_timeout=timeout_s
+        )
+        changed += [resource.name for resource, future in futures.items() if _is_done(resource.name, future)]
+    if counts:
+        more = [NewPartitions(name, count) for name, count in counts.items()]
+        grown = admin.create_partitions(more, operation_timeout=timeout_s, request_timeout=timeout_s)
+        changed += [name for name, future in grown.items() if _is_done(name, future, KafkaError.INVALID_PARTITIONS)]
+    return list(dict.fromkeys(changed))
+
+
+def inspect(
+    settings: Settings, timeout_s: float = 10.0, adjust: Callable[[TopicSpec], TopicSpec] = lambda spec: spec
+) -> list[TopicReport]:
+    """Return what the broker has of each topic that is needed, and what is wrong with it.
+
+    ``adjust`` may ask for more of a topic than the settings do. Blocks; raises ConnectorError.
+    """
+    is_needed = any(route.is_pattern for route in settings.routes.values())
+    specs = [adjust(spec) for spec in wanted(settings, names(settings.kafka, timeout_s) if is_needed else ())]
+    return examine(settings, specs, describe(settings.kafka, [spec.name for spec in specs], timeout_s))
 
 
 def check_topics(settings: Settings, timeout_s: float = 10.0) -> list[Finding]:
     """Return everything that is wrong with the topics that these settings need. Blocks; raises ConnectorError."""
-    reports = inspect(settings.kafka, wanted(settings), timeout_s)
-    return [finding for report in reports for finding in report.findings]
+    return [finding for report in inspect(settings, timeout_s) for finding in report.findings]
+
+
+def _new_topic(spec: TopicSpec, partitions: int, replication: int) -> NewTopic:
+    copies = spec.replication or replication
+    safe = _SAFE if copies >= _SAFE_COPIES else {}
+    count = spec.partitions or spec.at_least or partitions
+    return NewTopic(spec.name, num_partitions=count, replication_factor=copies, config={**safe, **spec.config})
+
+
+def _new_config(topic: str, fix: Mapping[str, str]) -> ConfigResource:
+    to_set = [ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in fix.items()]
+    return ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=to_set)
+
+
+def _is_done(topic: str, future: Any, as_good: int | None = None) -> bool:
+    """Wait; return False where the broker refused with ``as_good``, which is no failure."""
+    try:
+        future.result()
+    except KafkaException as error:
+        if error.args[0].code() != as_good:
+            raise ConnectorError(f"topic {topic}", error.args[0].str()) from error
+        return False
+    return True
 
 
 def _admin(kafka: Kafka) -> AdminClient:

@@ -1,13 +1,14 @@
-"""Which topics Penstock needs, with which settings, and what is wrong with those that exist. All of it pure."""
+"""Which topics Penstock needs, and with which settings they are created. All of it pure."""
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pipeline.settings import RouteSettings, Settings
 
@@ -23,101 +24,100 @@ _CONTROL: Final = {
 }
 # Signs of life come every few seconds: closed soon, so that a reader finds little more than the last of each.
 _STATES: Final = {**_CONTROL, "segment.ms": str(10 * 60 * 1000), "max.compaction.lag.ms": str(60 * 60 * 1000)}
-# Kafka's own limit, and what a record's key and headers may add to a result.
+# Somebody has to find the time to look at them; Kafka's own default is a week.
+_LETTERS_MS: Final = 14 * 24 * 60 * 60 * 1000
+# Kafka's own limit, and what a record's key and headers may add to its value.
 _KAFKA_MAX_BYTES: Final = 1_048_588
 _OVERHEAD_BYTES: Final = 16 * 1024
+
+
+class Role(enum.StrEnum):
+    """What a topic is for."""
+
+    REQUESTS = "requests"
+    RESULTS = "results"
+    DEAD_LETTERS = "dead letters"
+    ASPIRED = "aspired versions"
+    STATES = "servable states"
+    OTHER = "other"
 
 
 class TopicSpec(msgspec.Struct, frozen=True):
     """A topic that is needed. ``partitions`` of None is the user's choice, otherwise it is exactly that many.
 
-    ``config`` is what the topic is created with; ``compare`` insists on the cleanup policy and on the largest record.
+    ``config`` is what the topic is created with, ``chosen`` the part of it that the user has set; ``at_least`` is how
+    many partitions the user asks for, and ``replication`` how many copies (0: nothing is asked). ``is_pattern``: the
+    name is a route's pattern, and no topic matches it yet.
     """
 
     name: str
     partitions: int | None
     config: Mapping[str, str]
     purpose: str
+    role: Role = Role.OTHER
+    chosen: Mapping[str, str] = {}
+    at_least: int = 0
+    replication: int = 0
+    is_pattern: bool = False
 
 
-class Described(msgspec.Struct, frozen=True):
-    """A topic as the broker has it; ``config`` holds every setting, defaults included."""
+def wanted(settings: Settings, existing: Iterable[str] = ()) -> list[TopicSpec]:
+    """Return every topic that these settings need: three for each request topic of Kafka, and the two control topics.
 
-    name: str
-    partitions: int
-    replication: int
-    config: Mapping[str, str]
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """Something about a topic that a person should know: what, and the next step.
-
-    ``is_problem`` is False for what works and may still not be what was meant.
-    """
-
-    topic: str
-    reason: str
-    next_step: str
-    is_problem: bool = True
-
-
-def wanted(settings: Settings) -> list[TopicSpec]:
-    """Return every topic that these settings need: three for each route over Kafka, and the two control topics.
-
-    A topic that several routes share is listed once.
+    ``existing`` are the names of the topics that there are, for routes whose request topic is a pattern. A topic that
+    several routes share is listed once.
     """
     specs: dict[str, TopicSpec] = {}
+    names = sorted(existing)
     for name, route in settings.routes.items():
         if route.connector == "kafka":
-            for spec in _of_route(name, route):
+            for spec in _of_route(name, route, names):
                 specs.setdefault(spec.name, spec)
-    control = settings.control
-    specs.setdefault(control.aspired_topic, TopicSpec(control.aspired_topic, 1, _CONTROL, "aspired versions"))
-    specs.setdefault(control.states_topic, TopicSpec(control.states_topic, 1, _STATES, "servable states"))
-    return list(specs.values())
+    aspired, states = settings.control.aspired_topic, settings.control.states_topic
+    specs.setdefault(aspired, TopicSpec(aspired, 1, _CONTROL, "aspired versions", Role.ASPIRED))
+    specs.setdefault(states, TopicSpec(states, 1, _STATES, "servable states", Role.STATES))
+    return [_as_chosen(spec, settings) for spec in specs.values()]
 
 
-def compare(spec: TopicSpec, described: Described | None) -> list[Finding]:
-    """Return what differs between the topic that is needed and the one that exists (None: it does not)."""
-    if described is None:
-        return [Finding(spec.name, "does not exist", "penstock topics --create")]
-    findings = []
-    policy, expected = described.config.get("cleanup.policy", ""), spec.config["cleanup.policy"]
-    if policy != expected:
-        harm = "old aspirations or states would vanish" if expected == "compact" else "records of one key would vanish"
-        reason = f"cleanup.policy is {policy!r}, expected {expected!r}: {harm}"
-        findings.append(Finding(spec.name, reason, _alter(spec.name, "cleanup.policy", expected)))
-    needed = int(spec.config.get("max.message.bytes", 0))
-    allowed = int(described.config.get("max.message.bytes", needed))
-    if allowed < needed:
-        reason = (
-            f"max.message.bytes is {allowed}, expected at least {needed}: max_result_bytes of the route allows more"
-        )
-        findings.append(Finding(spec.name, reason, _alter(spec.name, "max.message.bytes", str(needed))))
-    return findings + _partitions(spec, described)
+def request_topics(route: RouteSettings, existing: Iterable[str]) -> list[str]:
+    """Return the topics whose records are the requests of a route; where that is a pattern, those that exist."""
+    return [name for name in existing if route.reads(name)] if route.is_pattern else [route.request_topic]
 
 
-def _partitions(spec: TopicSpec, described: Described) -> list[Finding]:
-    if spec.partitions is None and described.partitions == 1 and spec.purpose.startswith("requests"):
-        reason = "has one partition, so one worker at a time can answer it; perhaps it was created by being named"
-        step = f"kafka-topics.sh --alter --topic {spec.name} --partitions {DEFAULT_PARTITIONS}"
-        return [Finding(spec.name, reason, step, is_problem=False)]
-    if spec.partitions is not None and described.partitions != spec.partitions:
-        reason = f"has {described.partitions} partitions, expected {spec.partitions}: generations count per partition"
-        return [Finding(spec.name, reason, "works; create it anew when convenient", is_problem=False)]
-    return []
+def _of_route(name: str, route: RouteSettings, existing: Iterable[str]) -> Iterator[TopicSpec]:
+    kept = {"retention.ms": str(int(route.retention_s * 1000))} if route.retention_s else {}
+    requests = {**_DATA, **_fitting(route.max_record_bytes), **kept}
+    results = {**_DATA, **_fitting(route.max_result_bytes), **kept}
+    # A letter is a request with more headers, and stays when the request is gone.
+    letters = {**_DATA, **_fitting(route.max_record_bytes + _OVERHEAD_BYTES)}
+    letters["retention.ms"] = str(max(_LETTERS_MS, int(route.retention_s * 1000)))
+    topics = request_topics(route, existing)
+    if not topics:
+        yield TopicSpec(route.request_topic, None, requests, f"requests of {name}", Role.REQUESTS, is_pattern=True)
+    for topic in topics:
+        yield TopicSpec(topic, None, requests, f"requests of {name}", Role.REQUESTS)
+        yield TopicSpec(route.results_of(topic), None, results, f"results of {name}", Role.RESULTS)
+        yield TopicSpec(route.dead_letters_of(topic), None, letters, f"dead letters of {name}", Role.DEAD_LETTERS)
 
 
-def _of_route(name: str, route: RouteSettings) -> list[TopicSpec]:
-    results = dict(_DATA)
-    if route.max_result_bytes + _OVERHEAD_BYTES > _KAFKA_MAX_BYTES:
-        results["max.message.bytes"] = str(route.max_result_bytes + _OVERHEAD_BYTES)
-    return [
-        TopicSpec(route.request_topic, None, _DATA, f"requests of {name}"),
-        TopicSpec(route.result_topic, None, results, f"results of {name}"),
-        TopicSpec(route.dead_letter_topic, None, _DATA, f"dead letters of {name}"),
-    ]
+def _fitting(value_bytes: int) -> dict[str, str]:
+    needed = value_bytes + _OVERHEAD_BYTES
+    return {"max.message.bytes": str(needed)} if needed > _KAFKA_MAX_BYTES else {}
 
 
-def _alter(topic: str, setting: str, value: str) -> str:
-    return f"kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config {setting}={value}"
+def _as_chosen(spec: TopicSpec, settings: Settings) -> TopicSpec:
+    chosen = settings.topics.get(spec.name)
+    if chosen is None:
+        return spec
+    config = {key: _text(value) for key, value in chosen.config.items()}
+    return msgspec.structs.replace(
+        spec,
+        config={**spec.config, **config},
+        chosen=config,
+        at_least=chosen.partitions,
+        replication=chosen.replication_factor,
+    )
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

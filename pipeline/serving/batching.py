@@ -87,7 +87,7 @@ def match(form: Form, layout: Layout) -> Fit:
     return Fit(places, form.lengths(shapes), places == tuple(range(len(layout))))
 
 
-def member(form: Form, fit: Fit, inputs: tuple[Tensor, ...]) -> Member:
+def member(form: Form, fit: Fit, inputs: tuple[Tensor, ...], deadline_ms: int | None = None) -> Member:
     """Return a request whose layout fits as a member of a plan; raises BadRequest.
 
     Its tensors must have the same rows, or in an unbatched signature the axes 0 that this says.
@@ -96,13 +96,13 @@ def member(form: Form, fit: Fit, inputs: tuple[Tensor, ...]) -> Member:
         inputs = tuple(_arranged(form, fit, inputs))
     if not form.signature.batched:
         _check_first_axes(form, inputs)
-        return Member(inputs, 1, form.lengths([tensor.shape for tensor in inputs]))
+        return Member(inputs, 1, form.lengths([tensor.shape for tensor in inputs]), deadline_ms)
     rows = inputs[0].shape[0]
     for place, tensor in enumerate(inputs):
         if tensor.shape[0] != rows:
             name = form.signature.inputs[place].name
             raise WrongShape(form.servable, name, (rows, *tensor.shape[1:]), tensor.shape)
-    return Member(inputs, rows, fit.lengths)
+    return Member(inputs, rows, fit.lengths, deadline_ms)
 
 
 def _places(form: Form, layout: Layout) -> tuple[int | None, ...]:

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from pipeline.clock import Clock
-from pipeline.errors import ModelFailed, NotReady, PenstockError, PredictTimedOut, ServableDied
+from pipeline.errors import DeadlineExceeded, ModelFailed, NotReady, PenstockError, PredictTimedOut, ServableDied
 from pipeline.registry.servable import Servable
 from pipeline.serving import prediction
 from pipeline.serving.form import Form
@@ -36,7 +36,8 @@ def compute(servable: Servable, form: Form, members: Sequence[Member], clock: Cl
     A call that raises is tried again in halves: k culprits among n requests cost about k log2 n calls, and no neighbour
     its answer. One that cost a process is tried again one by one, and when the last calls have all cost theirs, and
     much time, the rest is answered NotReady. Any other error that is retriable concerns the whole call: all of its
-    requests get it, and it is not tried again. The same holds for outputs that can not be cut.
+    requests get it, and it is not tried again. The same holds for outputs that can not be cut. A member whose deadline
+    has passed when a call begins is not part of it, nor of a later one, and its outcome is DeadlineExceeded.
     """
     return _Computation(servable, form, members, clock).outcomes()
 
@@ -48,6 +49,7 @@ class _Computation:
         self._servable = servable
         self._form = form
         self._members = members
+        self._has_deadlines = any(member.deadline_ms is not None for member in members)
         self._clock = clock
         self._outcomes: list[Outcome | None] = [None] * len(members)
         # Of members that are more than one call: their inputs by part, and the outcomes of the parts, in order.
@@ -80,15 +82,15 @@ class _Computation:
             self._partial[place] = []
 
     def _make(self, call: Call) -> None:
-        parts = self._still_wanted(call.parts)
+        started_ms, started_s = self._clock.unix_ms(), self._clock.monotonic_s()
+        parts = self._still_wanted(call.parts, started_ms)
         if not parts:
             return
         if len(parts) < len(call.parts):
             call = call_of(self._form, parts)
-        started_ms, started_s = self._clock.unix_ms(), self._clock.monotonic_s()
         if self._losses >= _LOSSES and self._lost_s >= _LOST_S:
             reason = f"not tried: the last {self._losses} calls died or hung, which took {self._lost_s:.0f} s"
-            self._fail(call, NotReady(self._form.servable, (reason,)), started_ms)
+            self._fail(parts, NotReady(self._form.servable, (reason,)), started_ms)
             return
         try:
             outputs = prediction.run(self._servable, self._form, call, self._inputs_of(call))
@@ -100,19 +102,24 @@ class _Computation:
             for parts in smaller:
                 self._make(call_of(self._form, parts))
             if not smaller:
-                self._fail(call, error, started_ms)
+                self._fail(call.parts, error, started_ms)
             return
         self._losses, self._lost_s = 0, 0.0
         compute_us = int((self._clock.monotonic_s() - started_s) * 1e6)
         try:
             cut = prediction.cut(self._form, call, outputs)
         except ModelFailed as error:
-            self._fail(call, error, started_ms)
+            self._fail(call.parts, error, started_ms)
             return
-        self._note(call, [Outcome(tensors, None, started_ms, compute_us) for tensors in cut])
+        self._note(call.parts, [Outcome(tensors, None, started_ms, compute_us) for tensors in cut])
 
-    def _still_wanted(self, parts: Sequence[Part]) -> Sequence[Part]:
-        """The parts of members that have not failed by another part."""
+    def _still_wanted(self, parts: Sequence[Part], now_ms: int) -> Sequence[Part]:
+        """The parts of members that have not failed by another part, and whose time is not over: that fails, too."""
+        if self._has_deadlines:
+            for part in parts:
+                deadline_ms = self._members[part.member].deadline_ms
+                if deadline_ms is not None and deadline_ms < now_ms and part.member not in self._failed:
+                    self._fail([part], DeadlineExceeded(deadline_ms, now_ms), now_ms)
         return [part for part in parts if part.member not in self._failed] if self._failed else parts
 
     def _inputs_of(self, call: Call) -> list[tuple[Tensor, ...]]:
@@ -121,12 +128,12 @@ class _Computation:
             return [members[part.member].inputs for part in call.parts]
         return [self._inputs.get(part, members[part.member].inputs) for part in call.parts]
 
-    def _fail(self, call: Call, error: PenstockError, started_ms: int) -> None:
-        self._failed.update([part.member for part in call.parts])
-        self._note(call, [Outcome((), error, started_ms, 0)] * len(call.parts))
+    def _fail(self, parts: Sequence[Part], error: PenstockError, started_ms: int) -> None:
+        self._failed.update([part.member for part in parts])
+        self._note(parts, [Outcome((), error, started_ms, 0)] * len(parts))
 
-    def _note(self, call: Call, outcomes: Sequence[Outcome]) -> None:
-        for part, outcome in zip(call.parts, outcomes, strict=True):
+    def _note(self, parts: Sequence[Part], outcomes: Sequence[Outcome]) -> None:
+        for part, outcome in zip(parts, outcomes, strict=True):
             if part.member in self._partial:
                 self._partial[part.member].append(outcome)
             else:

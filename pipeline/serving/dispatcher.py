@@ -17,6 +17,7 @@ from pipeline.clock import Clock
 from pipeline.codecs.codec import Codec, Limits
 from pipeline.connector import Answer, Record
 from pipeline.errors import (
+    CircuitOpen,
     DeadlineExceeded,
     ModelFailed,
     NoInputs,
@@ -30,9 +31,11 @@ from pipeline.records import Error, PredictRequest, PredictResult, Source
 from pipeline.registry.handle import Handle
 from pipeline.serving import batching, headers
 from pipeline.serving.batching import Layout, Target
+from pipeline.serving.cloud_events import is_event_type
 from pipeline.serving.computation import Outcome, compute
 from pipeline.serving.form import Form, form_of
-from pipeline.serving.headers import Envelope
+from pipeline.serving.framing import NO_VALUE, Framing, framing_of
+from pipeline.serving.headers import Envelope, Header, HeaderTable
 from pipeline.serving.plan import Member
 from pipeline.settings import BatchingSettings, RouteSettings
 
@@ -46,14 +49,23 @@ class Servables(Protocol):
 
 
 class Pending(msgspec.Struct, gc=False):
-    """One record on its way. With ``error`` set it is refused; ``request`` is None where decoding failed."""
+    """One record on its way. With ``error`` set it is refused; ``request`` is None where decoding failed.
+
+    ``framing`` reads and writes it where its bytes are not the codec's alone.
+    """
 
     record: Record
     codec: Codec
     envelope: Envelope
     request: PredictRequest | None = None
     error: PenstockError | None = None
+    framing: Framing | None = None
 
+
+# The least number of digits that may not fit into 64 bits.
+_LONG_DIGITS: Final = 19
+# How much of its text an error result carries.
+_LONG_TEXT: Final = 4000
 
 # What the settings of a stream say of its batches; asked once a batch, so they may change at run time.
 BatchingOf = Callable[[str], BatchingSettings]
@@ -78,9 +90,15 @@ class Dispatcher:
         self._servables = servables
         self._codecs = tuple(codecs)
         self._by_content_type: Final[Mapping[str, Codec]] = {codec.content_type: codec for codec in codecs}
+        self._content_types: Final = {
+            codec.content_type: ((headers.CONTENT_TYPE, codec.content_type.encode()),) for codec in codecs
+        }
         self._clock = clock
         self._batching_of = batching_of
         self._limits = Limits(route.max_record_bytes, route.max_tensors)
+        self._headers = HeaderTable(route.headers, clock)
+        self._is_full = route.result_headers == "full"
+        self._is_event_route = is_event_type(route.format)
 
     def decode(self, records: Sequence[Record]) -> list[Pending]:
         """Return one Pending for each record, in order."""
@@ -108,44 +126,81 @@ class Dispatcher:
         """Return the answer to a record whose first answer its broker will not take; see Connector.answer."""
         pending = self._decode(record)
         pending.envelope.reply_topic = pending.envelope.reply_partition = None
-        pending.error = error
-        return self._refusal(pending)
+        pending.error = pending.error or error  # what was wrong with the record before is the better reason
+        answer = self._refusal(pending)
+        if isinstance(error, ResultTooLarge):  # perhaps for what it echoes
+            small, key = headers.small(answer.headers), headers.small_key(answer.key)
+            answer = msgspec.structs.replace(answer, headers=small, key=key)
+        return answer
 
     # From a record to a request.
 
     def _decode(self, record: Record) -> Pending:
         pending = Pending(record, self._codecs[0], Envelope())
         try:
-            envelope = pending.envelope = headers.read(record.headers, record.timestamp_ms)
-            pending.codec = codec = self._codec(record.value, envelope.content_type or self._route.format)
-            request = codec.decode_request(record.value, self._limits)
-            pending.request = _with_headers(request, envelope) if record.headers else request
+            if record.fault:
+                raise Undecodable(record.fault)
+            if record.headers or self._is_event_route:
+                self._open(pending)
+            if pending.framing is not None:
+                request = pending.framing.decode_request(record.value, self._limits)
+            else:
+                pending.codec = self._codec(record.value, pending.envelope.content_type)
+                if not record.value:
+                    raise NoInputs(NO_VALUE)
+                request = pending.codec.decode_request(record.value, self._limits)
+            if record.headers or not request.id:
+                request = _with_headers(request, pending.envelope, record)
+            pending.request = request
             if not request.inputs:
                 raise NoInputs
-            self._check_reply(envelope)
+            if pending.envelope.problem is not None:
+                raise pending.envelope.problem
         except PenstockError as error:
             pending.error = error
+            # Whatever else is wrong with a record: its error result goes nowhere either where no result may go.
+            if not self._may_reply(pending.envelope.reply_topic, record.topic):
+                pending.envelope.reply_topic = pending.envelope.reply_partition = None
         return pending
 
+    def _open(self, pending: Pending) -> None:
+        """Read the headers and find the framing, so that even an error goes where, and has the form that, they ask."""
+        record = pending.record
+        envelope = pending.envelope = self._headers.read(record.headers, record.timestamp_ms)
+        if self._is_event_route and not envelope.content_type:
+            envelope.content_type = self._route.format
+        pending.framing = framing = framing_of(
+            record, envelope, self._codec, self._codecs[0], self._limits, self._clock
+        )
+        if framing is not None:
+            envelope.id = framing.id or envelope.id
+        self._check_reply(envelope, record.topic)
+
     def _codec(self, value: bytes, content_type: str) -> Codec:
+        content_type = content_type or self._route.format
         if content_type:
             named = self._by_content_type.get(content_type.partition(";")[0].strip().lower())
             if named is None:
                 known = ", ".join(self._by_content_type)
                 raise Undecodable(f"content type {content_type!r} is unknown; this route reads {known}")
             return named
+        if not value:
+            return self._codecs[0]
         for codec in self._codecs:
             if codec.recognises(value):
                 return codec
         raise Undecodable(f"its first bytes, {value[:10].hex() or 'none'}, belong to no known format")
 
-    def _check_reply(self, envelope: Envelope) -> None:
-        topic = envelope.reply_topic
-        if topic is None or topic == self._route.result_topic:
-            return
-        if not any(fnmatch.fnmatchcase(topic, pattern) for pattern in self._route.reply_topics):
-            envelope.reply_topic = envelope.reply_partition = None
-            raise ReplyRefused(topic, self._route.reply_topics)
+    def _check_reply(self, envelope: Envelope, request_topic: str) -> None:
+        """Raise ReplyRefused where the allow-list or a loop forbids the address."""
+        if not self._may_reply(envelope.reply_topic, request_topic):
+            raise ReplyRefused(str(envelope.reply_topic), self._route.reply_topics)
+
+    def _may_reply(self, topic: str | None, request_topic: str) -> bool:
+        if topic is None or topic == self._route.results_of(request_topic):
+            return True
+        allowed = any(fnmatch.fnmatchcase(topic, pattern) for pattern in self._route.reply_topics)
+        return allowed and not self._route.reads(topic)
 
     # From requests to answers.
 
@@ -184,37 +239,62 @@ class Dispatcher:
             None,
             Source(record.topic, record.partition, record.offset),
             handle.digest,
-            max(0, outcome.started_ms - record.timestamp_ms) * 1000,
+            max(0, outcome.started_ms - record.timestamp_ms) * 1000 if record.timestamp_ms > 0 else 0,
             outcome.compute_us,
         )
-        value = pending.codec.encode_result(result)
+        value, own = self._encode(pending, result)
         if len(value) > self._route.max_result_bytes:
             pending.error = ResultTooLarge(str(id_), len(value), self._route.max_result_bytes)
             return None
+        if self._is_full:
+            own = [*own, *headers.full(result, record)]
         if not record.headers:
-            return Answer(value, record.key, ())
+            return Answer(value, record.key, own)
         envelope = pending.envelope
-        echoed = headers.echo(record.headers)
-        return Answer(value, record.key, echoed, envelope.reply_topic, envelope.reply_partition)
+        return Answer(value, record.key, self._echo(pending, own), envelope.reply_topic, envelope.reply_partition)
+
+    def _encode(self, pending: Pending, result: PredictResult) -> tuple[bytes, Sequence[Header]]:
+        """Return the bytes of a result and the headers that readers need for them."""
+        if pending.framing is not None:
+            return pending.framing.encode(result)
+        codec = pending.codec
+        named = pending.envelope.content_type
+        # The first codec's bytes tell themselves, and a content type that names the codec is repeated.
+        is_told = named.startswith(codec.content_type) if named else codec is self._codecs[0]
+        return codec.encode_result(result), () if is_told else self._content_types[codec.content_type]
+
+    def _echo(self, pending: Pending, own: Sequence[Header]) -> Sequence[Header]:
+        framing = pending.framing
+        echoed = self._headers.echo(pending.record.headers, None if framing is None else framing.is_repeated)
+        return headers.merged(echoed, own) if own else echoed
 
     def _refusal(self, pending: Pending) -> Answer:
-        """Return the error result of a request, and a dead letter where its own bytes are at fault."""
+        """Return the error result of a request, and a dead letter where its bytes are at fault or it is set aside."""
         record, request, envelope = pending.record, pending.request, pending.envelope
         error = Error.of(pending.error or ModelFailed(self._route.servable, "no answer was computed"))
+        if len(error.message) > _LONG_TEXT:  # it names what the record names
+            error = Error(error.code, f"{error.message[:_LONG_TEXT]} ...", error.retriable)
         result = PredictResult(
-            id=request.id if request is not None else envelope.id,
+            id=request.id if request is not None else envelope.id or headers.id_of_key(record.key),
             servable=(request and request.servable) or envelope.servable or self._route.servable,
             version=request.version if request is not None else None,
             error=error,
             source=Source(record.topic, record.partition, record.offset),
         )
+        value, own = self._encode(pending, result)
+        if len(value) > self._route.max_result_bytes:  # its source still tells whose answer it is
+            value, own = self._encode(pending, msgspec.structs.replace(result, id="", servable=self._route.servable))
+        own = [*own, *(headers.full(result, record) if self._is_full else ()), *headers.failed(error.code)]
+        said, key = self._echo(pending, own), record.key
+        if isinstance(pending.error, ResultTooLarge):  # and what it repeats may be why
+            said, key = headers.small(said), headers.small_key(key)
         return Answer(
-            pending.codec.encode_result(result),
-            record.key,
-            [*headers.echo(record.headers), ("status", b"error"), ("error-code", error.code.encode())],
+            value,
+            key,
+            said,
             envelope.reply_topic,
             envelope.reply_partition,
-            error if isinstance(pending.error, Undecodable | RecordTooLarge) else None,
+            error if isinstance(pending.error, Undecodable | RecordTooLarge | CircuitOpen) else None,
         )
 
 
@@ -232,21 +312,21 @@ def _members(
         request = batch[position].request
         try:
             if request is not None:
-                yield position, batching.member(form, fit, request.inputs)
+                yield position, batching.member(form, fit, request.inputs, request.deadline_ms)
         except PenstockError as error:
             batch[position].error = error
 
 
-def _with_headers(request: PredictRequest, envelope: Envelope) -> PredictRequest:
-    """Return the request with what its body leaves open taken from its headers."""
+def _with_headers(request: PredictRequest, envelope: Envelope, record: Record) -> PredictRequest:
+    """Return the request with what its body leaves open taken from its headers, and its id from its key at last."""
     changes: dict[str, object] = {}
-    if envelope.id and not request.id:
-        changes["id"] = envelope.id
+    if not request.id:
+        changes["id"] = envelope.id or headers.id_of_key(record.key)
     if envelope.servable and not request.servable:
         changes["servable"] = envelope.servable
     if envelope.version and request.version is None and request.label is None:
-        # The header holds a number or a label.
-        number = envelope.version.isascii() and envelope.version.isdigit()
+        # The header holds a number or a label; a number that no version can have is a label that none has.
+        number = envelope.version.isascii() and envelope.version.isdigit() and len(envelope.version) < _LONG_DIGITS
         changes["version" if number else "label"] = int(envelope.version) if number else envelope.version
     if envelope.deadline_ms is not None and request.deadline_ms is None:
         changes["deadline_ms"] = envelope.deadline_ms

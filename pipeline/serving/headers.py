@@ -1,88 +1,199 @@
-"""What a record's headers say: our names and the aliases that other systems write (docs/protocol.md has the table)."""
+"""What a record's headers say, and what the headers of its result are (docs/protocol.md has the table)."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
 
-from pipeline.connector import Headers
+from pipeline.clock import Clock
+from pipeline.connector import Headers, Record
 from pipeline.errors import Undecodable
+from pipeline.records import PredictResult
+from pipeline.settings import BINARY_PARTITION, HeaderNames
+
+Header = tuple[str, bytes | None]
 
 
 class Envelope(msgspec.Struct, gc=False):
-    """The meaning of the headers of one request; empty and None where they are silent."""
+    """The meaning of the headers of one request; empty and None where they are silent.
+
+    ``problem`` is what is wrong with a header that has a meaning; the others count all the same.
+    """
 
     content_type: str = ""
+    json_bytes: int | None = None
     id: str = ""
     servable: str = ""
     version: str = ""
     deadline_ms: int | None = None
     reply_topic: str | None = None
     reply_partition: int | None = None
+    is_event: bool = False
+    problem: Undecodable | None = None
 
 
-_TEXT: Final = {
-    "content-type": "content_type",
-    "x-request-id": "id",
-    "ce_id": "id",
-    "model": "servable",
-    "mlserver-model": "servable",
-    "seldon-model": "servable",
-    "model-version": "version",
-    "mlserver-version": "version",
-    "reply_to": "reply_topic",
-    "kafka_replyTopic": "reply_topic",
-    "Faust-Ag-ReplyTo": "reply_topic",
-}
-_NUMBERS: Final = ("deadline-ms", "timeout-ms", "reply_partition")
-_SPRING_PARTITION: Final = "kafka_replyPartition"  # four bytes, big-endian
-_KNOWN: Final = frozenset((*_TEXT, *_NUMBERS, _SPRING_PARTITION))
-# These concern the way to the worker only, so the result does not repeat them.
-_REPLY: Final = ("reply_to", "reply_partition", "kafka_replyTopic", "kafka_replyPartition", "Faust-Ag-ReplyTo")
-_HOP_LOCAL: Final = frozenset((*_REPLY, "deadline-ms", "timeout-ms", "status", "error-code"))
-_EMPTY: Final = Envelope()
+CONTENT_TYPE: Final = "content-type"
+JSON_BYTES: Final = "Inference-Header-Content-Length"
+_SPEC_VERSION: Final = "ce_specversion"  # makes a record a CloudEvent in binary mode
+# What a route with ``result_headers: full`` writes on each result; see ``full``.
+_MODEL, _VERSION, _DIGEST = "model", "model-version", "model-digest"
+_SOURCE: Final = ("source-topic", "source-partition", "source-offset")
+_STATUS, _CODE = "status", "error-code"
+# These describe the bytes of the request, or its own place, and would be wrong on its result.
+_DESCRIBING: Final = (_DIGEST, *_SOURCE, _STATUS, _CODE, "__TypeId__", "__ContentTypeId__", "__value_schema_id")
+_ON_THE_WAY: Final = ("json_bytes", "deadline_ms", "timeout_ms", "reply_topic", "reply_partition")
+_TEXT: Final = frozenset(("content_type", "id", "servable", "version", "reply_topic"))
+_DEADLINES: Final = ("deadline_ms", "timeout_ms")  # of several the earliest counts
+_LIMITS: Final = {"reply_partition": 2**31, "json_bytes": 2**31, "deadline_ms": 2**62, "timeout_ms": 2**62}
+# How many bytes of headers an error result repeats where the result with all of them was too large.
+_SMALL_ECHO_BYTES: Final = 8192
+_OK: Final = (_STATUS, b"ok")
 
 
-def read(headers: Headers, timestamp_ms: int) -> Envelope:
-    """Return what the headers say; raises Undecodable for a known header whose value is not of its kind.
+class HeaderTable:
+    """The table of one route, by the names that its settings say. Thread-safe."""
 
-    The first of several headers with one meaning counts. ``timeout-ms`` is relative to the record's timestamp.
-    """
-    if not headers:
-        return _EMPTY
-    envelope: Envelope | None = None
+    def __init__(self, names: HeaderNames, clock: Clock) -> None:
+        self._meanings: Final = names.by_name()
+        self._clock = clock
+        passing = [name for name, meaning in self._meanings.items() if meaning in _ON_THE_WAY]
+        self._not_repeated: Final = frozenset((*passing, *_DESCRIBING))
+
+    def read(self, headers: Headers, timestamp_ms: int) -> Envelope:
+        """Return what the headers say; never raises.
+
+        The first of several headers with one meaning counts, of deadlines the earliest; one without a value, or with an
+        empty one, is silent.
+        ``timestamp_ms`` is the record's.
+        """
+        envelope = Envelope()
+        meanings = self._meanings
+        for name, value in headers:
+            meaning = meanings.get(name)
+            if meaning is None:
+                if name == _SPEC_VERSION:
+                    envelope.is_event = True
+            elif value:
+                try:
+                    self._note(envelope, name, meaning, value, timestamp_ms)
+                except Undecodable as problem:
+                    envelope.problem = envelope.problem or problem
+        return envelope
+
+    def echo(self, headers: Headers, is_repeated: Callable[[str], bool] | None = None) -> list[Header]:
+        """Return the headers that a result repeats, as they came: those without a value are left out, too.
+
+        Left out are those that concern the way to the worker or the bytes of the request, and what ``is_repeated``
+        denies.
+        """
+        dropped = self._not_repeated
+        if is_repeated is None:
+            return [(name, value) for name, value in headers if value is not None and name not in dropped]
+        return [
+            (name, value) for name, value in headers if value is not None and name not in dropped and is_repeated(name)
+        ]
+
+    def _note(self, envelope: Envelope, name: str, meaning: str, value: bytes, timestamp_ms: int) -> None:
+        if meaning in _TEXT:
+            if not getattr(envelope, meaning):
+                setattr(envelope, meaning, _text(name, value))
+        elif name == BINARY_PARTITION:
+            if len(value) != 4:
+                raise Undecodable(f"header {name!r} is {value[:20].hex()}, expected four bytes, big-endian")
+            if envelope.reply_partition is None and value[0] < 128:  # Spring's own code writes -1 for "any"
+                envelope.reply_partition = int.from_bytes(value, "big")
+        elif meaning in _DEADLINES:
+            until_ms = _number(name, value, _LIMITS[meaning])
+            if meaning == "timeout_ms":
+                until_ms += self._written_ms(timestamp_ms)
+            envelope.deadline_ms = until_ms if envelope.deadline_ms is None else min(until_ms, envelope.deadline_ms)
+        elif getattr(envelope, meaning) is None:
+            setattr(envelope, meaning, _number(name, value, _LIMITS[meaning]))
+
+    def _written_ms(self, timestamp_ms: int) -> int:
+        """Return when a record was written: by its timestamp, or now where it has none or one that is still to come."""
+        now_ms = self._clock.unix_ms()
+        return timestamp_ms if 0 < timestamp_ms < now_ms else now_ms
+
+
+def id_of_key(key: bytes | None) -> str:
+    """Return the id that a key gives to a request without one: its text, or nothing where it is no printable UTF-8."""
+    if not key:
+        return ""
+    try:
+        text = key.decode()
+    except UnicodeDecodeError:
+        return ""
+    return text if text.isprintable() else ""
+
+
+def small(headers: Iterable[Header]) -> list[Header]:
+    """Return headers, in order, without those that would make them more than 8 KiB together."""
+    kept, size_bytes = [], 0
     for name, value in headers:
-        if name not in _KNOWN or value is None:
-            continue
-        envelope = envelope or Envelope()
-        field = _TEXT.get(name)
-        if field is not None:
-            if not getattr(envelope, field):
-                setattr(envelope, field, _text(name, value))
-        elif name == _SPRING_PARTITION:
-            envelope.reply_partition = int.from_bytes(value, "big", signed=True)
-        elif name == "reply_partition":
-            envelope.reply_partition = _number(name, value)
-        else:
-            envelope.deadline_ms = _number(name, value) + (timestamp_ms if name == "timeout-ms" else 0)
-    return envelope or _EMPTY
+        more = len(name) + len(value or b"")
+        if size_bytes + more <= _SMALL_ECHO_BYTES:
+            kept.append((name, value))
+            size_bytes += more
+    return kept
 
 
-def echo(headers: Headers) -> list[tuple[str, bytes | None]]:
-    """Return the headers that the result repeats as they came: all but the hop's own and those without a value."""
-    return [(name, value) for name, value in headers if name not in _HOP_LOCAL and value is not None]
+def small_key(key: bytes | None) -> bytes | None:
+    """Return a key, or None where it is so large that a result with it may not fit."""
+    return key if key is None or len(key) <= _SMALL_ECHO_BYTES else None
+
+
+def merged(echoed: Iterable[Header], own: Iterable[Header]) -> list[Header]:
+    """Return both, without what ``own`` says itself."""
+    own = list(own)
+    names = {name for name, _ in own}
+    return [*[header for header in echoed if header[0] not in names], *own]
+
+
+def full(result: PredictResult, record: Record) -> list[Header]:
+    """Return what a result says about itself besides its bytes: who answered, what, and how it ended."""
+    own: list[Header] = list(_who(result.servable, result.version, result.digest))
+    own += _where(record.topic, record.partition)
+    own.append((_SOURCE[2], str(record.offset).encode()))
+    if result.error is None:
+        own.append(_OK)
+    return own
+
+
+def failed(code: str) -> list[Header]:
+    """Return what every error result says."""
+    return [(_STATUS, b"error"), (_CODE, code.encode())]
+
+
+# What the results of a batch have in common is made once.
+
+
+@functools.lru_cache(1024)
+def _who(servable: str, version: int | None, digest: str | None) -> tuple[Header, ...]:
+    own: list[Header] = [(_MODEL, servable.encode())]
+    if version is not None:
+        own.append((_VERSION, str(version).encode()))
+    if digest is not None:
+        own.append((_DIGEST, digest.encode()))
+    return tuple(own)
+
+
+@functools.lru_cache(1024)
+def _where(topic: str, partition: int) -> tuple[Header, ...]:
+    return (_SOURCE[0], topic.encode()), (_SOURCE[1], str(partition).encode())
 
 
 def _text(name: str, value: bytes) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError as error:
-        raise Undecodable(f"header {name!r} is not UTF-8: {value!r}") from error
+        raise Undecodable(f"header {name!r} is not UTF-8: {value[:100]!r}") from error
 
 
-def _number(name: str, value: bytes) -> int:
-    text = _text(name, value)
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise Undecodable(f"header {name!r} is {text!r}, expected a whole number")
-    return int(text)
+def _number(name: str, value: bytes, limit: int) -> int:
+    if len(value) < 20 and value.isdigit() and int(value) < limit:
+        return int(value)
+    raise Undecodable(f"header {name!r} is {value[:100]!r}, expected a whole number below {limit}")

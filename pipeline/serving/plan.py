@@ -18,11 +18,15 @@ MOST_PADDING: Final = 4
 
 
 class Member(msgspec.Struct, frozen=True, gc=False):
-    """A request that fits its form: inputs in the signature's order, how many rows, and the length of each slot."""
+    """A request that fits its form: inputs in the signature's order, how many rows, and the length of each slot.
+
+    No call is to begin after ``deadline_ms``, in milliseconds since the Unix epoch.
+    """
 
     inputs: tuple[Tensor, ...]
     rows: int
     lengths: tuple[int, ...]
+    deadline_ms: int | None = None
 
 
 class Part(msgspec.Struct, frozen=True, gc=False):

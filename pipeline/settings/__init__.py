@@ -4,23 +4,30 @@
 field; a test compares the two.
 """
 
+from pipeline.settings.circuit import CircuitSettings
+from pipeline.settings.header_names import BINARY_PARTITION, HeaderNames
 from pipeline.settings.reading import FILE_NAME, Settings, file_of, load, to_text
 from pipeline.settings.routes import RouteSettings
 from pipeline.settings.section import Scalar, Section
 from pipeline.settings.streams import BatchingSettings, StreamSettings, VersionPolicy, WarmUpSettings
+from pipeline.settings.topics import TopicSettings
 from pipeline.settings.watch import ControlSettings, WatchSettings
 from pipeline.settings.worker import HIGHEST_NICENESS, WorkerSettings
 
 __all__ = [
+    "BINARY_PARTITION",
     "FILE_NAME",
     "HIGHEST_NICENESS",
     "BatchingSettings",
+    "CircuitSettings",
     "ControlSettings",
+    "HeaderNames",
     "RouteSettings",
     "Scalar",
     "Section",
     "Settings",
     "StreamSettings",
+    "TopicSettings",
     "VersionPolicy",
     "WarmUpSettings",
     "WatchSettings",

@@ -11,9 +11,11 @@ import msgspec
 import yaml
 
 from pipeline.errors import InvalidSettings
-from pipeline.settings.routes import RouteSettings, check_route, complete_route
+from pipeline.settings.routes import RouteSettings, check_patterns, check_route, complete_route
 from pipeline.settings.section import Scalar, Section
 from pipeline.settings.streams import StreamSettings, check_stream
+from pipeline.settings.topic_names import fill
+from pipeline.settings.topics import TopicSettings, check_names, check_topic
 from pipeline.settings.watch import ControlSettings, WatchSettings, check_watch
 from pipeline.settings.worker import WorkerSettings, check_worker
 
@@ -32,6 +34,7 @@ class Settings(Section, frozen=True):
     worker: WorkerSettings = WorkerSettings()
     servables: dict[str, StreamSettings] = msgspec.field(default_factory=dict)
     routes: dict[str, RouteSettings] = msgspec.field(default_factory=dict)
+    topics: dict[str, TopicSettings] = msgspec.field(default_factory=dict)
 
     @property
     def bootstrap(self) -> str:
@@ -150,14 +153,23 @@ def _absolute(path: str, base: Path) -> str:
 
 def _check(settings: Settings, where: str) -> None:
     names = [*settings.routes, *settings.servables, settings.worker.id or "worker"]
-    names += [settings.control.aspired_topic, settings.control.states_topic]
+    control = (settings.control.aspired_topic, settings.control.states_topic)
+    names += control
     requests = {route.request_topic: name for name, route in settings.routes.items()}
     for name, route in settings.routes.items():
-        names += [route.request_topic, route.result_topic, route.dead_letter_topic, route.group]
+        sample = name if route.is_pattern else route.request_topic  # a template is a name when it is filled
+        names += [sample, fill(route.result_topic, sample), fill(route.dead_letter_topic, sample), route.group]
         check_route(name, route, settings.servables, requests, f"{where}: routes.{name}")
     for name in names:
         if not _NAME.fullmatch(name):
             raise InvalidSettings(where, f"{name!r} is not a name; use letters, digits, '.', '_' and '-'")
+    check_patterns(settings.routes, control, f"{where}: routes")
+    for name, topic in settings.topics.items():
+        check_topic(topic, f"{where}: topics.{name}", is_control=name in control)
+    if not any(route.is_pattern for route in settings.routes.values()):  # else which there are is the broker's to say
+        routes = settings.routes.values()
+        needed = [name for r in routes for name in (r.request_topic, r.result_topic, r.dead_letter_topic)]
+        check_names(settings.topics, [*needed, *control], f"{where}: topics")
     check_worker(settings.worker, f"{where}: worker")
     for name, stream in settings.servables.items():
         check_stream(stream, f"{where}: servables.{name}")

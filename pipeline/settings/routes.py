@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Final
 
 import msgspec
 
 from pipeline.errors import InvalidSettings
+from pipeline.settings import topic_names
+from pipeline.settings.circuit import CircuitSettings, check_circuit
+from pipeline.settings.header_names import HeaderNames, check_header_names
 from pipeline.settings.section import Section
+
+_AT_LEAST_ONE: Final = (
+    "max_batch_size",
+    "max_record_bytes",
+    "max_result_bytes",
+    "max_tensors",
+    "max_batches_in_flight",
+    "max_in_flight_bytes",
+)
+_NOT_NEGATIVE: Final = ("max_wait_ms", "commit_interval_ms", "revoke_timeout_s", "retention_s")
+_CHOICES: Final = {"guarantee": ("at_least_once", "exactly_once"), "result_headers": ("minimal", "full")}
 
 
 class RouteSettings(Section, frozen=True):
     """One route: a request topic, the servable that answers, and a result topic, with its limits.
 
     Names that are left empty follow the route's name: ``<route>.requests``, ``<route>.results``,
-    ``<route>.requests-dlt``, group ``penstock.<route>``, and the servable of the route's own name.
+    ``<route>.requests-dlt``, group ``penstock.<route>``, and the servable of the route's own name. A request topic that
+    begins with ``^`` is a pattern (``topic_names``); result and dead-letter topic may then name ``{request_topic}``.
     """
 
     connector: str = "kafka"
@@ -25,26 +41,49 @@ class RouteSettings(Section, frozen=True):
     group: str = ""
     format: str = ""
     reply_topics: tuple[str, ...] = ()
+    headers: HeaderNames = HeaderNames()
+    result_headers: str = "minimal"
     max_batch_size: int = 512
     max_wait_ms: float = 0.0
     max_record_bytes: int = 16 * 1024 * 1024
     max_result_bytes: int = 1_000_000
     max_tensors: int = 64
     max_batches_in_flight: int = 4
+    max_in_flight_bytes: int = 64 * 1024 * 1024
     commit_interval_ms: int = 50
     guarantee: str = "at_least_once"
     revoke_timeout_s: float = 10.0
+    retention_s: float = 0.0
+    circuit: CircuitSettings = CircuitSettings()
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether the request topic stands for several."""
+        return topic_names.is_pattern(self.request_topic)
+
+    def reads(self, topic: str) -> bool:
+        """Whether records of a topic are requests of this route."""
+        return topic_names.matches(self.request_topic, topic) if self.is_pattern else topic == self.request_topic
+
+    def results_of(self, request_topic: str) -> str:
+        """Return the topic for the results of the requests of one topic."""
+        return topic_names.fill(self.result_topic, request_topic)
+
+    def dead_letters_of(self, request_topic: str) -> str:
+        """Return the topic for the dead letters of one topic."""
+        return topic_names.fill(self.dead_letter_topic, request_topic)
 
 
 def complete_route(name: str, route: RouteSettings) -> RouteSettings:
     """Return a route with the names that were left empty."""
     requests = route.request_topic or f"{name}.requests"
+    letters = f"{topic_names.PLACEHOLDER if topic_names.is_pattern(requests) else requests}-dlt"
     return msgspec.structs.replace(
         route,
         servable=route.servable or name,
         request_topic=requests,
         result_topic=route.result_topic or f"{name}.results",
-        dead_letter_topic=route.dead_letter_topic or f"{requests}-dlt",
+        dead_letter_topic=route.dead_letter_topic or letters,
         group=route.group or f"penstock.{name}",
     )
 
@@ -63,10 +102,45 @@ def check_route(
     for topic in (route.result_topic, route.dead_letter_topic):
         if topic in requests:
             raise InvalidSettings(place, f"{topic!r} is a request topic: its results would be read as requests")
-    for field in ("max_batch_size", "max_record_bytes", "max_result_bytes", "max_tensors", "max_batches_in_flight"):
+        if topic_names.PLACEHOLDER in topic and not route.is_pattern:
+            raise InvalidSettings(place, f"{topic!r} is a template, and the request topic is no pattern")
+    _check_limits(route, place)
+    check_circuit(route.circuit, f"{place}.circuit")
+    check_header_names(route.headers, f"{place}.headers")
+
+
+def _check_limits(route: RouteSettings, place: str) -> None:
+    for field in _AT_LEAST_ONE:
         if getattr(route, field) < 1:
             raise InvalidSettings(f"{place}.{field}", f"must be at least 1, got {getattr(route, field)}")
-    if route.max_wait_ms < 0 or route.commit_interval_ms < 0 or route.revoke_timeout_s < 0:
-        raise InvalidSettings(place, "max_wait_ms, commit_interval_ms and revoke_timeout_s must not be negative")
-    if route.guarantee not in ("at_least_once", "exactly_once"):
-        raise InvalidSettings(f"{place}.guarantee", f"{route.guarantee!r} is not at_least_once or exactly_once")
+    for field in _NOT_NEGATIVE:
+        if getattr(route, field) < 0:
+            raise InvalidSettings(f"{place}.{field}", f"must not be negative, got {getattr(route, field)}")
+    for field, choices in _CHOICES.items():
+        if getattr(route, field) not in choices:
+            raise InvalidSettings(f"{place}.{field}", f"{getattr(route, field)!r} is not {' or '.join(choices)}")
+
+
+def check_patterns(routes: Mapping[str, RouteSettings], control: Collection[str], place: str) -> None:
+    """Raise InvalidSettings for a pattern that can not be used, or may match what is written and not asked.
+
+    A worker that read its own results would answer them, and the answers, for ever.
+    """
+    for name, route in routes.items():
+        if not route.is_pattern:
+            continue
+        where, pattern = f"{place}.{name}.request_topic", route.request_topic
+        reason = topic_names.reason_against(pattern)
+        if reason:
+            raise InvalidSettings(where, f"{pattern!r}: {reason}")
+        for topic in control:
+            if route.reads(topic):
+                raise InvalidSettings(where, f"{pattern!r} matches the control topic {topic!r}")
+        for other, at in routes.items():
+            for topic in (at.result_topic, at.dead_letter_topic):
+                if topic_names.may_match_filled(pattern, topic):
+                    step = "let the pattern end, or begin, with what only request topics have, such as \\.requests"
+                    raise InvalidSettings(where, f"{pattern!r} may match {topic!r} of route {other!r}: {step}")
+            if other != name and not at.is_pattern and route.reads(at.request_topic):
+                reason = f"{pattern!r} matches {at.request_topic!r} of route {other!r}: both would answer"
+                raise InvalidSettings(where, reason)

@@ -105,6 +105,24 @@ class ConnectorContract:
 
         self._run(body)
 
+    def test_a_batch_ends_before_it_has_too_many_bytes_and_a_larger_record_comes_alone(self) -> None:
+        """Whatever the sizes are, all come, in order."""
+        values = [size * b"x" for size in (400, 400, 400, 3000, 1, 999, 1, 0, 1500)]
+
+        def body(broker: BrokerUnderTest, connector: Connector) -> None:
+            broker.produce(values)
+            got: list[bytes] = []
+            deadline_s = time.monotonic() + 20
+            while len(got) < len(values) and time.monotonic() < deadline_s:
+                records = connector.poll(100, 0.2, 1000)
+                assert sum(len(record.value) for record in records) <= 1000 or len(records) == 1
+                got += [record.value for record in records]
+                if records:
+                    connector.answer(records, echo(records), never).result(10)
+            assert got == values
+
+        self._run(body)
+
     def test_an_empty_poll_returns_after_its_timeout(self) -> None:
         """Nothing waiting is no error."""
 

@@ -14,9 +14,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pipeline.metrics import Metrics
 
 Versions = Callable[[], Mapping[str, Any]]
+Circuits = Callable[[], Mapping[str, str]]
 
 
-def add_pages(app: faust.App, is_ready: Callable[[], bool], versions: Versions, metrics: Metrics) -> None:
+def add_pages(
+    app: faust.App, is_ready: Callable[[], bool], open_circuits: Circuits, versions: Versions, metrics: Metrics
+) -> None:
     """Add the pages to an app that has not started. Handlers run on the event loop, and only read."""
 
     async def live(view: Any, _: Any) -> Any:
@@ -24,7 +27,9 @@ def add_pages(app: faust.App, is_ready: Callable[[], bool], versions: Versions, 
 
     async def ready(view: Any, _: Any) -> Any:
         answer = is_ready()
-        return view.json({"ready": answer}, status=200 if answer else 503)
+        circuits = open_circuits()
+        page: dict[str, Any] = {"ready": answer, "circuits": dict(circuits)} if circuits else {"ready": answer}
+        return view.json(page, status=200 if answer else 503)
 
     async def show_versions(view: Any, _: Any) -> Any:
         return view.json(dict(versions()))

@@ -6,12 +6,13 @@ import time
 from typing import Any
 
 import numpy as np
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 
 from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.records import PredictRequest, PredictResult
 from pipeline.tensors import from_array
 from tests.acceptance.conftest import Deploy
+from tests.acceptance.reading import read
 
 CODEC = AvroCodec()
 GOOD = from_array("x", np.array([[2.0]], np.float32))
@@ -33,19 +34,6 @@ def bad_requests() -> dict[str, bytes]:
         "record_too_large": request("record_too_large", from_array("x", np.zeros((5000, 1), np.float32))),
         "no_inputs": CODEC.encode_request(PredictRequest("no_inputs")),
     }
-
-
-def read(bootstrap: str, topic: str, count: int) -> list[Any]:
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reader", "enable.auto.commit": False})
-    partitions = consumer.list_topics(topic, 20).topics[topic].partitions
-    consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-    found: list[Any] = []
-    deadline = time.monotonic() + 30
-    while len(found) < count and time.monotonic() < deadline:
-        found += consumer.consume(count, 0.2)
-    found += consumer.consume(100, 1.0)  # one more than expected would be as wrong as one less
-    consumer.close()
-    return found
 
 
 def test_each_bad_request_has_its_code_and_each_neighbour_its_answer(deploy: Deploy) -> None:

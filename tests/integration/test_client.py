@@ -25,14 +25,17 @@ from pipeline.client import (
     RemoteError,
     TimedOut,
 )
+from pipeline.clock import SystemClock
 from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.codecs.codec import Limits
 from pipeline.codecs.v2_json import V2JsonCodec
 from pipeline.errors import InvalidSettings
 from pipeline.records import Error, PredictResult
-from pipeline.serving import headers
+from pipeline.serving.headers import HeaderTable
+from pipeline.settings import HeaderNames
 
 CODECS = (AvroCodec(), V2JsonCodec())
+HEADERS = HeaderTable(HeaderNames(), SystemClock())
 
 
 @dataclass
@@ -63,7 +66,7 @@ class EchoWorker:
             if message is None or message.error() is not None:
                 continue
             record_headers = message.headers() or []
-            envelope = headers.read(record_headers, message.timestamp()[1])
+            envelope = HEADERS.read(record_headers, message.timestamp()[1])
             codec = next(codec for codec in CODECS if codec.recognises(message.value()))
             request = codec.decode_request(message.value(), Limits())
             self.seen.append((request, message.key(), record_headers))
@@ -81,7 +84,7 @@ class EchoWorker:
                     codec.encode_result(result),
                     message.key(),
                     -1 if envelope.reply_partition is None else envelope.reply_partition,
-                    headers=headers.echo(record_headers),
+                    headers=HEADERS.echo(record_headers),
                 )
             producer.poll(0)
         consumer.close()

@@ -467,7 +467,7 @@ def test_topics_are_created_as_wanted_and_once(properties: dict[str, Any], topic
     assert create_missing(properties, specs, partitions=3) == []
     assert check_topics(settings) == []
     partitions = {
-        r.spec.name.removeprefix(topic_name): r.described and r.described.partitions for r in inspect(properties, specs)
+        r.spec.name.removeprefix(topic_name): r.described and r.described.partitions for r in inspect(settings)
     }
     assert partitions == {".requests": 3, ".results": 3, ".requests-dlt": 3, ".aspired": 1, ".states": 1}
 
@@ -476,11 +476,11 @@ def test_a_control_topic_that_is_not_compacted_is_a_problem_with_its_remedy(
     properties: dict[str, Any], topic_name: str
 ) -> None:
     create_missing(properties, [TopicSpec(topic_name, 1, {"cleanup.policy": "delete"}, "test")])
-    (report,) = inspect(properties, [compacted(topic_name)])
-    (finding,) = report.findings
-    assert finding.is_problem
+    control = ControlSettings(aspired_topic=topic_name, states_topic=f"{topic_name}.states")
+    (finding, _) = check_topics(Settings(kafka=properties, control=control))
+    assert (finding.is_problem, finding.is_dangerous) == (True, True)
     assert "cleanup.policy" in finding.reason
-    assert "cleanup.policy=compact" in finding.next_step
+    assert finding.fix == {"cleanup.policy": "compact"}
 
 
 def test_a_broker_that_is_away_is_named_with_its_address() -> None:

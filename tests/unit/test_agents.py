@@ -14,11 +14,12 @@ import pytest
 from connectors.memory import MemoryBroker, MemoryConnector
 from pipeline.agents import Batch, Route
 from pipeline.codecs.avro_codec import AvroCodec
-from pipeline.connector import Answer, Record, Refuse
+from pipeline.connector import NO_LIMIT, Answer, Record, Refuse
 from pipeline.errors import ConnectorError
 from pipeline.metrics import Metrics
 from pipeline.records import PredictRequest
-from pipeline.registry.servable import ServableId
+from pipeline.registry.servable import Servable, ServableId
+from pipeline.serving.circuit import Circuit
 from pipeline.serving.dispatcher import Dispatcher
 from pipeline.settings import RouteSettings
 from pipeline.tensors import from_array
@@ -34,14 +35,21 @@ REQUEST = CODEC.encode_request(PredictRequest("a", inputs=(from_array("x", np.on
 class Stage:
     """A route between a memory broker and an agent that runs on an event loop of its own thread."""
 
-    def __init__(self, connector: MemoryConnector) -> None:
+    def __init__(
+        self,
+        connector: MemoryConnector,
+        settings: RouteSettings = SETTINGS,
+        servable: Servable | None = None,
+        clock: FakeClock | None = None,
+    ) -> None:
         self.crashes: list[BaseException] = []
         self.crashed = threading.Event()
-        dispatcher = Dispatcher(
-            SETTINGS, manager_with({ServableId("adder", 1): AddingServable()}), [CODEC], FakeClock()
-        )
+        clock = clock or FakeClock()
+        manager = manager_with({ServableId("adder", 1): servable or AddingServable()}, clock)
+        dispatcher = Dispatcher(settings, manager, [CODEC], clock)
         self.pool = ThreadPoolExecutor(1)
-        self.route = Route("adder", SETTINGS, connector, dispatcher, self.pool, Metrics())
+        circuit = Circuit(settings.circuit, clock)
+        self.route = Route("adder", settings, connector, dispatcher, self.pool, Metrics(), circuit)
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()))
 
@@ -95,10 +103,10 @@ class Stuck(MemoryConnector):
         self.is_full = threading.Event()
         self.waiting: list[Callable[[], Any]] = []
 
-    def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+    def poll(self, max_records: int, timeout_s: float, max_bytes: int = NO_LIMIT) -> Sequence[Record]:
         if max_records == 0:
             self.is_full.set()
-        records = super().poll(max_records, timeout_s)
+        records = super().poll(max_records, timeout_s, max_bytes)
         self.polled += len(records)
         return records
 
@@ -142,7 +150,7 @@ class Broken(MemoryConnector):
 
 
 class Deaf(MemoryConnector):
-    def poll(self, max_records: int, timeout_s: float) -> Sequence[Record]:
+    def poll(self, max_records: int, timeout_s: float, max_bytes: int = NO_LIMIT) -> Sequence[Record]:
         raise ConnectorError("q", "not authorised")
 
 

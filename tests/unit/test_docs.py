@@ -15,7 +15,6 @@ from pipeline.errors import PenstockError, RemoteError
 from pipeline.metrics import Metrics
 from pipeline.records import WarmUp
 from pipeline.registry.servable import ServableId, Signature, TensorSpec
-from pipeline.serving import headers
 from pipeline.serving.form import form_of
 from pipeline.serving.plan import MOST_PADDING
 from pipeline.warm_up import comparison, file
@@ -30,6 +29,8 @@ SECTIONS = [
     settings.WorkerSettings,
     settings.StreamSettings,
     settings.RouteSettings,
+    settings.HeaderNames,
+    settings.TopicSettings,
     settings.VersionPolicy,
     settings.WarmUpSettings,
     settings.BatchingSettings,
@@ -52,7 +53,7 @@ def test_every_error_code_is_described(kind: type[PenstockError]) -> None:
 
 def test_every_header_is_described() -> None:
     text = (DOCS / "protocol.md").read_text()
-    assert not [name for name in headers._KNOWN if f"`{name}`" not in text]
+    assert not [name for name in settings.HeaderNames().by_name() if f"`{name}`" not in text]
 
 
 def test_every_metric_is_described() -> None:
@@ -135,6 +136,14 @@ def test_every_field_and_limit_of_the_warm_up_file_is_described() -> None:
     assert f"up to {file.MAX_ITERATIONS:,} |" in text
     assert f"up to {file.MAX_ROWS:,}, " in text
     assert f"rtol {comparison.FP_RTOL}, atol {comparison.FP_ATOL:.5f}" in text
+
+
+def test_the_pattern_of_the_settings_page_is_one(tmp_path: Path) -> None:
+    [block] = blocks("settings.md", "yaml")
+    (tmp_path / "penstock.yaml").write_text(f"servables: {{orders: {{base_path: m}}}}\n{block}")
+    route = settings.load(tmp_path / "penstock.yaml").routes["orders"]
+    assert route.reads("orders.eu.requests")
+    assert not route.reads(route.results_of("orders.eu.requests"))
 
 
 def test_the_settings_of_the_documentation_are_settings(tmp_path: Path) -> None:

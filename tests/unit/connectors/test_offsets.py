@@ -37,6 +37,26 @@ def test_a_span_of_an_earlier_assignment_moves_nothing() -> None:
     assert it.pop_committable() == {P: 10}
 
 
+def test_what_is_no_record_is_passed_over_when_the_records_before_it_are_done() -> None:
+    """The end of a partition may lie behind markers of transactions and aborted records."""
+    it = tracker()
+    it.pass_over({P: 3})
+    assert it.pop_committable() == {P: 3}
+    taken = it.take({P: 10})
+    it.pass_over({P: 12})
+    assert it.pop_committable() == {}
+    it.finish(taken)
+    assert it.pop_committable() == {P: 12}
+
+
+def test_an_end_that_was_taken_up_to_is_not_committed_again() -> None:
+    it = tracker()
+    it.finish(it.take({P: 10}))
+    assert it.pop_committable() == {P: 10}
+    it.pass_over({P: 10})
+    assert it.pop_committable() == {}
+
+
 def test_partitions_do_not_wait_for_each_other() -> None:
     it = OffsetTracker()
     it.assign([("q", 0), ("q", 1)])

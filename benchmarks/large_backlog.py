@@ -1,0 +1,119 @@
+"""Requests of one size, and the account of what answered them, in a process of its own that holds one at a time.
+
+``python -m benchmarks.large_backlog produce BOOTSTRAP TOPIC COUNT BYTES``, or ``account BOOTSTRAP TOPIC COUNT``.
+The first element of a request is its number, and the answer.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from benchmarks import accounting
+from benchmarks.avro_records import AvroRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from confluent_kafka import Message
+
+_TIMEOUT_S: Final = 120.0
+# What a request has beside its tensor's data: prefix, id, names, shape.
+_ASIDE_BYTES: Final = 48
+# The most of a batch of the client's, and of what it may hold back.
+_QUEUE_KBYTES: Final = 64 * 1024
+
+
+def columns(request_bytes: int) -> int:
+    """Return how many FP32 make a request of about so many bytes."""
+    return max(1, (request_bytes - _ASIDE_BYTES) // 4)
+
+
+def requests(count: int, request_bytes: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yield key and value of each request; the id is the key."""
+    record, width = AvroRecord("PredictRequest"), columns(request_bytes)
+    rest = bytes(4 * (width - 1))
+    for number in range(count):
+        name = f"request-{number:09d}"
+        data = struct.pack("<f", number) + rest
+        tensor = {"name": "x", "datatype": "FP32", "shape": [1, width], "data": data}
+        yield name.encode(), record.encode({"id": name, "inputs": [tensor]})
+
+
+def produce(bootstrap: str, topic: str, count: int, request_bytes: int) -> dict[str, Any]:
+    """Produce all requests and return how many, and how large the last one was."""
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "partitioner": "murmur2_random",
+            "enable.idempotence": True,
+            "linger.ms": 20,
+            "message.max.bytes": max(1_000_000, 2 * request_bytes),
+            "queue.buffering.max.kbytes": _QUEUE_KBYTES,
+        }
+    )
+    size = 0
+    for key, value in requests(count, request_bytes):
+        size = len(value)
+        while True:
+            try:
+                producer.produce(topic, value, key)
+                break
+            except BufferError:
+                producer.poll(0.05)
+    left = producer.flush(_TIMEOUT_S)
+    if left:
+        sys.exit(f"{left} of {count} requests were not accepted")
+    return {"requests": count, "request_bytes": size}
+
+
+def results(bootstrap: str, topic: str) -> Iterator[Message]:
+    """Yield every record of a topic as it is now; raises TimeoutError."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "account", "enable.auto.commit": False})
+    try:
+        partitions = [TopicPartition(topic, p, 0) for p in consumer.list_topics(topic).topics[topic].partitions]
+        left = sum(consumer.get_watermark_offsets(partition)[1] for partition in partitions)
+        consumer.assign(partitions)
+        deadline_s = time.monotonic() + _TIMEOUT_S
+        while left:
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(f"{left} records of {topic} were not read in {_TIMEOUT_S:g} s")
+            for message in consumer.consume(min(10_000, left), 1.0):
+                if message.error() is None:
+                    left -= 1
+                    yield message
+    finally:
+        consumer.close()
+
+
+def account(bootstrap: str, topic: str, count: int) -> accounting.Account:
+    """Return the account by id of all results; an answer must be the number of its request, as FP32 has it."""
+    record = AvroRecord("PredictResult")
+    answered: list[str] = []
+    errors = wrong = 0
+    for message in results(bootstrap, topic):
+        result = record.decode(message.value())
+        answered.append(result["id"])
+        if result["error"] is not None:
+            errors += 1
+        else:
+            expected = struct.pack("<f", int(result["id"].rpartition("-")[2]))
+            wrong += result["outputs"][0]["data"] != expected
+    return accounting.account((f"request-{number:09d}" for number in range(count)), answered, errors, wrong)
+
+
+def main() -> None:
+    """Do one of the two and print."""
+    action, bootstrap, topic, *numbers = sys.argv[1:]
+    count, *more = map(int, numbers)
+    made: Any = produce(bootstrap, topic, count, *more) if action == "produce" else account(bootstrap, topic, count)
+    print(json.dumps(made))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""How many partitions the topics have that a producer writes to, topics that grow included."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+log = logging.getLogger(__name__)
+
+_FIRST_TIMEOUT_S: Final = 10.0
+# A topic that was asked for once is known: the answer is worth a moment, not a stop.
+_AGAIN_TIMEOUT_S: Final = 1.0
+# A partition that does not exist may be asked for by every record; the broker is asked about it once in a while.
+_AGAIN_AFTER_S: Final = 0.25
+_NO_SUCH_TOPIC: Final = (
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.TOPIC_EXCEPTION,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+)
+
+
+class TopicSizes:
+    """Partition counts, asked of the broker on first use and again when a partition beyond them is asked for.
+
+    Asking also tells the producer of partitions that were added, which it would find out minutes later, and refuse to
+    write to until then. Threads may share it: the worst is that a topic is asked for twice.
+    """
+
+    def __init__(self, producer: Producer, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._producer, self._now_s = producer, now_s
+        self._counts: dict[str, int] = {}
+        self._failed_s: dict[str, float] = {}  # when it did not have the partition either
+        self._missing: set[str] = set()  # of which the broker said so
+
+    def of(self, topic: str, partition: int) -> int:
+        """Return how many partitions a topic has, for somebody who wants to write to ``partition``.
+
+        0 where that is unknown: then the key alone decides. Blocks for ten seconds at most where the topic is new, one
+        where it has been asked for before and seems to have grown.
+        """
+        count = self._counts.get(topic, 0)
+        if count > partition:
+            return count
+        failed_s = self._failed_s.get(topic)
+        if failed_s is not None and self._now_s() - failed_s < _AGAIN_AFTER_S:
+            return count
+        found = self._ask(topic, _AGAIN_TIMEOUT_S if count else _FIRST_TIMEOUT_S)
+        if found:
+            self._counts[topic] = found
+        if found <= partition:
+            self._failed_s[topic] = self._now_s()
+        return found or count
+
+    def is_missing(self, topic: str) -> bool:
+        """Return whether the broker says that there is no such topic, or none for this client. Blocks like ``of``."""
+        return not self.of(topic, 0) and topic in self._missing
+
+    def _ask(self, topic: str, timeout_s: float) -> int:
+        try:
+            found = self._producer.list_topics(topic, timeout=timeout_s).topics.get(topic)
+        except KafkaException as error:
+            log.warning("no metadata of topic %s: %s", topic, error)
+            return 0
+        self._missing.discard(topic)
+        if found is None or (found.error is not None and found.error.code() in _NO_SUCH_TOPIC):
+            self._missing.add(topic)
+        return len(found.partitions) if found is not None and not found.error else 0
