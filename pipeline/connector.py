@@ -27,7 +27,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
     A connector may subclass it to keep what it needs to acknowledge the record. ``timestamp_ms`` is 0 or less where the
     broker knows none. ``fault`` is why a part of it could not be had from the broker's client: the record is then
-    refused as undecodable, with that reason.
+    refused as undecodable, with that reason. ``kills`` is how many workers in a row were killed while they had it; 0
+    where a connector can not tell that it was this one.
     """
 
     value: bytes
@@ -38,6 +39,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     offset: int
     timestamp_ms: int
     fault: str = ""
+    kills: int = 0
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):

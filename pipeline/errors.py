@@ -7,7 +7,7 @@
     │   ├── Undecodable, RecordTooLarge, NoInputs, TooManyTensors
     │   ├── UnknownInput, MissingInput, WrongDatatype, WrongShape, InvalidInput, UnknownSignature
     │   ├── UnknownServable, UnknownVersion, UnknownLabel
-    │   ├── DeadlineExceeded, ReplyRefused, ResultTooLarge
+    │   ├── DeadlineExceeded, ReplyRefused, ResultTooLarge, PoisonRecord
     ├── NotReady              nothing can answer now; the same request may succeed later
     ├── ModelFailed           the servable raised, or returned what its signature does not allow
     ├── ServableDied          the process of an isolated servable ended while it computed, or does not come back
@@ -274,6 +274,20 @@ class ResultTooLarge(BadRequest):
             f"{self.servable}: the result, with the key and headers that it repeats, has {self.size_bytes} bytes, the "
             f"limit is {self.limit_bytes}; send fewer rows in one request, or raise max_result_bytes of the route "
             "together with the topic's max.message.bytes"
+        )
+
+
+@dataclass(eq=False)
+class PoisonRecord(BadRequest):
+    """Workers were killed, one after the other, while they had this record alone; it was set aside, not computed."""
+
+    kills: int
+    code = "poison_record"
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kills} workers in a row were killed while they had this record, so it is set aside; it is in the "
+            "dead-letter topic, see `penstock dead-letters`, and the workers' logs may say what killed them"
         )
 
 
@@ -572,3 +586,11 @@ class RemoteError(PenstockError):
 
     def __str__(self) -> str:
         return f"{self.wire_code}: {self.message} (request {self.id})"
+
+
+def kinds() -> dict[str, type[PenstockError]]:
+    """Return the classes of the tree by code, without those whose code is given to each instance."""
+    found = [PenstockError]
+    for kind in found:
+        found += [child for child in kind.__subclasses__() if child.__module__ == __name__]
+    return {kind.code: kind for kind in found if kind is not RemoteError}

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from connectors.kafka.delivery import Delivery, Outbox
 from connectors.kafka.offsets import OffsetTracker, Partition, Taken
+from connectors.kafka.suspects import Suspects
 from pipeline.connector import Answer, Record, Refuse
 from pipeline.errors import PenstockError
 from pipeline.kafka_properties import Properties
@@ -25,6 +26,7 @@ _IDLE_S: Final = 0.1
 _LOADED_S: Final = 0.005
 # How long a full queue of the producer is left to the delivery thread before it is tried again.
 _FULL_S: Final = 0.002
+_NOTHING: Final[Mapping[Partition, int]] = {}
 
 
 class AtLeastOnce:
@@ -39,11 +41,12 @@ class AtLeastOnce:
         route: RouteSettings,
         properties: Properties,
         tracker: OffsetTracker,
+        suspects: Suspects,
         changed: threading.Condition,
         on_error: Callable[[KafkaError], None],
     ) -> None:
-        """``changed`` guards ``tracker``; ``on_error`` is librdkafka's error callback."""
-        self._route, self._tracker, self._changed = route, tracker, changed
+        """``changed`` guards ``tracker`` and ``suspects``; ``on_error`` is librdkafka's error callback."""
+        self._route, self._tracker, self._suspects, self._changed = route, tracker, suspects, changed
         self._properties = {**properties, "error_cb": on_error}
         self._is_urgent = False  # the batch that was answered last left nothing waiting
         self._is_sending = threading.Event()
@@ -54,7 +57,8 @@ class AtLeastOnce:
     def start(self) -> None:
         """See Guarantee."""
         self._producer = Producer(self._properties, logger=log)
-        self._outbox = Outbox(self._producer, self._route, self._make_room, self._make_unbatched)
+        worker = str(self._properties["client.id"])
+        self._outbox = Outbox(self._producer, self._route, self._make_room, self._make_unbatched, worker)
         self._thread = threading.Thread(target=self._deliver, name=f"{self._route.group}-delivery", daemon=True)
         self._thread.start()
 
@@ -80,20 +84,19 @@ class AtLeastOnce:
     def attend(self, consumer: Consumer, *, is_awaited: bool = False) -> None:
         """See Guarantee: commits what has been delivered, every ``commit_interval_ms``."""
         now_s = time.monotonic()
-        if now_s < self._next_commit_s or is_awaited:
-            return
-        self._next_commit_s = now_s + self._route.commit_interval_ms / 1000
-        with self._changed:
-            offsets = self._tracker.pop_committable()
-        if offsets:
-            _commit(consumer, offsets, is_awaited=False)
+        if now_s >= self._next_commit_s and not is_awaited:
+            self._next_commit_s = now_s + self._route.commit_interval_ms / 1000
+            self._commit(consumer, None, is_blocking=False)
+
+    def mark(self, consumer: Consumer, due: Mapping[Partition, int]) -> None:
+        """See Guarantee."""
+        self._commit(consumer, None, is_blocking=True, due=due)
 
     def settle(self, consumer: Consumer, partitions: list[Partition] | None) -> None:
-        """See Guarantee: commits what ``attend`` has once more, for a rebalance refuses what is on its way meanwhile."""
+        """See Guarantee."""
         with self._changed:
-            offsets = self._tracker.committable(partitions)
-        if offsets:
-            _commit(consumer, offsets, is_awaited=True)
+            due = self._suspects.leave(self._tracker.assigned if partitions is None else partitions)
+        self._commit(consumer, partitions, is_blocking=True, due=due, is_leaving=True)
 
     def stop(self, timeout_s: float) -> None:
         """See Guarantee."""
@@ -132,14 +135,30 @@ class AtLeastOnce:
         time.sleep(_FULL_S)  # the delivery thread empties the queue as the broker accepts
         return not self._stopping.is_set()
 
-
-def _commit(consumer: Consumer, offsets: Mapping[Partition, int], *, is_awaited: bool) -> None:
-    """Ask for a commit; what is refused later is told to the consumer's ``on_commit``."""
-    places = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
-    try:
-        if is_awaited:
-            consumer.commit(offsets=places, asynchronous=False)
-        else:
-            consumer.commit(offsets=places, asynchronous=True)
-    except KafkaException as error:
-        log.warning("offsets %s were not committed: %s", sorted(offsets), error)
+    def _commit(
+        self,
+        consumer: Consumer,
+        keys: list[Partition] | None,
+        *,
+        is_blocking: bool,
+        due: Mapping[Partition, int] = _NOTHING,
+        is_leaving: bool = False,
+    ) -> None:
+        with self._changed:
+            # Whoever waits for a commit has it cover what is on its way already: a rebalance refuses that.
+            committable = self._tracker.committable(keys) if is_blocking else self._tracker.pop_committable()
+            for key, offset in due.items():
+                committable[key] = max(offset, committable.get(key, offset))
+            offsets = self._suspects.marked(committable, is_leaving=is_leaving)
+        if not offsets:
+            return
+        try:
+            if is_blocking:
+                consumer.commit(offsets=offsets, asynchronous=False)
+                with self._changed:
+                    self._suspects.have_landed(offsets)
+            else:
+                consumer.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as error:
+            # The last commit of a partition covers it, and what no commit covers is delivered again.
+            log.warning("offsets %s were not committed: %s", sorted(committable), error)

@@ -18,6 +18,8 @@ from connectors.kafka.exactly_once import ExactlyOnce
 from connectors.kafka.guarantee import Guarantee
 from connectors.kafka.intake import Intake
 from connectors.kafka.offsets import OffsetTracker, Partition, Taken
+from connectors.kafka.record import KafkaRecord
+from connectors.kafka.suspects import Place, Suspects
 from pipeline import kafka_headers, kafka_properties
 from pipeline.connector import NO_LIMIT, Answer, Headers, Record, Refuse
 from pipeline.errors import ConnectorError, Undecodable
@@ -26,10 +28,13 @@ from pipeline.settings import RouteSettings, Settings, topic_names
 log = logging.getLogger(__name__)
 
 # What a consumed message always has; the client's types allow None for the sake of other messages.
-Place = tuple[str, int, int]
+_Told = tuple[str, int, int]
 
 # How long ``close`` lets the consumer take part in rebalances between two looks at what is in flight.
 _CLOSING_POLL_S: Final = 0.05
+# How long a poll waits for the records in flight, where the next one must come alone; and for the offsets of a group.
+_QUIET_S: Final = 0.1
+_COMMITTED_TIMEOUT_S: Final = 10.0
 
 
 class KafkaConnector:
@@ -48,10 +53,12 @@ class KafkaConnector:
             kafka, client_id, route.group, is_static=is_static, **bounds.consumer(route)
         )
         self._tracker = OffsetTracker()
+        window = route.max_batch_size * route.max_batches_in_flight
+        self._suspects = Suspects(window if route.poison_after_kills else 0)
         self._batches: deque[Taken] = (
             deque()
         )  # what each poll took, until it is answered: batches are answered in order
-        self._changed = threading.Condition()  # guards the two above
+        self._changed = threading.Condition()  # guards the three above
         self._intake = Intake(route.max_wait_ms / 1000)
         self._is_paused = False
         self._fatal: ConnectorError | None = None
@@ -65,10 +72,12 @@ class KafkaConnector:
             producer = kafka_properties.transactional_producer(
                 kafka, client_id, transactional_id, linger_ms=5, **bounds.producer(route)
             )
-            self._guarantee = ExactlyOnce(route, producer, self._tracker, self._changed, self._on_error, self._on_fatal)
+            self._guarantee = ExactlyOnce(
+                route, producer, self._tracker, self._suspects, self._changed, self._on_error, self._on_fatal
+            )
         else:
             producer = kafka_properties.producer(kafka, client_id, linger_ms=5, **bounds.producer(route))
-            self._guarantee = AtLeastOnce(route, producer, self._tracker, self._changed, self._on_error)
+            self._guarantee = AtLeastOnce(route, producer, self._tracker, self._suspects, self._changed, self._on_error)
 
     @classmethod
     def from_settings(cls, route: RouteSettings, settings: Settings, client_id: str) -> KafkaConnector:
@@ -81,13 +90,13 @@ class KafkaConnector:
             # The end of a partition is told: it may lie behind markers and aborted records that no poll returns.
             told = {"enable.partition.eof": True, "error_cb": self._on_error, "on_commit": self._on_commit}
             self._consumer = Consumer({**self._consumer_properties, **told}, logger=log)
-            self._guarantee.start()
             self._consumer.subscribe(
                 [topic_names.regex(self._route.request_topic) if self._route.is_pattern else self._route.request_topic],
                 on_assign=self._on_assign,
                 on_revoke=self._on_revoke,
                 on_lost=self._on_lost,
             )
+            self._guarantee.start()
         except KafkaException as error:
             raise ConnectorError("kafka settings", str(error)) from error
         self._is_open = True
@@ -99,15 +108,13 @@ class KafkaConnector:
         self._guarantee.attend(self._consumer)
         if max_records == 0:
             self._pause()
-            message = self._consumer.poll(timeout_s)
-            error = None if message is None else message.error()
-            if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                self._on_message_error(error)
-            elif message is not None:
-                self._intake.keep(message)
+            self._poll_paused(timeout_s)
             return []
+        if not self._is_calm() and not self._intake.is_empty:
+            return self._take(self._choose(self._intake.take_kept(max_records, max_bytes)))
         self._resume()
-        return self._take(self._intake.take(self._consumer, max_records, max_bytes, timeout_s))
+        messages = self._intake.take(self._consumer, max_records, max_bytes, timeout_s)
+        return self._take(messages if self._is_calm() else self._choose(messages))
 
     def answer(self, records: Sequence[Record], answers: Sequence[Answer], refuse: Refuse) -> Future[None]:
         """See Connector."""
@@ -138,25 +145,70 @@ class KafkaConnector:
 
     # The feeder's thread.
 
+    def _poll_paused(self, timeout_s: float) -> None:
+        """Take part in the group; what comes all the same is kept."""
+        message = self._consumer.poll(timeout_s)
+        error = None if message is None else message.error()
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:
+            self._on_message_error(error)
+        elif message is not None:
+            self._intake.keep(message)
+
+    def _choose(self, messages: list[Message]) -> list[Message]:
+        """Return what is taken now, where some records are suspected of killing workers; the others are kept."""
+        places = [None if _is_failure(message) else _place(message) for message in messages]
+        with self._changed:
+            is_quiet = self._changed.wait_for(self._is_quiet, _QUIET_S)
+            taken, held = self._suspects.choose(places, is_quiet=is_quiet)
+        self._intake.put_back([messages[position] for position in held])
+        if held:
+            self._pause()  # what is kept must not become more
+        if not taken:
+            self._poll_paused(0.0)
+        return [messages[position] for position in taken]
+
+    def _is_quiet(self) -> bool:
+        return not self._batches and not self._tracker.in_flight(self._tracker.assigned)
+
+    def _is_calm(self) -> bool:
+        with self._changed:
+            return self._suspects.is_calm
+
+    def _hand_out(self, firsts: dict[Partition, int], ends: dict[Partition, int]) -> None:
+        """Have the broker know, where it does not, that these records may be in flight."""
+        with self._changed:
+            due = self._suspects.take({key: (firsts[key], end) for key, end in ends.items()})
+        if due:
+            self._guarantee.mark(self._consumer, due)
+
     def _take(self, messages: list[Message]) -> list[Record]:
         records: list[Record] = []
+        firsts: dict[Partition, int] = {}
         ends: dict[Partition, int] = {}
         empty: dict[Partition, int] = {}
         with self._changed:
             assigned = self._tracker.assigned
+            suspects = None if self._suspects.is_calm else self._suspects
             for message in messages:
                 error = message.error()
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
                     self._on_message_error(error)
                     continue
-                topic, partition, offset = cast(Place, (message.topic(), message.partition(), message.offset()))
-                if (topic, partition) not in assigned:  # revoked while it lay in the client's queue
+                topic, partition, offset = cast(_Told, (message.topic(), message.partition(), message.offset()))
+                key = topic, partition
+                if key not in assigned:  # revoked while it lay in the client's queue
                     continue
                 if error is not None:
-                    empty[topic, partition] = offset
+                    empty[key] = offset
                     continue
-                ends[topic, partition] = offset + 1
-                records.append(_record(message, topic, partition, offset))
+                if key not in ends:
+                    firsts[key] = offset
+                ends[key] = offset + 1
+                kills = 0 if suspects is None else suspects.kills((key, offset))
+                records.append(_record(message, topic, partition, offset, kills))
+        if records:
+            self._hand_out(firsts, ends)
+        with self._changed:
             if records:
                 self._batches.append(self._tracker.take(ends))
             self._tracker.pass_over(empty)
@@ -174,6 +226,7 @@ class KafkaConnector:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         log.info("assigned %s", _names(partitions))
+        self._ask_for_suspects(consumer, partitions)
         with self._changed:
             self._tracker.assign(_keys(partitions))
         consumer.incremental_assign(partitions)
@@ -182,6 +235,22 @@ class KafkaConnector:
         else:  # one that was revoked while it was paused, and comes back, is paused still
             consumer.resume(partitions)
         self._guarantee.attend(consumer)
+
+    def _ask_for_suspects(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Read how the last owners of these partitions have ended; what can not be read accuses nobody."""
+        if not self._route.poison_after_kills:
+            return
+        try:
+            found = consumer.committed(partitions, _COMMITTED_TIMEOUT_S)
+        except KafkaException as error:
+            log.warning("not known how the last owner of %s has ended: %s", _names(partitions), error)
+            return
+        committed = {(each.topic, each.partition): (each.offset, each.metadata) for each in found if not each.error}
+        with self._changed:
+            suspected = self._suspects.assign(committed)
+        for topic, partition in suspected:
+            reason = "was killed with requests in flight: they are taken one at a time now"
+            log.warning("the last owner of %s[%d] %s", topic, partition, reason)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Answer what is in flight there, commit it, and let go: the next owner starts behind it."""
@@ -205,6 +274,7 @@ class KafkaConnector:
     def _forget(self, keys: list[Partition]) -> None:
         with self._changed:
             self._tracker.revoke(keys)
+            self._suspects.revoke(keys)
         self._intake.forget(keys)
 
     def _wait_for_answers(self, keys: list[Partition], timeout_s: float) -> bool:
@@ -229,7 +299,10 @@ class KafkaConnector:
         log.warning("%s (%s)", error.str(), error.name())
 
     def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
-        if error is not None and error.code() != KafkaError._NO_OFFSET:
+        if error is None:
+            with self._changed:
+                self._suspects.have_landed(partitions)
+        elif error.code() != KafkaError._NO_OFFSET:
             log.warning("offsets %s were not committed: %s", _names(partitions), error.str())
             with self._changed:
                 self._tracker.put_back(_keys(partitions))
@@ -239,15 +312,27 @@ class KafkaConnector:
         self._fatal = self._fatal or error
 
 
-def _record(message: Message, topic: str, partition: int, offset: int) -> Record:
+def _record(message: Message, topic: str, partition: int, offset: int, kills: int) -> KafkaRecord:
     headers: Headers = ()
     fault = ""
     try:
         headers = kafka_headers.of(message)
     except Undecodable as error:
         fault = error.reason
-    value, key, timestamp_ms = message.value(), message.key(), message.timestamp()[1]
-    return Record(b"" if value is None else value, key, headers, topic, partition, offset, timestamp_ms, fault)
+    value, key, (kind, timestamp_ms) = message.value(), message.key(), message.timestamp()
+    return KafkaRecord(
+        b"" if value is None else value, key, headers, topic, partition, offset, timestamp_ms, fault, kills, kind
+    )
+
+
+def _is_failure(message: Message) -> bool:
+    error = message.error()
+    return error is not None and error.code() != KafkaError._PARTITION_EOF
+
+
+def _place(message: Message) -> Place:
+    topic, partition, offset = cast(_Told, (message.topic(), message.partition(), message.offset()))
+    return (topic, partition), offset
 
 
 def _keys(partitions: list[TopicPartition]) -> list[Partition]:

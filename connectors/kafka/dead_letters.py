@@ -1,29 +1,32 @@
-"""The headers of a dead letter: Spring Kafka's set, which existing tools read, and our own."""
+"""The headers of the dead letters of one route, with what its connector knows."""
 
 from __future__ import annotations
 
-import struct
-
-from pipeline.connector import Headers, Record
+from connectors.kafka.record import KafkaRecord
+from pipeline.clock import Clock, SystemClock
+from pipeline.connector import Record
+from pipeline.dead_letters import headers
+from pipeline.dead_letters.headers import Reason
 from pipeline.records import Error
+from pipeline.settings import RouteSettings
 
 
-def headers(record: Record, error: Error, group: str) -> list[tuple[str, bytes | None]]:
-    """Return the record's own headers, untouched and first, then the reason.
+class DeadLetters:
+    """Writes the headers; ``worker`` is the client id that they name. From any thread."""
 
-    Numbers of Spring's set are big-endian, as its Java converters write them; ours are text.
-    """
-    own: Headers = record.headers
-    return [
-        *own,
-        ("kafka_dlt-original-topic", record.topic.encode()),
-        ("kafka_dlt-original-partition", struct.pack(">i", record.partition)),
-        ("kafka_dlt-original-offset", struct.pack(">q", record.offset)),
-        ("kafka_dlt-original-timestamp", struct.pack(">q", record.timestamp_ms)),
-        ("kafka_dlt-original-consumer-group", group.encode()),
-        ("kafka_dlt-exception-fqcn", f"penstock.{error.code}".encode()),
-        ("kafka_dlt-exception-message", error.message.encode()),
-        ("penstock-error-code", error.code.encode()),
-        ("penstock-error-message", error.message.encode()),
-        ("penstock-error-retriable", b"true" if error.retriable else b"false"),
-    ]
+    def __init__(self, route: RouteSettings, worker: str, clock: Clock | None = None) -> None:
+        self._route = route
+        self._worker = worker
+        self._clock = clock or SystemClock()
+
+    def headers(self, record: Record, error: Error, *, is_bare: bool) -> list[tuple[str, bytes | None]]:
+        """Return the headers of the dead letter of a request; those of a bare one say what size its value had."""
+        reason = Reason(
+            error,
+            self._worker,
+            self._route.group,
+            self._clock.unix_ms(),
+            record.timestamp_type if isinstance(record, KafkaRecord) else 1,
+            len(record.value) if is_bare else None,
+        )
+        return headers.write(record, reason, self._route.dead_letters.headers)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from msgspec import structs
 
-from connectors.kafka import dead_letters
+from connectors.kafka.dead_letters import DeadLetters
 from connectors.kafka.topic_sizes import TopicSizes
 from pipeline.connector import Answer, Headers, Record, Refuse
 from pipeline.errors import ConnectorError, PenstockError, ReplyRefused, ResultTooLarge
@@ -30,10 +32,14 @@ Report = Callable[[KafkaError | None, Message], None]
 
 
 class Item(NamedTuple):
-    """One record that goes out for a batch: the answer at a position, or the dead letter that belongs to it."""
+    """One record that goes out for a batch: the answer at a position, or the dead letter that belongs to it.
+
+    A bare letter goes without the value of its request, which made it too large.
+    """
 
     position: int
     is_letter: bool = False
+    is_bare: bool = False
 
 
 class Delivery:
@@ -42,7 +48,8 @@ class Delivery:
     One of the callbacks runs, once: ``on_done`` when the broker has accepted every answer and dead letter,
     ``on_failed`` when it will not: the worker stops, and the records come again.
 
-    An answer that is refused for a reason of its own is replaced by its error result. Which one is too large the broker
+    An answer that is refused for a reason of its own is replaced by its error result, and a dead letter that is too
+    large by a bare one: the request itself still lies where that says. Which one is too large the broker
     does not say, it refuses all that were in one request with it: each is sent once more, alone.
     """
 
@@ -55,12 +62,14 @@ class Delivery:
         on_done: Callable[[], None],
         on_failed: Callable[[PenstockError], None],
     ) -> None:
-        self.records, self.answers = records, answers
+        self.records, self.answers = records, list(answers)
+        self.bare: set[int] = set()
         self.alone: set[Item] = set()
         self._outbox, self._refuse = outbox, refuse
         self._on_done, self._on_failed = on_done, on_failed
-        self._left = len(answers) + sum(answer.dead_letter is not None for answer in answers)
-        self._dropped: list[Item] = []  # letters; one that is refused at once is dropped before its answer is sent
+        self._expected = len(answers) + sum(answer.dead_letter is not None for answer in answers)
+        self._expecting = threading.Lock()
+        self._accepted = 0
         self._reported: set[Item] = set()
         self._refused: set[int] = set()
         self.is_over = False
@@ -68,7 +77,7 @@ class Delivery:
     def send(self, position: int) -> None:
         """Produce the answer at a position, and its dead letter."""
         if self.answers[position].dead_letter is not None:
-            self.send_item(Item(position, is_letter=True), self.report)
+            self.send_item(self._letter(position), self.report)
         self.send_item(Item(position), self.report)
 
     def send_item(self, item: Item, report: Report) -> None:
@@ -86,8 +95,10 @@ class Delivery:
     def take_report(self, item: Item | None, error: KafkaError | None, message: Message) -> None:
         """Take the delivery report of an item; which one is of no interest where there is no error."""
         if error is None:
-            self._left -= 1
-            self._conclude()
+            self._accepted += 1
+            if self._accepted == self._expected and not self.is_over:
+                self.is_over = True
+                self._on_done()
         elif item is not None and error.code() in _TOO_LARGE and item not in self.alone:
             self.alone.add(item)
             self.send_alone(item)
@@ -107,9 +118,10 @@ class Delivery:
         if item is not None:
             record, answer = self.records[item.position], self.answers[item.position]
             where = f"{record.topic}[{record.partition}]@{record.offset}"
-            if item.is_letter and error.code() in _TOO_LARGE:
-                log.error("%s does not fit into the dead-letter topic, and is answered only: %s", where, error.str())
-                self.drop(item)
+            if item.is_letter and error.code() in _TOO_LARGE and not item.is_bare:
+                log.warning("%s is too large for the dead-letter topic: the letter has no value", where)
+                self.bare.add(item.position)
+                self.send_bare(item.position)
                 return
             reason = None if item.is_letter else self._outbox.reason(error, answer)
             if reason is not None and item.position not in self._refused:
@@ -117,20 +129,27 @@ class Delivery:
                 self._refused.add(item.position)
                 self.replace(item.position, self._refuse(record, reason))
                 return
+            if item.is_letter:
+                place = f"dead-letter topic {self._outbox.topic_of(record, item, answer)} (see `penstock topics`)"
         self.give_up(ConnectorError(place, f"{error.str()} ({error.name()})"))
 
     def replace(self, position: int, answer: Answer) -> None:
-        """Send the error result of an answer that is refused."""
+        """Send the error result of an answer that is refused, and its dead letter where the first answer has none."""
+        kept = self.answers[position].dead_letter
+        is_new = kept is None and answer.dead_letter is not None
+        self.answers[position] = answer if kept is None else structs.replace(answer, dead_letter=kept)
+        if is_new:
+            with self._expecting:
+                self._expected += 1
+            self.send_item(self._letter(position), self.report)
         try:
             self._outbox.send(self.records[position], answer, Item(position), self.report)
         except KafkaException as error:
             self.give_up(ConnectorError("result", str(error)))
 
-    def drop(self, letter: Item) -> None:
-        """Do without a dead letter that is too large."""
-        self._dropped.append(letter)
-        if letter in self._reported:
-            self._conclude()
+    def send_bare(self, position: int) -> None:
+        """Send a dead letter without the value that made it too large."""
+        self.send_item(self._letter(position), self.report)
 
     def give_up(self, error: PenstockError) -> None:
         """Say that the broker will not have it."""
@@ -138,17 +157,15 @@ class Delivery:
             self.is_over = True
             self._on_failed(error)
 
-    def _conclude(self) -> None:
-        if self._left == len(self._dropped) and not self.is_over:
-            self.is_over = True
-            self._on_done()
+    def _letter(self, position: int) -> Item:
+        return Item(position, is_letter=True, is_bare=position in self.bare)
 
     def _find(self, message: Message) -> Item | None:
         """Return whose report with an error this is: the first with these bytes that has had none."""
         value, topic = message.value(), message.topic()
         for position, (record, answer) in enumerate(zip(self.records, self.answers, strict=True)):
-            for item in (Item(position), Item(position, is_letter=True)):
-                found = record.value if item.is_letter else answer.value
+            for item in (Item(position), self._letter(position)):
+                found = (None if item.is_bare else record.value) if item.is_letter else answer.value
                 is_it = found == value and topic == self._outbox.topic_of(record, item, answer)
                 if is_it and item not in self._reported:
                     self._reported.add(item)
@@ -165,15 +182,18 @@ class Outbox:
         route: RouteSettings,
         make_room: Callable[[], bool],
         unbatched: Callable[[], Producer] | None = None,
+        worker: str = "",
     ) -> None:
         """``make_room`` is called while the producer's queue is full: it waits, and returns whether to go on.
 
-        ``unbatched`` returns a producer that puts one record into each request.
+        ``unbatched`` returns a producer that puts one record into each request. ``worker`` is the client id that dead
+        letters name.
         """
         self._producer = producer
         self._route = route
         self._make_room = make_room
         self._unbatched = unbatched or (lambda: producer)
+        self._dead_letters = DeadLetters(route, worker)
         self._sizes = TopicSizes(producer)
 
     def send_batch(self, delivery: Delivery) -> None:
@@ -210,9 +230,13 @@ class Outbox:
     def _send_by(self, producer: Producer, record: Record, answer: Answer, item: Item, report: Report) -> None:
         topic = self.topic_of(record, item, answer)
         if item.is_letter:
+            why = self._sizes.why_missing(topic)
+            if why is not None:  # as below
+                raise KafkaException(why)
             if answer.dead_letter is not None:
-                headers = dead_letters.headers(record, answer.dead_letter, self._route.group)
-                self._produce(producer, topic, record.value, record.key, record, headers, None, report)
+                headers = self._dead_letters.headers(record, answer.dead_letter, is_bare=item.is_bare)
+                value = None if item.is_bare else record.value
+                self._produce(producer, topic, value, record.key, record, headers, None, report)
         elif answer.topic is not None and self._sizes.is_missing(topic):
             raise KafkaException(KafkaError(KafkaError._UNKNOWN_TOPIC))  # librdkafka would hope for it, for 30 s
         else:
@@ -237,7 +261,7 @@ class Outbox:
         self,
         producer: Producer,
         topic: str,
-        value: bytes,
+        value: bytes | None,
         key: bytes | None,
         record: Record,
         headers: Headers,

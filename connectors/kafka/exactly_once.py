@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from connectors.kafka.delivery import Outbox
 from connectors.kafka.offsets import OffsetTracker, Partition, Taken
 from connectors.kafka.sent_batch import Attempt, SentBatch
+from connectors.kafka.suspects import Suspects
 from connectors.kafka.transaction_errors import Verdict, explain, has_group_moved, judge
 from pipeline.connector import Answer, Record, Refuse
 from pipeline.errors import ConnectorError, PenstockError
@@ -62,12 +63,13 @@ class ExactlyOnce:
         route: RouteSettings,
         properties: Properties,
         tracker: OffsetTracker,
+        suspects: Suspects,
         changed: threading.Condition,
         on_error: Callable[[KafkaError], None],
         on_fatal: Callable[[ConnectorError], None],
     ) -> None:
-        """``changed`` guards ``tracker``; ``on_error`` is librdkafka's error callback."""
-        self._route, self._tracker, self._changed = route, tracker, changed
+        """``changed`` guards ``tracker`` and ``suspects``; ``on_error`` is librdkafka's error callback."""
+        self._route, self._tracker, self._suspects, self._changed = route, tracker, suspects, changed
         self._id = str(properties["transactional.id"])
         self._properties = {**properties, "error_cb": self._on_producer_error}
         self._on_error, self._on_fatal = on_error, on_fatal
@@ -88,7 +90,8 @@ class ExactlyOnce:
     def start(self) -> None:
         """See Guarantee."""
         self._producer = Producer(self._properties, logger=log)
-        self._outbox = Outbox(self._producer, self._route, self._make_room)
+        worker = str(self._properties["client.id"])
+        self._outbox = Outbox(self._producer, self._route, self._make_room, worker=worker)
         self._thread = threading.Thread(target=self._run, name=f"{self._route.group}-transactions", daemon=True)
         self._thread.start()
 
@@ -116,11 +119,36 @@ class ExactlyOnce:
             if has_changed or is_awaited:
                 self._changed.notify_all()
 
+    def mark(self, consumer: Consumer, due: Mapping[Partition, int]) -> None:
+        """See Guarantee: waits for the transaction of these partitions, whose offsets must not be passed by."""
+        with self._changed:
+            was_awaited, self._is_awaited = self._is_awaited, True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._tracker.in_flight(due), self._route.revoke_timeout_s)
+            self._is_awaited = was_awaited
+        self._commit_marks(consumer, due, is_leaving=False)
+
     def settle(self, consumer: Consumer, partitions: list[Partition] | None) -> None:
         """See Guarantee: what is finished is acknowledged already, and what is not will be left out."""
-        del consumer, partitions
         with self._changed:
             self._is_awaited = False
+            due = self._suspects.leave(self._tracker.assigned if partitions is None else partitions)
+        self._commit_marks(consumer, due, is_leaving=True)
+
+    def _commit_marks(self, consumer: Consumer, due: Mapping[Partition, int], *, is_leaving: bool) -> None:
+        """Commit outside of transactions: only what they have committed before, and only where none is open."""
+        with self._changed:
+            settled = {key: offset for key, offset in due.items() if not self._tracker.in_flight([key])}
+            offsets = self._suspects.marked(settled, is_leaving=is_leaving)
+        if not offsets:
+            return
+        try:
+            consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            log.warning("not marked as in flight: %s: %s", sorted(settled), error)
+        else:
+            with self._changed:
+                self._suspects.have_landed(offsets)
 
     def stop(self, timeout_s: float) -> None:
         """See Guarantee: what is open and can not be committed in that time is aborted."""
@@ -211,6 +239,7 @@ class ExactlyOnce:
         self._call(self._producer.commit_transaction)
         self._is_begun = False
         with self._changed:
+            self._suspects.have_landed(offsets)
             for batch in self._open:
                 self._tracker.finish(batch.taken)
             self._changed.notify_all()
@@ -232,7 +261,7 @@ class ExactlyOnce:
             if has_lost():
                 raise _AbortedError("partitions of it have gone to another member")
             ends = {partition: span.end for batch in self._open for partition, span in batch.taken}
-            return [TopicPartition(topic, number, end) for (topic, number), end in ends.items()], self._metadata
+            return self._suspects.marked(ends), self._metadata
 
     def _send_again(self, reason: _AbortedError) -> None:
         """Abort, and send what was open in a transaction of its own, without what has been lost."""

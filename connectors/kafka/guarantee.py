@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -31,6 +31,13 @@ class Guarantee(Protocol):
         """Do what needs the consumer: called before each poll, and when a rebalance begins or has ended.
 
         With ``is_awaited`` somebody waits, until ``settle``, for what was taken to be finished.
+        """
+        ...
+
+    def mark(self, consumer: Consumer, due: Mapping[Partition, int]) -> None:
+        """Commit these offsets with the marks of Suspects, or what is done behind them; blocks until the broker has.
+
+        Called before records are handed out. Where it fails, a death is not noticed: that is logged, and no error.
         """
         ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from confluent_kafka import Message
@@ -49,6 +49,19 @@ class Intake:
             self._kept.append(first)
         self._fill(source, max_records, max_bytes)
         return self._cut(max_records, max_bytes)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is kept."""
+        return not self._kept
+
+    def take_kept(self, max_records: int, max_bytes: int) -> list[Message]:
+        """Return what is kept, and ask for no more; within the same limits."""
+        return self._cut(max_records, max_bytes) if self._kept else []
+
+    def put_back(self, messages: Sequence[Message]) -> None:
+        """Keep messages that were taken last, in front of all others."""
+        self._kept.extendleft(reversed(messages))
 
     def keep(self, message: Message) -> None:
         """Keep a message that came although nothing was to be taken."""

@@ -23,6 +23,7 @@ class SentBatch:
         self.future: Future[None] = Future()
         self.size_bytes = sum(len(answer.value) for answer in answers)
         self.refused: set[int] = set()  # the positions of error results that stand for another answer
+        self.bare: set[int] = set()  # the positions of dead letters that go without their value
         self.alone: set[Item] = set()  # what has to go out in requests of its own
 
     def keep(self, live: Taken) -> None:
@@ -32,7 +33,8 @@ class SentBatch:
         self.records = [self.records[place] for place in kept]
         self.answers = [self.answers[place] for place in kept]
         self.refused = {kept.index(place) for place in self.refused if place in kept}
-        self.alone = {Item(kept.index(place), letter) for place, letter in self.alone if place in kept}
+        self.bare = {kept.index(place) for place in self.bare if place in kept}
+        self.alone = {Item(kept.index(place), *what) for place, *what in self.alone if place in kept}
         self.taken = live
 
     def done(self) -> None:
@@ -58,7 +60,7 @@ class Attempt(Delivery):
     ) -> None:
         """``flush`` blocks until everything that was produced has been reported."""
         super().__init__(outbox, batch.records, batch.answers, batch.refuse, batch.done, on_failed)
-        self._refused, self.alone = batch.refused, batch.alone
+        self._refused, self.alone, self.bare = batch.refused, batch.alone, batch.bare
         self._answers, self._flush = batch.answers, flush
         self.has_failed = False
 
@@ -93,7 +95,7 @@ class Attempt(Delivery):
         if not self.has_failed:
             super().replace(position, answer)
 
-    def drop(self, letter: Item) -> None:
+    def send_bare(self, position: int) -> None:
         """See Delivery."""
-        super().drop(letter)
-        self._answers[letter.position] = structs.replace(self._answers[letter.position], dead_letter=None)
+        if not self.has_failed:
+            super().send_bare(position)

@@ -35,7 +35,7 @@ class TopicSizes:
         self._producer, self._now_s = producer, now_s
         self._counts: dict[str, int] = {}
         self._failed_s: dict[str, float] = {}  # when it did not have the partition either
-        self._missing: set[str] = set()  # of which the broker said so
+        self._missing: dict[str, KafkaError] = {}  # of which the broker said so, and how
 
     def of(self, topic: str, partition: int) -> int:
         """Return how many partitions a topic has, for somebody who wants to write to ``partition``.
@@ -58,7 +58,11 @@ class TopicSizes:
 
     def is_missing(self, topic: str) -> bool:
         """Return whether the broker says that there is no such topic, or none for this client. Blocks like ``of``."""
-        return not self.of(topic, 0) and topic in self._missing
+        return self.why_missing(topic) is not None
+
+    def why_missing(self, topic: str) -> KafkaError | None:
+        """Return how the broker says what ``is_missing`` does, None where it is not. Blocks like ``of``."""
+        return None if self.of(topic, 0) else self._missing.get(topic)
 
     def _ask(self, topic: str, timeout_s: float) -> int:
         try:
@@ -66,7 +70,7 @@ class TopicSizes:
         except KafkaException as error:
             log.warning("no metadata of topic %s: %s", topic, error)
             return 0
-        self._missing.discard(topic)
+        self._missing.pop(topic, None)
         if found is None or (found.error is not None and found.error.code() in _NO_SUCH_TOPIC):
-            self._missing.add(topic)
+            self._missing[topic] = KafkaError(KafkaError._UNKNOWN_TOPIC) if found is None else found.error
         return len(found.partitions) if found is not None and not found.error else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,9 @@ BROKER_DEFAULT: Final = -1
 # With so many copies, an answer counts as accepted when two of them have it, so that one broker may be lost.
 _SAFE_COPIES: Final = 3
 _SAFE: Final = {"min.insync.replicas": "2"}
+
+_SEEN_TIMEOUT_S: Final = 10.0
+_SEEN_INTERVAL_S: Final = 0.05
 
 Kafka = Mapping[str, kafka_properties.Scalar]
 
@@ -87,7 +91,9 @@ def create_missing(
     admin = _admin(kafka)  # held: its futures fail when it goes
     futures = admin.create_topics(new, operation_timeout=timeout_s, request_timeout=timeout_s)
     # Where somebody was faster, that is as good.
-    return [name for name, future in futures.items() if _is_done(name, future, KafkaError.TOPIC_ALREADY_EXISTS)]
+    created = [name for name, future in futures.items() if _is_done(name, future, KafkaError.TOPIC_ALREADY_EXISTS)]
+    _wait_until_seen(lambda: set(created) <= set(names(kafka)))
+    return created
 
 
 def alter(kafka: Kafka, findings: Iterable[Finding], timeout_s: float = 30.0) -> list[str]:
@@ -113,7 +119,9 @@ def alter(kafka: Kafka, findings: Iterable[Finding], timeout_s: float = 30.0) ->
         more = [NewPartitions(name, count) for name, count in counts.items()]
         grown = admin.create_partitions(more, operation_timeout=timeout_s, request_timeout=timeout_s)
         changed += [name for name, future in grown.items() if _is_done(name, future, KafkaError.INVALID_PARTITIONS)]
-    return list(dict.fromkeys(changed))
+    done = list(dict.fromkeys(changed))
+    _wait_until_seen(lambda: all(_has(topic, configs, counts) for topic in describe(kafka, done).values()))
+    return done
 
 
 def inspect(
@@ -143,6 +151,19 @@ def _new_topic(spec: TopicSpec, partitions: int, replication: int) -> NewTopic:
 def _new_config(topic: str, fix: Mapping[str, str]) -> ConfigResource:
     to_set = [ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in fix.items()]
     return ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=to_set)
+
+
+def _has(topic: Described, configs: Mapping[str, Mapping[str, str]], counts: Mapping[str, int]) -> bool:
+    config = topic.config or configs.get(topic.name, {})  # settings that are not told are not waited for
+    is_set = all(config.get(key) == value for key, value in configs.get(topic.name, {}).items())
+    return is_set and topic.partitions >= counts.get(topic.name, 0)
+
+
+def _wait_until_seen(is_seen: Callable[[], bool]) -> None:
+    """Wait until the brokers show what the controller has done, so that the next look does not find it missing."""
+    deadline_s = time.monotonic() + _SEEN_TIMEOUT_S
+    while not is_seen() and time.monotonic() < deadline_s:
+        time.sleep(_SEEN_INTERVAL_S)
 
 
 def _is_done(topic: str, future: Any, as_good: int | None = None) -> bool:

@@ -22,7 +22,7 @@ from pipeline.errors import (
     ModelFailed,
     NoInputs,
     PenstockError,
-    RecordTooLarge,
+    PoisonRecord,
     ReplyRefused,
     ResultTooLarge,
     Undecodable,
@@ -142,16 +142,12 @@ class Dispatcher:
                 raise Undecodable(record.fault)
             if record.headers or self._is_event_route:
                 self._open(pending)
-            if pending.framing is not None:
-                request = pending.framing.decode_request(record.value, self._limits)
-            else:
-                pending.codec = self._codec(record.value, pending.envelope.content_type)
-                if not record.value:
-                    raise NoInputs(NO_VALUE)
-                request = pending.codec.decode_request(record.value, self._limits)
+            self._check_kills(record, 1)  # then even reading its id has killed a worker
+            request = self._request(pending)
             if record.headers or not request.id:
                 request = _with_headers(request, pending.envelope, record)
             pending.request = request
+            self._check_kills(record, 0)
             if not request.inputs:
                 raise NoInputs
             if pending.envelope.problem is not None:
@@ -162,6 +158,20 @@ class Dispatcher:
             if not self._may_reply(pending.envelope.reply_topic, record.topic):
                 pending.envelope.reply_topic = pending.envelope.reply_partition = None
         return pending
+
+    def _check_kills(self, record: Record, beyond: int) -> None:
+        allowed = self._route.poison_after_kills
+        if record.kills and 0 < allowed <= record.kills - beyond:
+            raise PoisonRecord(record.kills)
+
+    def _request(self, pending: Pending) -> PredictRequest:
+        value = pending.record.value
+        if pending.framing is not None:
+            return pending.framing.decode_request(value, self._limits)
+        pending.codec = self._codec(value, pending.envelope.content_type)
+        if not value:
+            raise NoInputs(NO_VALUE)
+        return pending.codec.decode_request(value, self._limits)
 
     def _open(self, pending: Pending) -> None:
         """Read the headers and find the framing, so that even an error goes where, and has the form that, they ask."""
@@ -269,7 +279,7 @@ class Dispatcher:
         return headers.merged(echoed, own) if own else echoed
 
     def _refusal(self, pending: Pending) -> Answer:
-        """Return the error result of a request, and a dead letter where its bytes are at fault or it is set aside."""
+        """Return the error result of a request, and a dead letter where it is to be kept or is set aside."""
         record, request, envelope = pending.record, pending.request, pending.envelope
         error = Error.of(pending.error or ModelFailed(self._route.servable, "no answer was computed"))
         if len(error.message) > _LONG_TEXT:  # it names what the record names
@@ -294,7 +304,7 @@ class Dispatcher:
             said,
             envelope.reply_topic,
             envelope.reply_partition,
-            error if isinstance(pending.error, Undecodable | RecordTooLarge | CircuitOpen) else None,
+            error if self._route.dead_letters.takes(error.code) or isinstance(pending.error, CircuitOpen) else None,
         )
 
 

@@ -5,6 +5,7 @@ field; a test compares the two.
 """
 
 from pipeline.settings.circuit import CircuitSettings
+from pipeline.settings.dead_letters import DeadLetterSettings
 from pipeline.settings.header_names import BINARY_PARTITION, HeaderNames
 from pipeline.settings.reading import FILE_NAME, Settings, file_of, load, to_text
 from pipeline.settings.routes import RouteSettings
@@ -21,6 +22,7 @@ __all__ = [
     "BatchingSettings",
     "CircuitSettings",
     "ControlSettings",
+    "DeadLetterSettings",
     "HeaderNames",
     "RouteSettings",
     "Scalar",

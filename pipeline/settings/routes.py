@@ -10,6 +10,7 @@ import msgspec
 from pipeline.errors import InvalidSettings
 from pipeline.settings import topic_names
 from pipeline.settings.circuit import CircuitSettings, check_circuit
+from pipeline.settings.dead_letters import DeadLetterSettings, check_dead_letters
 from pipeline.settings.header_names import HeaderNames, check_header_names
 from pipeline.settings.section import Section
 
@@ -38,6 +39,7 @@ class RouteSettings(Section, frozen=True):
     request_topic: str = ""
     result_topic: str = ""
     dead_letter_topic: str = ""
+    dead_letters: DeadLetterSettings = DeadLetterSettings()
     group: str = ""
     format: str = ""
     reply_topics: tuple[str, ...] = ()
@@ -55,6 +57,7 @@ class RouteSettings(Section, frozen=True):
     revoke_timeout_s: float = 10.0
     retention_s: float = 0.0
     circuit: CircuitSettings = CircuitSettings()
+    poison_after_kills: int = 3
 
     @property
     def is_pattern(self) -> bool:
@@ -107,6 +110,7 @@ def check_route(
     _check_limits(route, place)
     check_circuit(route.circuit, f"{place}.circuit")
     check_header_names(route.headers, f"{place}.headers")
+    check_dead_letters(route.dead_letters, f"{place}.dead_letters")
 
 
 def _check_limits(route: RouteSettings, place: str) -> None:
@@ -119,6 +123,9 @@ def _check_limits(route: RouteSettings, place: str) -> None:
     for field, choices in _CHOICES.items():
         if getattr(route, field) not in choices:
             raise InvalidSettings(f"{place}.{field}", f"{getattr(route, field)!r} is not {' or '.join(choices)}")
+    if route.poison_after_kills < 0 or route.poison_after_kills == 1:
+        reason = f"must be 0 (off) or at least 2, got {route.poison_after_kills}: one kill does not tell which record"
+        raise InvalidSettings(f"{place}.poison_after_kills", reason)
 
 
 def check_patterns(routes: Mapping[str, RouteSettings], control: Collection[str], place: str) -> None:

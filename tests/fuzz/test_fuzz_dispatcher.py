@@ -71,6 +71,7 @@ def check(records: Sequence[Record], answers: Sequence[Answer]) -> Counter[str]:
     return outcomes
 
 
+@pytest.mark.timeout(1200)
 def test_every_record_is_answered_whatever_its_bytes_and_headers(
     dispatcher: Dispatcher, request: pytest.FixtureRequest
 ) -> None:

@@ -66,7 +66,7 @@ class KafkaRoute:
         topics.append(NewTopic(f"{name}.r", partitions, 1, config=dict(result_config or {})))
         for future in self.admin.create_topics(topics).values():
             future.result(30)
-        self.producer = Producer({**self.kafka, "partitioner": "murmur2_random"})
+        self.producer = Producer({**self.kafka, "partitioner": "murmur2_random", "enable.idempotence": True})
 
     def connector(self, name: str, **kafka: Any) -> KafkaConnector:
         return KafkaConnector(self.settings, {**self.kafka, **kafka}, name)

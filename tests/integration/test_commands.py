@@ -111,6 +111,44 @@ def test_a_topic_that_is_wrong_stays_as_it_is_and_is_shown_with_its_remedy(place
     assert describe(place.kafka, [place.aspired])[place.aspired].config["cleanup.policy"] == "delete"
 
 
+def set_topics(place: Place, **topics: dict[str, Any]) -> None:
+    file = place.folder / "penstock.yaml"
+    text = file.read_text().partition("topics: ")[0]
+    file.write_text(f"{text}topics: {json.dumps({f'{place.name}.{kind}': of for kind, of in topics.items()})}\n")
+
+
+def test_topics_are_created_as_the_settings_say_and_changed_only_when_asked(place: Place) -> None:
+    set_topics(place, requests={"partitions": 2, "config": {"retention.ms": 7_200_000}})
+    assert place.run("topics", "--create", "--partitions", "3", "--dry-run").exit_code == 1
+    assert describe(place.kafka, [f"{place.name}.requests"]) == {}
+    assert place.run("topics", "--create", "--partitions", "3").exit_code == 0
+    names = [f"{place.name}.{kind}" for kind in ("requests", "results")]
+
+    def shape() -> list[tuple[int, str]]:
+        found = describe(place.kafka, names)
+        return [(found[name].partitions, found[name].config["retention.ms"]) for name in names]
+
+    week = str(7 * 24 * 3600 * 1000)
+    assert shape() == [(2, "7200000"), (3, week)]
+    set_topics(place, requests={"partitions": 5, "config": {"retention.ms": 3_600_000}})
+    for harmless in (("--create",), ("--alter", "--dry-run")):
+        result = place.run("topics", *harmless)
+        assert result.exit_code == 1
+        assert "5 are asked for" in result.stdout
+        assert shape() == [(2, "7200000"), (3, week)]
+    altered = place.run("topics", "--alter", "--json")
+    assert altered.exit_code == 0, altered.output
+    assert [item["changed"] for item in json.loads(altered.stdout)] == [True, False, False, False, False]
+    until(lambda: shape()[0] == (5, "3600000"), "the topic has changed")
+    notes = [f["reason"] for item in json.loads(place.run("topics", "--json").stdout) for f in item["findings"]]
+    assert len(notes) == 1
+    assert "answers to requests on the others lie by their key" in notes[0]
+    assert place.run("topics", "--alter").exit_code == 0  # the step that the note names: results follow their requests
+    until(lambda: shape() == [(5, "3600000"), (5, week)], "the results have grown too")
+    assert place.run("topics", "--alter", "--partitions", "2").exit_code == 0
+    assert shape() == [(5, "3600000"), (5, week)]  # never fewer
+
+
 def test_check_finds_the_topics_missing_and_then_nothing(place: Place) -> None:
     place.drop(1, "a,1\n")
     before = place.run("check", "--json")

@@ -29,6 +29,7 @@ SECTIONS = [
     settings.WorkerSettings,
     settings.StreamSettings,
     settings.RouteSettings,
+    settings.DeadLetterSettings,
     settings.HeaderNames,
     settings.TopicSettings,
     settings.VersionPolicy,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -15,7 +16,7 @@ from pipeline.errors import ConnectorError, PredictTimedOut, ServableDied
 from pipeline.records import PredictRequest, PredictResult, Source
 from pipeline.registry.servable import Servable, ServableId, Signature, TensorSpec
 from pipeline.serving.dispatcher import Dispatcher
-from pipeline.settings import RouteSettings
+from pipeline.settings import DeadLetterSettings, RouteSettings
 from pipeline.tensors import Array, from_array
 from pipeline.testing.fakes import AddingServable, FakeClock, manager_with
 
@@ -100,6 +101,38 @@ def test_a_bad_request_gets_its_code_and_its_neighbours_their_answers(code: str)
     assert (answers[1].dead_letter is not None) == (code in ("undecodable", "record_too_large"))
     assert [first.error, last.error] == [None, None]
     assert last.outputs[0].array().tolist() == [10.0]
+
+
+@pytest.mark.parametrize(("errors", "kept"), [(("all",), 1), (("model_error",), 1), (("undecodable",), 0), ((), 0)])
+def test_a_route_keeps_the_requests_whose_error_it_names(errors: tuple[str, ...], kept: int) -> None:
+    bad = np.array([[13, 0]], np.float32)
+    _, answer = answer_one(request("a", bad), dead_letters=DeadLetterSettings(errors=errors))
+    assert [answer.dead_letter is not None].count(True) == kept
+
+
+@pytest.mark.parametrize(
+    ("kills", "after", "code"),
+    [(2, 3, None), (3, 3, "poison_record"), (2, 2, "poison_record"), (99, 0, None)],
+)
+def test_a_request_that_has_killed_as_many_workers_as_are_allowed_is_not_computed(
+    kills: int, after: int, code: str | None
+) -> None:
+    servable = AddingServable()
+    it = dispatcher(servable, poison_after_kills=after)
+    (answer,) = it.answer(it.decode([msgspec.structs.replace(record(request("a")), kills=kills)]))
+    result = AVRO.decode_result(answer.value)
+    assert (result.id, result.error and result.error.code) == ("a", code)
+    assert (answer.dead_letter is not None, len(servable.calls)) == ((True, 0) if code else (False, 1))
+
+
+def test_a_request_that_kills_while_it_is_set_aside_is_not_even_decoded() -> None:
+    """Its id is then that of its headers."""
+    it = dispatcher(poison_after_kills=3)
+    poison = msgspec.structs.replace(record(request("a"), [("x-request-id", b"b")]), kills=4)
+    (pending,) = it.decode([poison])
+    assert pending.request is None
+    (answer,) = it.answer([pending])
+    assert AVRO.decode_result(answer.value).id == "b"
 
 
 @pytest.mark.parametrize("data", [np.float32(1), np.zeros(2, np.float32), np.zeros((1, 2, 1), np.float32)])
