@@ -91,8 +91,9 @@ class Connector(Protocol):
         ``records`` is what one ``poll`` returned, and ``answers[i]`` belongs to ``records[i]``. Returns before the
         broker has accepted them; the future completes when it has and the records are acknowledged, or are sure to be
         acknowledged before a clean ``close`` returns. A record is never acknowledged before its answer, and its dead
-        letter, are accepted. The future fails with ConnectorError when the broker will not take an answer: the worker
-        must stop, and the records are delivered again.
+        letter, are accepted. Where the broker can tell that records have another owner by now, their answers are
+        dropped: the future completes, and the other owner answers. The future fails with ConnectorError when the
+        broker will not take an answer: the worker must stop, and the records are delivered again.
         """
         ...
 

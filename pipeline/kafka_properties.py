@@ -10,6 +10,8 @@ Properties = dict[str, Scalar]
 
 # Keys are placed as Java, kafkajs and franz-go place them, so that one key is one partition whoever produces.
 _PRODUCER: Final[Properties] = {"enable.idempotence": True, "acks": "all", "partitioner": "murmur2_random"}
+# What an aborted transaction wrote is nobody's: the answers of a worker that answers exactly once, sent again.
+_READER: Final[Properties] = {"isolation.level": "read_committed"}
 _SESSION_TIMEOUT_MS: Final = 45_000  # librdkafka's default
 # What a user may set for consumers only; a producer would warn about each at every start.
 _CONSUMER_ONLY: Final = (
@@ -37,7 +39,9 @@ def _named(defaults: Mapping[str, Scalar]) -> Properties:
 
 def producer(kafka: Mapping[str, Scalar], client_id: str, **defaults: Scalar) -> Properties:
     """Return the properties of an idempotent producer; ``defaults`` (``_`` for ``.``) stand below the user's."""
-    return {**_PRODUCER, **_named(defaults), **_common(kafka, client_id, _CONSUMER_ONLY)}
+    # Who shares a transactional.id fences the others; those that need one have one of their own.
+    common = _common(kafka, client_id, (*_CONSUMER_ONLY, "transactional.id"))
+    return {**_PRODUCER, **_named(defaults), **common}
 
 
 def transactional_producer(
@@ -62,7 +66,7 @@ def group_consumer(
     A static member is known by its client id, and has its partitions back when it returns within the session timeout.
     ``more`` (``_`` for ``.``) are further defaults, below the user's.
     """
-    defaults: Properties = {"auto.offset.reset": "earliest", **_named(more)}
+    defaults: Properties = {"auto.offset.reset": "earliest", **_READER, **_named(more)}
     if is_static:
         defaults["group.instance.id"] = client_id
     if kafka.get("group.protocol") != "consumer":  # there the broker assigns, and refuses to be told how
@@ -78,6 +82,7 @@ def reader(kafka: Mapping[str, Scalar], client_id: str) -> Properties:
     chosen = {
         key: value for key, value in _common(kafka, client_id, _PRODUCER_ONLY).items() if not key.startswith("group.")
     }
+    chosen = {**_READER, **chosen}
     return {**chosen, "group.id": f"{client_id}-reader", "enable.auto.commit": False, "auto.offset.reset": "earliest"}
 
 

@@ -184,6 +184,8 @@ class LocalKafka:
             # A broker that was killed may register again only when its old session is over; nine seconds by default.
             "broker.session.timeout.ms": "3000",
             "broker.heartbeat.interval.ms": "500",
+            # The transaction of a worker that was killed ends when its timeout is over, not up to ten seconds later.
+            "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
             # A group of one starts at once.
             "group.initial.rebalance.delay.ms": "0",
             # A quarter of the small heap would go to the cleaner otherwise.

@@ -33,6 +33,7 @@ from pipeline.errors import InvalidSettings
 from pipeline.records import Error, PredictResult
 from pipeline.serving.headers import HeaderTable
 from pipeline.settings import HeaderNames
+from pipeline.tensors import from_array
 
 CODECS = (AvroCodec(), V2JsonCodec())
 HEADERS = HeaderTable(HeaderNames(), SystemClock())
@@ -465,3 +466,21 @@ def test_a_topic_that_grows_changes_nothing_for_those_who_listen(place, worker, 
         time.sleep(1)  # the worker's producer hears of the new partitions
         with InputQueue(**place, client_id="later") as later:
             np.testing.assert_array_equal(later.predict(ROW, 20), ROW)
+
+
+def test_a_result_of_an_aborted_transaction_is_not_seen(place, kafka):
+    """A worker that answers exactly once may send an answer twice; the first one is aborted then."""
+    with OutputQueue(**place, client_id="me") as results:
+        results.open()
+        producer = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": place["route"], "log_level": 0})
+        producer.init_transactions(20)
+        endings = {b"aborted": producer.abort_transaction, b"committed": producer.commit_transaction}
+        for text, end in endings.items():
+            producer.begin_transaction()
+            for partition in range(4):  # whichever it listens to
+                result = PredictResult("one", "echo", 1, (from_array("y", np.array([text])),))
+                value, named = AvroCodec().encode_result(result), [("client-id", b"me")]
+                producer.produce(f"{place['route']}.results", value, None, partition, headers=named)
+            assert producer.flush(20) == 0
+            end(20)
+        assert results.query("one", timeout=20).tolist() == [b"committed"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import defaultdict
@@ -82,6 +83,42 @@ def test_each_key_is_answered_in_order_and_once_while_members_come_and_go(kafka,
         by_key[key].append(int(value))
     assert len(by_key) == KEYS
     assert all(numbers == list(range(stream.each)) for numbers in by_key.values())
+
+
+@pytest.mark.parametrize("guarantee", ["at_least_once", "exactly_once"])
+def test_what_is_in_flight_is_answered_and_committed_before_its_partition_goes(kafka, topic_name, guarantee, caplog):
+    caplog.set_level(logging.INFO, "connectors.kafka.connector")
+    route = KafkaRoute(kafka.bootstrap, topic_name, partitions=2, guarantee=guarantee)
+    one = Member(route.connector("one", **OFTEN), gate := Gate(), batch=100)
+    for key in range(20):
+        route.produce([b"%d" % key], b"%d" % key)
+    one.start()
+    guest = Member(route.connector("guest", **OFTEN))
+    try:
+        wait_for("all of them in flight", lambda: one.taken == 20)
+        guest.start()
+        wait_for("the rebalance", lambda: "revoked" in caplog.text)
+        gate.opened.set()
+        wait_for("the guest's partition", lambda: guest._connector._tracker.assigned)
+        for key in range(20, 30):
+            route.produce([b"%d" % key], b"%d" % key)
+        wait_for("the guest's share", lambda: guest.taken and one.taken + guest.taken >= 30)
+        assert sorted(route.wait_for_values(30), key=int) == [b"%d" % key for key in range(30)]
+    finally:
+        gate.opened.set()
+        one.stop()
+        guest.stop()
+
+
+class Gate:
+    """A model that answers nothing until it is opened."""
+
+    def __init__(self):
+        self.opened = threading.Event()
+
+    def __call__(self, record):
+        assert self.opened.wait(60)
+        return echo(record)
 
 
 def test_a_rebalance_waits_for_what_is_in_flight_no_longer_than_it_is_told_to(kafka, topic_name):

@@ -89,3 +89,36 @@ def test_in_any_order_a_commit_never_passes_what_is_not_done(order: list[int]) -
         for offset in it.pop_committable().values():
             assert offset == lowest_open
     assert it.in_flight([P]) == 0
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.booleans()), min_size=1, max_size=20), st.data())
+def test_gaps_between_what_is_polled_change_nothing(steps: list[tuple[int, bool]], data: st.DataObject) -> None:
+    """Markers of transactions and compaction leave gaps, also right behind the first offset: none is a reason to wait,
+    or to pass what is not done."""
+    it, end = tracker(), 0
+    spans, ends = [], []
+    for size, has_gap in steps:
+        end += size + 3 * has_gap
+        spans.append(it.take({P: end}))
+        ends.append(end)
+    done: set[int] = set()
+    committed = 0
+    for place in data.draw(st.permutations(range(len(spans)))):
+        it.finish(spans[place])
+        done.add(place)
+        committed = it.pop_committable().get(P, committed)
+        contiguous = next((n for n in range(len(spans)) if n not in done), len(spans))
+        assert committed == (ends[contiguous - 1] if contiguous else 0)
+
+
+def test_what_is_live_is_neither_finished_nor_of_an_earlier_assignment() -> None:
+    it = OffsetTracker()
+    it.assign([("q", 0), ("q", 1)])
+    taken = it.take({("q", 0): 5, ("q", 1): 7})
+    assert it.live(taken) == taken
+    it.revoke([("q", 0)])
+    it.assign([("q", 0)])
+    it.take({("q", 0): 5})
+    assert [partition for partition, _ in it.live(taken)] == [("q", 1)]
+    it.finish(taken)
+    assert it.live(taken) == []
