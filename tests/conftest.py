@@ -42,6 +42,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--schedule-seed", type=int, metavar="N", help="let the threads of the registry's tests pause as this seed says"
     )
+    parser.addoption("--chaos-seed", type=int, metavar="N", help="what goes wrong in the chaos suite, and when")
+    parser.addoption("--chaos-minutes", type=float, metavar="M", help="for how long, all of its runs together")
 
 
 def pytest_report_header(config: pytest.Config) -> str:

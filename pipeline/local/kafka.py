@@ -21,7 +21,7 @@ from pipeline.local.kafka_node import KafkaNode
 from pipeline.local.ports import free_ports
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
 # The binding makes Kafka's log lines come out; without it they are dropped in silence.
@@ -50,6 +50,7 @@ class LocalKafka:
         *,
         nodes: int = 1,
         port: int | None = None,
+        advertised_ports: Sequence[int] | None = None,
         properties: Mapping[str, str] | None = None,
         listeners: Mapping[str, str] | None = None,
         start_timeout_s: float = 60.0,
@@ -60,6 +61,8 @@ class LocalKafka:
             data_dir: Where the data, settings and logs are; kept. Default: a temporary folder.
             nodes: 1 to 3; each is broker and controller. With 3, one may be killed without loss.
             port: The first node's, instead of a free one.
+            advertised_ports: Where everybody is told to connect, other nodes too, instead of the nodes' own ``ports``:
+                one for each node, of proxies that the caller runs, before ``start`` and for as long as it is up.
             properties: Server properties on top of, or instead of, those that this class sets.
             listeners: More listeners of each node, by name, with their protocols: ``{"TLS": "SSL"}``. What else they
                 need (``listener.name.tls.ssl...``) stands in ``properties``; ``bootstrap`` stays without a password.
@@ -79,13 +82,21 @@ class LocalKafka:
         self._more_ports = dict(zip(self._listeners, more, strict=True))
         if port is not None:
             self._ports[0] = port
+        if advertised_ports is not None and len(advertised_ports) != nodes:
+            raise ValueError(f"advertised_ports: expected {nodes}, one for each node, got {len(advertised_ports)}")
+        self._advertised_ports = self._ports if advertised_ports is None else list(advertised_ports)
         self._is_data_kept = data_dir is not None
         self._nodes: tuple[KafkaNode, ...] = ()
 
     @property
     def bootstrap(self) -> str:
         """Value for ``bootstrap.servers``; the same for the life of this object, whether it runs or not."""
-        return ",".join(f"127.0.0.1:{port}" for port in self._ports)
+        return ",".join(f"127.0.0.1:{port}" for port in self._advertised_ports)
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Where the nodes listen, in their order."""
+        return tuple(self._ports)
 
     def address(self, listener: str) -> str:
         """Value for ``bootstrap.servers`` at one of ``listeners``; KeyError where there is none of that name."""
@@ -160,8 +171,9 @@ class LocalKafka:
         voters = ",".join(f"{n}@127.0.0.1:{port}" for n, port in enumerate(self._controller_ports, start=1))
         port, controller_port = self._ports[number - 1], self._controller_ports[number - 1]
         protocols = {"PLAINTEXT": "PLAINTEXT", **self._listeners, "CONTROLLER": "PLAINTEXT"}
-        addresses = {"PLAINTEXT": port, **{name: ports[number - 1] for name, ports in self._more_ports.items()}}
-        advertised = ",".join(f"{name}://127.0.0.1:{its_port}" for name, its_port in addresses.items())
+        more = {name: ports[number - 1] for name, ports in self._more_ports.items()}
+        bound = _listeners({"PLAINTEXT": port, **more})
+        advertised = _listeners({"PLAINTEXT": self._advertised_ports[number - 1], **more})
         # A lost node must not stop three; one node has nobody to copy to.
         copies, in_sync = str(nodes), str(2 if nodes > 2 else 1)
         return {
@@ -170,7 +182,7 @@ class LocalKafka:
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAINTEXT",
             "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
-            "listeners": f"{advertised},CONTROLLER://127.0.0.1:{controller_port}",
+            "listeners": f"{bound},CONTROLLER://127.0.0.1:{controller_port}",
             "advertised.listeners": advertised,
             "auto.create.topics.enable": "false",
             "default.replication.factor": copies,
@@ -215,6 +227,10 @@ class LocalKafka:
             return False
         # Somebody else's Kafka may have taken the port first; then ours is about to end, and to say so.
         return str(cluster.cluster_id) == cluster_id(self._folder) and len(cluster.brokers) == len(self._nodes)
+
+
+def _listeners(ports: Mapping[str, int]) -> str:
+    return ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())
 
 
 def cluster_id(folder: Path) -> str:
