@@ -184,7 +184,9 @@ def test_a_partition_that_goes_while_the_route_is_full_and_comes_back_is_read_ag
         guest.close(5)
         route.produce([b"a"], b"0")
         route.produce([b"b"], b"3")
-        records = [*poll_some(full), *poll_some(full)]
+        records = list(poll_some(full))
+        while len(records) < 2:  # one poll may bring both
+            records += poll_some(full)
         assert {record.partition for record in records} == {0, 1}
     finally:
         guest.close(1)
