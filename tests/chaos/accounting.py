@@ -82,7 +82,9 @@ def account(
         doubled={id_: count - 1 for id_, count in got.items() if count > 1},
         unordered=_unordered(wanted, answered),
         strange=sorted(got.keys() - wanted.keys()),
-        wrong=sorted({answer.id for answer in answered if answer.id in wanted and _is_wrong(wanted[answer.id], answer)}),
+        wrong=sorted(
+            {answer.id for answer in answered if answer.id in wanted and _is_wrong(wanted[answer.id], answer)}
+        ),
         letters_lost=sorted(dead.keys() - buried.keys()),
         letters_doubled={id_: count - 1 for id_, count in buried.items() if count > 1},
         letters_changed=sorted({id_ for id_, value in letters if id_ not in dead or dead[id_].value != value}),

@@ -34,9 +34,7 @@ class Cluster:
         ports = free_ports(NODES)
         # A node that is cut off leaves the in-sync replicas while the cut lasts, not half a minute later.
         properties = {"replica.lag.time.max.ms": "6000"}
-        self._kafka = LocalKafka(
-            nodes=NODES, advertised_ports=ports, properties=properties, start_timeout_s=HEALING_S
-        )
+        self._kafka = LocalKafka(nodes=NODES, advertised_ports=ports, properties=properties, start_timeout_s=HEALING_S)
         self._proxies = [Proxy(port, target) for port, target in zip(ports, self._kafka.ports, strict=True)]
         self._exits = contextlib.ExitStack()
 

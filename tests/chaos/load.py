@@ -90,4 +90,3 @@ class Load:
     def _on_delivery(self, error: KafkaError | None, _: Message) -> None:
         if error is not None:
             self._refused.append(error)
-

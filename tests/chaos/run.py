@@ -38,7 +38,8 @@ Say = Callable[[str], None]
 @dataclass(frozen=True)
 class Outcome:
     """What a run came to. ``took_s`` is from the start of the schedule to the last healing, ``waits_s`` how long each
-    request waited for its first answer, from shortest to longest, ``silence_s`` how long a partition was without answers.
+    request waited for its first answer, from shortest to longest, ``silence_s`` how long a partition was without answers,
+    ``fenced`` how many workers had to be replaced because the broker had ended their transaction.
     """
 
     account: Account
@@ -46,12 +47,15 @@ class Outcome:
     took_s: float
     waits_s: Sequence[float]
     silence_s: float
+    fenced: int
 
     def __str__(self) -> str:
         """Return the figures, for people."""
         it, waits = self.account, self.waits_s
         happened = Counter(str(event.action) for event in self.schedule)
-        middle, most, longest = (waits[int(part * (len(waits) - 1))] for part in (0.5, 0.99, 1.0)) if waits else (0, 0, 0)
+        middle, most, longest = (
+            (waits[int(part * (len(waits) - 1))] for part in (0.5, 0.99, 1.0)) if waits else (0, 0, 0)
+        )
         return (
             f"{len(self.schedule)} events in {self.took_s:.0f} s: {', '.join(f'{n} {what}' for what, n in happened.items())}\n"
             f"{it.requests} requests: {len(it.lost)} lost, {it.duplicates} duplicates, {len(it.unordered)} out of order, "
@@ -59,20 +63,23 @@ class Outcome:
             f"by kind: {', '.join(f'{n} {kind}' for kind, n in it.kinds.items())}\n"
             f"{it.letters} dead letters: {len(it.letters_lost)} lost, {sum(it.letters_doubled.values())} duplicates; "
             f"waits for the first answer: {middle:.2f} s half, {most:.1f} s 99 %, {longest:.1f} s longest; "
-            f"longest silence of a partition {self.silence_s:.1f} s"
+            f"longest silence of a partition {self.silence_s:.1f} s; "
+            f"{self.fenced} workers fenced"
         )
 
 
 class Chaos:
     """``run`` it once. ``say`` gets a line for each thing that happens, from several threads."""
 
-    def __init__(self, cluster: Cluster, folder: Path, guarantee: Guarantee, seed: int, duration_s: float, say: Say) -> None:
+    def __init__(
+        self, cluster: Cluster, folder: Path, guarantee: Guarantee, seed: int, duration_s: float, say: Say
+    ) -> None:
         self._cluster, self._say = cluster, say
         self._schedule = plan(seed, duration_s)
         self._seed = seed
         self._deployment = _deploy(folder, cluster.bootstrap, guarantee)
         self._route = self._deployment.settings.routes[STREAM]
-        self._crew = Crew(self._deployment)
+        self._crew = Crew(self._deployment, guarantee)
         self._answers = Answers()
         self._versions = itertools.count(1)
         self._is_abandoned = threading.Event()
@@ -97,7 +104,14 @@ class Chaos:
             results.read_to_the_end()
             letters.read_to_the_end()
             found = account(load.asked, self._answers.all, self._answers.letters, sum(self._uncommitted().values()))
-        return Outcome(found, self._schedule, took_s, self._answers.waits_s(load.asked_at_s), self._answers.longest_silence_s)
+        return Outcome(
+            found,
+            self._schedule,
+            took_s,
+            self._answers.waits_s(load.asked_at_s),
+            self._answers.longest_silence_s,
+            self._crew.fenced,
+        )
 
     def _carry_out(self, load: Load) -> None:
         """Carry out each lane on a thread of its own, and heal whatever is left; fails with a lane's failure."""
@@ -164,11 +178,11 @@ class Chaos:
         """Wait until every request is answered, or nothing more comes; then end the workers in good order."""
         seen, at_s = -1, time.monotonic()
         while (now := self._answers.distinct()) < requests and time.monotonic() - at_s < _STALLED_S:
-            self._crew.check()
+            self._crew.tend()
             if now > seen:
                 seen, at_s = now, time.monotonic()
             time.sleep(0.1)
-        self._crew.check()
+        self._crew.tend()
         if now < requests:
             self._say(f"{requests - now} answers are missing; uncommitted: {self._uncommitted()}\n{self._crew.logs()}")
         self._crew.scale(0)
