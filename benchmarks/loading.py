@@ -1,7 +1,8 @@
 """One load, a process of its own: ``python -m benchmarks.loading penstock|bare RUNTIME NETWORK VERSION``.
 
-Prints the seconds until the version can answer, the import of the framework included, and by how many MiB the process
-has grown when it has answered once. The one goes the way of a worker: an aspiration, and AVAILABLE.
+Prints the seconds until the version can answer, the import of the framework included, by how many MiB the process has
+grown when it has answered once, and how many milliseconds other threads had to wait at most. The one goes the way of a
+worker: an aspiration, and AVAILABLE.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import model, runtimes
 from benchmarks.beside import aspire
+from benchmarks.ticking import Ticking
 from pipeline import settings
 from pipeline.clock import SystemClock
 from pipeline.host import Registry
@@ -47,12 +49,13 @@ def main(who: str, name: str, network: str, version: Path) -> dict[str, float]:
     registry = Registry(settings.load(overrides={"servables": {model.NAME: stream}}), "benchmark", SystemClock())
     rows = load.rows()[:1]
     before_bytes, started_s = resident_bytes() or 0, time.perf_counter()
-    predict = served(registry, load, version) if who == "penstock" else runtime.run(load, version)
-    took_s = time.perf_counter() - started_s
+    with Ticking() as ticking:
+        predict = served(registry, load, version) if who == "penstock" else runtime.run(load, version)
+        took_s = time.perf_counter() - started_s
     predict(rows)
     grown = ((resident_bytes() or 0) - before_bytes) / _MIB
     registry.close(10.0)
-    return {"seconds": took_s, "mib": grown}
+    return {"seconds": took_s, "mib": grown, "held_ms": ticking.longest_ms}
 
 
 if __name__ == "__main__":

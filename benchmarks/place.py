@@ -7,18 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without saying so
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    NewTopic,
-)
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without saying so
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 PARTITIONS: Final = 4
+MOST_RECORD_BYTES: Final = 10_000_000
 _TIMEOUT_S: Final = 30.0
 
 
@@ -57,7 +52,7 @@ class Place:
         results = {"message.timestamp.type": "LogAppendTime"}
         compact = {"cleanup.policy": "compact"}
         return [
-            NewTopic(self.requests, PARTITIONS, 1),
+            NewTopic(self.requests, PARTITIONS, 1, config={"max.message.bytes": str(MOST_RECORD_BYTES)}),
             NewTopic(self.results, PARTITIONS, 1, config=results),
             NewTopic(f"{self.requests}-dlt", PARTITIONS, 1),
             NewTopic(f"{self.name}.aspired-versions", 1, 1, config=compact),
@@ -75,15 +70,6 @@ class Place:
                 watch.wait_for_leaders()
             finally:
                 watch.close()
-
-    def allow(self, topic: str, record_bytes: int) -> None:
-        """Let a topic take records of so many bytes; returns when it does."""
-        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
-        setting = ConfigEntry("max.message.bytes", str(record_bytes), incremental_operation=AlterConfigOpType.SET)
-        resource.add_incremental_config(setting)
-        admin = self._admin()  # as above
-        for future in admin.incremental_alter_configs([resource]).values():
-            future.result(_TIMEOUT_S)
 
     def delete_topics(self) -> None:
         """Delete them, so that the disk holds one measurement at a time."""

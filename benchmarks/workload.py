@@ -30,9 +30,9 @@ class Workload:
 
 
 MLP: Final = Workload(model.NAME, model.INPUT, model.OUTPUT, (model.FEATURES,), model.CLASSES, 251)
-IMAGES: Final = Workload("resnet50", "image", "logits", (3, 224, 224), 1000, 16)
+IMAGES: Final = Workload("resnet50", "image", "probabilities", (3, 224, 224), 1000, 16)
 # TensorFlow's convolutions take the channels last on a CPU, the others' first.
-CHANNELS_LAST: Final = Workload("resnet50-channels-last", "image", "logits", (224, 224, 3), 1000, 16)
+CHANNELS_LAST: Final = Workload("resnet50-channels-last", "image", "probabilities", (224, 224, 3), 1000, 16)
 # Trees on handwritten digits.
 DIGITS: Final = Workload("digits", "x", "probabilities", (64,), 10, 251)
 

@@ -21,6 +21,7 @@
     ├── WrongTopic            a topic whose settings would lose requests or versions; a worker does not run on it
     ├── PluginError           an entry point is missing, doubled or broken
     ├── ConnectorError        the broker refused or can not be reached
+    │   ├── AccessDenied, AuthenticationFailed, TlsFailed
     ├── TimedOut              a client waited as long as it was told to
     └── RemoteError           an error result, raised in the client with the code that the wire carried
 
@@ -38,10 +39,14 @@ from typing import Any, ClassVar
 
 @dataclass(eq=False)
 class PenstockError(Exception):
-    """Base of the tree; catch this to catch all that Penstock raises on purpose."""
+    """Base of the tree; catch this to catch all that Penstock raises on purpose.
+
+    ``cost_a_process`` is of what an isolated servable's process ended with: each further try may cost another.
+    """
 
     code: ClassVar[str] = "internal"
     retriable: ClassVar[bool] = False
+    cost_a_process: ClassVar[bool] = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), tuple(getattr(self, field.name) for field in fields(self))
@@ -328,6 +333,7 @@ class ServableDied(PenstockError):
     next: str
     code = "servable_died"
     retriable = True
+    cost_a_process = True
 
     def __str__(self) -> str:
         return f"{self.servable}: its process {self.how}; {self.next}"
@@ -342,6 +348,7 @@ class PredictTimedOut(PenstockError):
     reason: str
     code = "predict_timed_out"
     retriable = True
+    cost_a_process = True
 
     def __str__(self) -> str:
         return (
@@ -557,6 +564,36 @@ class ConnectorError(PenstockError):
 
     def __str__(self) -> str:
         return f"{self.what}: {self.reason}"
+
+
+@dataclass(eq=False)
+class AccessDenied(ConnectorError):
+    """The broker has let this client in, and an ACL is missing for what it wants to do.
+
+    The evidence: ``principal`` as Kafka writes it (a placeholder where this client can not know it), ``operation``,
+    ``resource_type`` (topic, group, transactional-id, cluster) and ``resource_name``.
+    """
+
+    principal: str = ""
+    operation: str = ""
+    resource_type: str = ""
+    resource_name: str = ""
+    code = "access_denied"
+    retriable = False
+
+
+class AuthenticationFailed(ConnectorError):
+    """The broker does not take this client's password, token or mechanism."""
+
+    code = "authentication_failed"
+    retriable = False
+
+
+class TlsFailed(ConnectorError):
+    """This client and the broker do not agree on a TLS connection: trust, names, certificates, or TLS at all."""
+
+    code = "tls_failed"
+    retriable = False
 
 
 @dataclass(eq=False)

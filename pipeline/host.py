@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
 import mode
@@ -101,6 +101,10 @@ class Registry:
             found.setdefault(id_.name, []).append(id_.version)
         return found
 
+    def prepare(self) -> Future[None]:
+        """Import the frameworks that the settings name, on the load pool; done when requests can be taken beside."""
+        return self._loads.submit(self.rollout.prepare)
+
     def let_loads_give_way(self) -> None:
         """Lower the priority of the loads to come: from now on requests are answered beside them."""
         self._loads.give_way()
@@ -142,6 +146,7 @@ class WorkerService(mode.Service):
         self._follower: AspiredFollower | None = None
         self._source: Sources | None = None
         self._publisher: SourcePublisher | None = None
+        self._prepared: Future[None] | None = None
         self._event_loop: asyncio.AbstractEventLoop | None = None
         self._is_draining = False
         self._has_crashed = False
@@ -165,6 +170,7 @@ class WorkerService(mode.Service):
         settings, registry = self._settings, self._registry
         registry.reporter.start()
         registry.bus.subscribe(self._on_transition)
+        self._prepared = registry.prepare()
         self._follower = AspiredFollower(
             settings.kafka,
             settings.control.aspired_topic,
@@ -242,6 +248,8 @@ class WorkerService(mode.Service):
         """Whether this worker should share in the requests: one that can not answer leaves them to others."""
         follower, manager = self._follower, self._registry.manager
         if follower is None or not follower.caught_up.is_set():
+            return False
+        if self._prepared is None or not self._prepared.done():
             return False
         snapshot = manager.snapshot(servable)
         return snapshot is not None and bool(snapshot.ready) and manager.is_settled(servable)

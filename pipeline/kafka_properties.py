@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 Scalar = str | int | float | bool
 Properties = dict[str, Scalar]
+
+# Ours, among librdkafka's: the plugin that has the tokens of OAUTHBEARER. It is called on a thread of the client's with
+# ``sasl.oauthbearer.config``, and returns the token and when it expires, in seconds since the epoch.
+_PROVIDER: Final = "sasl.oauthbearer.token.provider"
 
 # Keys are placed as Java, kafkajs and franz-go place them, so that one key is one partition whoever produces.
 _PRODUCER: Final[Properties] = {"enable.idempotence": True, "acks": "all", "partitioner": "murmur2_random"}
@@ -28,7 +32,12 @@ _REFRESH_MS: Final = 10_000
 
 
 def _common(kafka: Mapping[str, Scalar], client_id: str, leave_out: tuple[str, ...]) -> Properties:
-    chosen = {key: value for key, value in kafka.items() if not key.startswith(leave_out)}
+    chosen: dict[str, Any] = {key: value for key, value in kafka.items() if not key.startswith(leave_out)}
+    provider = chosen.pop(_PROVIDER, None)
+    if provider is not None:
+        from pipeline import plugins  # noqa: PLC0415  # loads what reads the metadata of packages, for this alone
+
+        chosen["oauth_cb"] = plugins.find(plugins.TOKENS, str(provider))
     refresh: Properties = {"topic.metadata.refresh.interval.ms": _REFRESH_MS}
     return {"bootstrap.servers": "localhost:9092", "client.id": client_id, **refresh, **chosen}
 

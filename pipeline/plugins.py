@@ -1,4 +1,4 @@
-"""Plugins: connectors, codecs, servables and storage, found by entry point."""
+"""Plugins: connectors, codecs, servables, storage and token providers, found by entry point."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ CONNECTORS: Final = "penstock.connectors"
 CODECS: Final = "penstock.codecs"
 SERVABLES: Final = "penstock.servables"
 STORAGE: Final = "penstock.storage"
-GROUPS: Final = (CONNECTORS, CODECS, SERVABLES, STORAGE)
+TOKENS: Final = "penstock.token_providers"
+GROUPS: Final = (CONNECTORS, CODECS, SERVABLES, STORAGE, TOKENS)
 
 
 def names(group: str, plugins: Iterable[EntryPoint] | None = None) -> list[str]:

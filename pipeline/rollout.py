@@ -5,16 +5,17 @@ Whose version it is, where it may lie, which kind it is.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import LoadFailed
-from pipeline.isolation.adapter import IsolatedAdapter, IsolatedLoader
+from pipeline.isolation.adapter import IsolatedAdapter
 from pipeline.isolation.spawner import Spawner
 from pipeline.records import AspiredVersion, AspiredVersions
-from pipeline.registry.loader import Loader
+from pipeline.registry.loader import Loader, elsewhere_bytes
 from pipeline.registry.servable import Servable, ServableId
 from pipeline.registry.source import Aspired, Target
 from pipeline.registry.source_adapter import SourceAdapter
@@ -23,6 +24,8 @@ from pipeline.settings import Settings, StreamSettings
 from pipeline.storage.cache import Cache
 from pipeline.storage.fetch import Fetcher, cache_folder
 from pipeline.warm_up import gate
+
+logger = logging.getLogger(__name__)
 
 
 class Adapters:
@@ -90,8 +93,8 @@ class VersionLoader:
         self._release()
 
     def memory_bytes(self) -> int | None:
-        """Return what the processes of an isolated version have resident, None for one in this process."""
-        return self._loader.memory_bytes() if isinstance(self._loader, IsolatedLoader) else None
+        """See Loader: what that of the kind says, None where it says nothing."""
+        return None if self._loader is None else elsewhere_bytes(self._loader)
 
     def _find(self) -> tuple[Loader, Path]:
         """Make the loader of the kind that the files are of; return it, and where they lie on this machine."""
@@ -136,6 +139,20 @@ class RollOut:
         self._standing: dict[str, tuple[AspiredVersions, int]] = {}
         folder = cache_folder(settings.worker.cache_dir, os.environ)
         self._fetcher = Fetcher(Cache(folder, settings.worker.cache_limit_bytes))
+
+    def prepare(self) -> None:
+        """Import the frameworks of the kinds that the settings name, but for those that processes of their own import.
+
+        Blocks, for seconds. What can not be imported is logged: it is the loads' to report, if there ever are any.
+        """
+        streams = self._settings.servables.values()
+        for kind in sorted({stream.kind for stream in streams if stream.kind and stream.isolation == "thread"}):
+            try:
+                prepare = getattr(self._adapters.named(kind), "prepare", None)
+                if prepare is not None:
+                    prepare()
+            except Exception as error:  # noqa: BLE001  # whatever the import of a framework raises
+                logger.warning("kind %s is not prepared: %s", kind, error)
 
     def aspire(self, record: AspiredVersions, generation: int) -> None:
         """Aspire to the versions of one record; streams that are not in the settings are other workers' business."""

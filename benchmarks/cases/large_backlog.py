@@ -29,7 +29,6 @@ TARGET_MIB: Final = 600.0
 _SMALL_BYTES, _LARGE_BYTES = 1_000, 5_000_000
 _MORE_SMALL: Final = 500
 _READY_S, _LIMIT_S, _HELPER_S = 120.0, 1_800.0, 1_800.0
-_TOPIC_BYTES: Final = 2 * _LARGE_BYTES
 _SERVABLE: Final = """
 class Servable:
     inputs = {"x": ("FP32", [-1, %d])}
@@ -93,7 +92,6 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
 def _measure(harness: Harness, rival: Rival, count: int) -> Measured:
     idle_mib = _idle_mib(harness, rival)
     with harness.place(rival.NAME) as place:
-        place.allow(place.requests, _TOPIC_BYTES)
         arguments = (place.bootstrap, place.requests, count, rival.request_bytes)
         helper("benchmarks.large_backlog", "produce", *arguments, timeout_s=_HELPER_S)
         with harness.running(rival, place) as contender:
@@ -110,7 +108,6 @@ def _measure(harness: Harness, rival: Rival, count: int) -> Measured:
 def _idle_mib(harness: Harness, rival: Rival) -> float:
     """Return what the worker has when it has answered one request and nothing is left to do."""
     with harness.place(f"{rival.NAME}-idle") as place:
-        place.allow(place.requests, _TOPIC_BYTES)
         helper("benchmarks.large_backlog", "produce", place.bootstrap, place.requests, 1, _SMALL_BYTES)
         with harness.running(rival, place) as contender:
             _wait(contender, place, 1, _READY_S)

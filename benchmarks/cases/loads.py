@@ -1,7 +1,8 @@
 """Loads: how long until a version is AVAILABLE, and what it takes of memory, against the bare runtime's own load.
 
-ResNet-50, and 500 trees for the libraries of those; each load in a new process, the framework's import included. The
-target is that of the slowest.
+ResNet-50, 500 trees for the libraries of those, and a small network for the kind ``python``; each load in a new
+process, the framework's import included. The target is that of the slowest. How long other threads had to wait at a
+time is printed, too. Tables are compared in ``benchmarks.lookups``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks import machine, report
 from benchmarks.process import helper
-from benchmarks.workload import DIGITS
+from benchmarks.workload import DIGITS, MLP
 
 if TYPE_CHECKING:
     from benchmarks.harness import Harness
@@ -32,6 +33,7 @@ _NETWORKS: Final = {
     "sklearn": DIGITS.name,
     "xgboost": DIGITS.name,
     "lightgbm": DIGITS.name,
+    "numpy": MLP.name,
 }
 _WHO: Final = ("penstock", "bare")
 
@@ -70,12 +72,23 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:  # noqa:
         better="lower",
         rounds=seconds,
         ratio=max(ratios),
-        others={"memory, MiB": {name: [one["mib"] for one in several] for name, several in measured.items()}},
+        others={
+            "memory, MiB": {name: [one["mib"] for one in several] for name, several in measured.items()},
+            "others waited, ms": {name: [one["held_ms"] for one in several] for name, several in measured.items()},
+        },
         descriptions={"penstock": "a worker's registry, from the aspiration on", "bare": "the framework alone"},
         accounts={},
-        settings={"ratios": dict(zip(_NETWORKS, (round(ratio, 3) for ratio in ratios), strict=True))},
+        settings={
+            "ratios": dict(zip(_NETWORKS, (round(ratio, 3) for ratio in ratios), strict=True)),
+            "MiB beside the bare runtime's": {name: round(_more_mib(measured, name), 1) for name in _NETWORKS},
+        },
         machine=machine.describe("none", str(harness.cores)),
     )
+
+
+def _more_mib(measured: dict[str, list[Figures]], name: str) -> float:
+    ours, bare = (statistics.median(one["mib"] for one in measured[f"{name}, {who}"]) for who in _WHO)
+    return ours - bare
 
 
 def _write(folder: Path, runtime: str) -> Path:

@@ -9,13 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from connectors.kafka.delivery import Delivery, Outbox
 from connectors.kafka.offsets import OffsetTracker, Partition, Taken
+from connectors.kafka.refusals import Refusals
 from connectors.kafka.suspects import Suspects
 from pipeline.connector import Answer, Record, Refuse
-from pipeline.errors import PenstockError
+from pipeline.errors import ConnectorError, PenstockError
+from pipeline.kafka_log import ClientLog
 from pipeline.kafka_properties import Properties
 from pipeline.settings import RouteSettings
 
@@ -26,7 +28,6 @@ _IDLE_S: Final = 0.1
 _LOADED_S: Final = 0.005
 # How long a full queue of the producer is left to the delivery thread before it is tried again.
 _FULL_S: Final = 0.002
-_NOTHING: Final[Mapping[Partition, int]] = {}
 
 
 class AtLeastOnce:
@@ -48,17 +49,21 @@ class AtLeastOnce:
         """``changed`` guards ``tracker`` and ``suspects``; ``on_error`` is librdkafka's error callback."""
         self._route, self._tracker, self._suspects, self._changed = route, tracker, suspects, changed
         self._properties = {**properties, "error_cb": on_error}
+        self._refusals, self._log = Refusals(route, properties), ClientLog(log, properties)
         self._is_urgent = False  # the batch that was answered last left nothing waiting
         self._is_sending = threading.Event()
         self._stopping = threading.Event()
         self._next_commit_s = 0.0
+        self._given_up: ConnectorError | None = None  # why the producer takes nothing any more
         self._unbatched: Producer | None = None
 
     def start(self) -> None:
         """See Guarantee."""
-        self._producer = Producer(self._properties, logger=log)
+        self._producer = Producer(self._properties, logger=self._log)
         worker = str(self._properties["client.id"])
-        self._outbox = Outbox(self._producer, self._route, self._make_room, self._make_unbatched, worker)
+        self._outbox = Outbox(
+            self._producer, self._route, self._make_room, self._make_unbatched, worker, refusals=self._refusals
+        )
         self._thread = threading.Thread(target=self._deliver, name=f"{self._route.group}-delivery", daemon=True)
         self._thread.start()
 
@@ -74,7 +79,7 @@ class AtLeastOnce:
 
         def on_failed(error: PenstockError) -> None:
             if not future.done():
-                future.set_exception(error)
+                future.set_exception(self._given_up or error)
 
         self._outbox.send_batch(Delivery(self._outbox, records, answers, refuse, on_done, on_failed))
         self._is_urgent = len(records) < self._route.max_batch_size
@@ -86,17 +91,33 @@ class AtLeastOnce:
         now_s = time.monotonic()
         if now_s >= self._next_commit_s and not is_awaited:
             self._next_commit_s = now_s + self._route.commit_interval_ms / 1000
-            self._commit(consumer, None, is_blocking=False)
+            with self._changed:
+                fresh = self._tracker.pop_committable()
+            if fresh:
+                self._commit(consumer, fresh, asynchronous=True)
 
     def mark(self, consumer: Consumer, due: Mapping[Partition, int]) -> None:
         """See Guarantee."""
-        self._commit(consumer, None, is_blocking=True, due=due)
+        with self._changed:
+            ends = _later(self._tracker.pop_committable(), due)
+        self._commit(consumer, ends, asynchronous=False)
 
     def settle(self, consumer: Consumer, partitions: list[Partition] | None) -> None:
-        """See Guarantee."""
+        """See Guarantee: commits once more what a commit on its way may not bring home."""
         with self._changed:
             due = self._suspects.leave(self._tracker.assigned if partitions is None else partitions)
-        self._commit(consumer, partitions, is_blocking=True, due=due, is_leaving=True)
+            ends = _later(self._tracker.committable(partitions), due)
+        self._commit(consumer, ends, asynchronous=False, is_leaving=True)
+
+    def on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """Take the consumer's word on a commit that was not waited for; what it refused is committed again."""
+        with self._changed:
+            if error is None:
+                self._suspects.have_landed(partitions)
+            elif error.code() != KafkaError._NO_OFFSET:
+                keys = [(partition.topic, partition.partition) for partition in partitions]
+                log.info("offsets of %s were not committed yet: %s", keys, error.str())
+                self._tracker.hand_back(keys)
 
     def stop(self, timeout_s: float) -> None:
         """See Guarantee."""
@@ -120,15 +141,18 @@ class AtLeastOnce:
             if not len(self._producer):
                 self._is_sending.wait(_IDLE_S)
                 self._is_sending.clear()
-            if self._is_urgent:
-                self._producer.flush(_IDLE_S)
-            else:
-                self._producer.poll(_LOADED_S)
+            try:
+                if self._is_urgent:
+                    self._producer.flush(_IDLE_S)
+                else:
+                    self._producer.poll(_LOADED_S)
+            except KafkaException as error:  # for good: the reports of what waits come with the next polls
+                self._given_up = self._refusals.of_producer(error.args[0], self._route.result_topic)
 
     def _make_unbatched(self) -> Producer:
         """Return the producer for what the broker has refused among others; its reports come on the same thread."""
         if self._unbatched is None:
-            self._unbatched = Producer({**self._properties, "batch.num.messages": 1, "linger.ms": 0}, logger=log)
+            self._unbatched = Producer({**self._properties, "batch.num.messages": 1, "linger.ms": 0}, logger=self._log)
         return self._unbatched
 
     def _make_room(self) -> bool:
@@ -136,29 +160,24 @@ class AtLeastOnce:
         return not self._stopping.is_set()
 
     def _commit(
-        self,
-        consumer: Consumer,
-        keys: list[Partition] | None,
-        *,
-        is_blocking: bool,
-        due: Mapping[Partition, int] = _NOTHING,
-        is_leaving: bool = False,
+        self, consumer: Consumer, ends: dict[Partition, int], *, asynchronous: bool, is_leaving: bool = False
     ) -> None:
         with self._changed:
-            # Whoever waits for a commit has it cover what is on its way already: a rebalance refuses that.
-            committable = self._tracker.committable(keys) if is_blocking else self._tracker.pop_committable()
-            for key, offset in due.items():
-                committable[key] = max(offset, committable.get(key, offset))
-            offsets = self._suspects.marked(committable, is_leaving=is_leaving)
+            offsets = self._suspects.marked(ends, is_leaving=is_leaving)
         if not offsets:
             return
         try:
-            if is_blocking:
+            if asynchronous:
+                consumer.commit(offsets=offsets, asynchronous=True)
+            else:
                 consumer.commit(offsets=offsets, asynchronous=False)
                 with self._changed:
                     self._suspects.have_landed(offsets)
-            else:
-                consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
-            # The last commit of a partition covers it, and what no commit covers is delivered again.
-            log.warning("offsets %s were not committed: %s", sorted(committable), error)
+            # What no later commit covers is delivered again.
+            log.warning("offsets %s were not committed: %s", sorted(ends), error)
+
+
+def _later(ends: dict[Partition, int], due: Mapping[Partition, int]) -> dict[Partition, int]:
+    """Return the offsets to commit: of a partition in both, the later one."""
+    return {**ends, **{key: max(offset, ends.get(key, offset)) for key, offset in due.items()}}

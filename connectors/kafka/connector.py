@@ -19,10 +19,12 @@ from connectors.kafka.guarantee import Guarantee
 from connectors.kafka.intake import Intake
 from connectors.kafka.offsets import OffsetTracker, Partition, Taken
 from connectors.kafka.record import KafkaRecord
+from connectors.kafka.refusals import Refusals
 from connectors.kafka.suspects import Place, Suspects
 from pipeline import kafka_headers, kafka_properties
 from pipeline.connector import NO_LIMIT, Answer, Headers, Record, Refuse
 from pipeline.errors import ConnectorError, Undecodable
+from pipeline.kafka_log import ClientLog
 from pipeline.settings import RouteSettings, Settings, topic_names
 
 log = logging.getLogger(__name__)
@@ -49,6 +51,7 @@ class KafkaConnector:
         is_static: bool = False,
     ) -> None:
         self._route = route
+        self._refusals = Refusals(route, kafka)
         self._consumer_properties = kafka_properties.group_consumer(
             kafka, client_id, route.group, is_static=is_static, **bounds.consumer(route)
         )
@@ -86,10 +89,11 @@ class KafkaConnector:
 
     def open(self) -> None:
         """See Connector: starts joining the group; the broker may be away."""
+        callbacks = {"error_cb": self._on_error, "on_commit": self._guarantee.on_commit}
         try:
             # The end of a partition is told: it may lie behind markers and aborted records that no poll returns.
-            told = {"enable.partition.eof": True, "error_cb": self._on_error, "on_commit": self._on_commit}
-            self._consumer = Consumer({**self._consumer_properties, **told}, logger=log)
+            properties = {**self._consumer_properties, "enable.partition.eof": True, **callbacks}
+            self._consumer = Consumer(properties, logger=ClientLog(log, self._consumer_properties))
             self._consumer.subscribe(
                 [topic_names.regex(self._route.request_topic) if self._route.is_pattern else self._route.request_topic],
                 on_assign=self._on_assign,
@@ -149,8 +153,8 @@ class KafkaConnector:
         """Take part in the group; what comes all the same is kept."""
         message = self._consumer.poll(timeout_s)
         error = None if message is None else message.error()
-        if error is not None and error.code() != KafkaError._PARTITION_EOF:
-            self._on_message_error(error)
+        if message is not None and error is not None and error.code() != KafkaError._PARTITION_EOF:
+            self._on_message_error(error, message.topic())
         elif message is not None:
             self._intake.keep(message)
 
@@ -192,7 +196,7 @@ class KafkaConnector:
             for message in messages:
                 error = message.error()
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                    self._on_message_error(error)
+                    self._on_message_error(error, message.topic())
                     continue
                 topic, partition, offset = cast(_Told, (message.topic(), message.partition(), message.offset()))
                 key = topic, partition
@@ -281,31 +285,23 @@ class KafkaConnector:
         with self._changed:
             return self._changed.wait_for(lambda: not self._tracker.in_flight(keys), timeout_s)
 
-    def _on_message_error(self, error: KafkaError) -> None:
-        if error.fatal():
-            self._on_fatal(ConnectorError("kafka", f"{error.str()} ({error.name()})"))
+    def _on_message_error(self, error: KafkaError, topic: str | None) -> None:
+        denied = self._refusals.of_consumer(error, topic)
+        if denied is not None or error.fatal():
+            self._on_fatal(denied or ConnectorError("kafka", self._refusals.text_of(error)))
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             log.warning(
                 "topic %s does not exist yet; create it with: penstock topics --create", self._route.request_topic
             )
         else:
-            log.warning("%s (%s)", error.str(), error.name())
+            log.warning("%s", self._refusals.text_of(error))
 
     # librdkafka's callbacks, on whichever of our threads polls.
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
-            self._on_fatal(ConnectorError("kafka", f"{error.str()} ({error.name()})"))
-        log.warning("%s (%s)", error.str(), error.name())
-
-    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
-        if error is None:
-            with self._changed:
-                self._suspects.have_landed(partitions)
-        elif error.code() != KafkaError._NO_OFFSET:
-            log.warning("offsets %s were not committed: %s", _names(partitions), error.str())
-            with self._changed:
-                self._tracker.put_back(_keys(partitions))
+            self._on_fatal(ConnectorError("kafka", self._refusals.text_of(error)))
+        log.warning("%s", self._refusals.text_of(error))
 
     def _on_fatal(self, error: ConnectorError) -> None:
         """Have the next ``poll`` raise; from any thread. The first error is the one that tells why."""

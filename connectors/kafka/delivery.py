@@ -12,9 +12,10 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from msgspec import structs
 
 from connectors.kafka.dead_letters import DeadLetters
+from connectors.kafka.refusals import Refusals
 from connectors.kafka.topic_sizes import TopicSizes
 from pipeline.connector import Answer, Headers, Record, Refuse
-from pipeline.errors import ConnectorError, PenstockError, ReplyRefused, ResultTooLarge
+from pipeline.errors import PenstockError, ReplyRefused, ResultTooLarge
 from pipeline.settings import RouteSettings
 
 log = logging.getLogger(__name__)
@@ -123,18 +124,18 @@ class Delivery:
                 self.bare.add(item.position)
                 self.send_bare(item.position)
                 return
-            reason = None if item.is_letter else self._outbox.reason(error, answer)
+            reason = None if item.is_letter else self._outbox.reason(error, record, answer)
             if reason is not None and item.position not in self._refused:
                 log.warning("%s: %s", where, reason)
                 self._refused.add(item.position)
                 self.replace(item.position, self._refuse(record, reason))
                 return
-            if item.is_letter:
-                place = f"dead-letter topic {self._outbox.topic_of(record, item, answer)} (see `penstock topics`)"
-        self.give_up(ConnectorError(place, f"{error.str()} ({error.name()})"))
+        topic = place.removeprefix("topic ") if item is None else self._outbox.topic_of(record, item, answer)
+        self.give_up(self._outbox.refusals.of_producer(error, topic))
 
     def replace(self, position: int, answer: Answer) -> None:
         """Send the error result of an answer that is refused, and its dead letter where the first answer has none."""
+        record, item = self.records[position], Item(position)
         kept = self.answers[position].dead_letter
         is_new = kept is None and answer.dead_letter is not None
         self.answers[position] = answer if kept is None else structs.replace(answer, dead_letter=kept)
@@ -143,9 +144,10 @@ class Delivery:
                 self._expected += 1
             self.send_item(self._letter(position), self.report)
         try:
-            self._outbox.send(self.records[position], answer, Item(position), self.report)
+            self._outbox.send(record, answer, item, self.report)
         except KafkaException as error:
-            self.give_up(ConnectorError("result", str(error)))
+            topic = self._outbox.topic_of(record, item, answer)
+            self.give_up(self._outbox.refusals.of_producer(error.args[0], topic))
 
     def send_bare(self, position: int) -> None:
         """Send a dead letter without the value that made it too large."""
@@ -183,12 +185,15 @@ class Outbox:
         make_room: Callable[[], bool],
         unbatched: Callable[[], Producer] | None = None,
         worker: str = "",
+        *,
+        refusals: Refusals,
     ) -> None:
         """``make_room`` is called while the producer's queue is full: it waits, and returns whether to go on.
 
         ``unbatched`` returns a producer that puts one record into each request. ``worker`` is the client id that dead
         letters name.
         """
+        self.refusals = refusals
         self._producer = producer
         self._route = route
         self._make_room = make_room
@@ -237,7 +242,7 @@ class Outbox:
                 headers = self._dead_letters.headers(record, answer.dead_letter, is_bare=item.is_bare)
                 value = None if item.is_bare else record.value
                 self._produce(producer, topic, value, record.key, record, headers, None, report)
-        elif answer.topic is not None and self._sizes.is_missing(topic):
+        elif topic != self._route.results_of(record.topic) and self._sizes.is_missing(topic):
             raise KafkaException(KafkaError(KafkaError._UNKNOWN_TOPIC))  # librdkafka would hope for it, for 30 s
         else:
             self._produce(producer, topic, answer.value, answer.key, record, answer.headers, answer.partition, report)
@@ -248,10 +253,13 @@ class Outbox:
             return self._route.dead_letters_of(record.topic)
         return answer.topic or self._route.results_of(record.topic)
 
-    def reason(self, error: KafkaError, answer: Answer) -> PenstockError | None:
+    def reason(self, error: KafkaError, record: Record, answer: Answer) -> PenstockError | None:
         """Return what to tell the caller whose answer was refused, or None where the fault is not the request's."""
         if error.code() in _TOO_LARGE:
             return ResultTooLarge(self._route.servable, answer.size_bytes, self._route.max_result_bytes)
+        is_own = answer.topic is None or answer.topic == self._route.results_of(record.topic)
+        if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED and is_own:
+            return None  # the worker may write no answer at all
         if error.code() in _NO_SUCH_PLACE and (answer.topic is not None or answer.partition is not None):
             place = f"{answer.topic or self._route.result_topic}[{answer.partition}]"
             return ReplyRefused(place, self._route.reply_topics)

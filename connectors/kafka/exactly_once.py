@@ -14,11 +14,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 
 from connectors.kafka.delivery import Outbox
 from connectors.kafka.offsets import OffsetTracker, Partition, Taken
+from connectors.kafka.refusals import Refusals
 from connectors.kafka.sent_batch import Attempt, SentBatch
 from connectors.kafka.suspects import Suspects
 from connectors.kafka.transaction_errors import Verdict, explain, has_group_moved, judge
 from pipeline.connector import Answer, Record, Refuse
 from pipeline.errors import ConnectorError, PenstockError
+from pipeline.kafka_log import ClientLog
 from pipeline.kafka_properties import Properties
 from pipeline.settings import RouteSettings
 
@@ -71,6 +73,7 @@ class ExactlyOnce:
         """``changed`` guards ``tracker`` and ``suspects``; ``on_error`` is librdkafka's error callback."""
         self._route, self._tracker, self._suspects, self._changed = route, tracker, suspects, changed
         self._id = str(properties["transactional.id"])
+        self._refusals, self._log = Refusals(route, properties), ClientLog(log, properties)
         self._properties = {**properties, "error_cb": self._on_producer_error}
         self._on_error, self._on_fatal = on_error, on_fatal
         # Guarded by ``changed``.
@@ -89,9 +92,9 @@ class ExactlyOnce:
 
     def start(self) -> None:
         """See Guarantee."""
-        self._producer = Producer(self._properties, logger=log)
+        self._producer = Producer(self._properties, logger=self._log)
         worker = str(self._properties["client.id"])
-        self._outbox = Outbox(self._producer, self._route, self._make_room, worker=worker)
+        self._outbox = Outbox(self._producer, self._route, self._make_room, worker=worker, refusals=self._refusals)
         self._thread = threading.Thread(target=self._run, name=f"{self._route.group}-transactions", daemon=True)
         self._thread.start()
 
@@ -149,6 +152,9 @@ class ExactlyOnce:
         else:
             with self._changed:
                 self._suspects.have_landed(offsets)
+
+    def on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """See Guarantee: there are none."""
 
     def stop(self, timeout_s: float) -> None:
         """See Guarantee: what is open and can not be committed in that time is aborted."""
@@ -298,7 +304,7 @@ class ExactlyOnce:
                 error: KafkaError = failure.args[0]
                 verdict = judge(error)
                 if verdict is Verdict.STOP:
-                    raise ConnectorError("kafka transactions", explain(error, self._id)) from failure
+                    raise self._fatal_of(error) from failure
                 if verdict is Verdict.ABORT:
                     raise _AbortedError(error.str(), error) from failure
                 log.warning("%s (%s); trying again", error.str(), error.name())
@@ -308,13 +314,19 @@ class ExactlyOnce:
 
     def _on_producer_error(self, error: KafkaError) -> None:
         if error.fatal():
-            self._on_fatal(ConnectorError("kafka transactions", explain(error, self._id)))
+            self._on_fatal(self._fatal_of(error))
         self._on_error(error)
+
+    def _fatal_of(self, error: KafkaError) -> ConnectorError:
+        denied = self._refusals.of_transaction(error, self._id)
+        return denied or ConnectorError("kafka transactions", explain(error, self._id))
 
     def _on_refusal(self, error: PenstockError) -> None:
         self._refusal = self._refusal or error
 
     def _check_refusal(self) -> None:
+        if isinstance(self._refusal, ConnectorError):
+            raise self._refusal
         if self._refusal is not None:
             raise ConnectorError("kafka transactions", str(self._refusal))
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from connectors.kafka.offsets import Partition, Taken
 from pipeline.connector import Answer, Record, Refuse
@@ -43,6 +43,10 @@ class Guarantee(Protocol):
 
     def settle(self, consumer: Consumer, partitions: list[Partition] | None) -> None:
         """Acknowledge what is answered of these partitions, or of all; they are let go next. Blocks for the broker."""
+        ...
+
+    def on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """Take the outcome of a commit of the consumer's that was not waited for; in one of its calls."""
         ...
 
     def stop(self, timeout_s: float) -> None:

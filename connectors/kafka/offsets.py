@@ -32,8 +32,8 @@ class OffsetTracker:
     def __init__(self) -> None:
         self._spans: dict[Partition, deque[Span]] = {}
         self._done: dict[Partition, int] = {}
-        self._moved: set[Partition] = set()  # those of ``_done`` that are to be committed
         self._taken: dict[Partition, int] = {}
+        self._handed_out: dict[Partition, int] = {}
 
     def assign(self, partitions: Iterable[Partition]) -> None:
         """Start tracking partitions."""
@@ -45,8 +45,8 @@ class OffsetTracker:
         for partition in partitions:
             self._spans.pop(partition, None)
             self._done.pop(partition, None)
-            self._moved.discard(partition)
             self._taken.pop(partition, None)
+            self._handed_out.pop(partition, None)
 
     @property
     def assigned(self) -> Iterable[Partition]:
@@ -79,7 +79,6 @@ class OffsetTracker:
             spans = self._spans.get(partition)
             while spans and spans[0].is_done:
                 self._done[partition] = max(spans.popleft().end, self._done.get(partition, 0))
-                self._moved.add(partition)
 
     def live(self, taken: Taken) -> Taken:
         """Return those of ``take`` that count still: not finished, and not revoked since."""
@@ -89,15 +88,19 @@ class OffsetTracker:
         """Return how many spans of these partitions are not done."""
         return sum(len(self._spans.get(partition, ())) for partition in partitions)
 
-    def committable(self, partitions: Iterable[Partition] | None = None) -> dict[Partition, int]:
-        """Return what is committable, of all partitions or of these, whether it was returned before or not."""
-        return {key: self._done[key] for key in (self._done if partitions is None else partitions) if key in self._done}
-
     def pop_committable(self) -> dict[Partition, int]:
-        """Return what is committable and was not returned since it last moved."""
-        moved, self._moved = self._moved, set()
-        return {partition: self._done[partition] for partition in moved}
+        """Return what is committable and was not handed out before."""
+        handed_out = self._handed_out
+        fresh = {key: offset for key, offset in self._done.items() if handed_out.get(key) != offset}
+        handed_out.update(fresh)
+        return fresh
 
-    def put_back(self, partitions: Iterable[Partition]) -> None:
-        """Have the next ``pop_committable`` return these again: what it returned was not committed."""
-        self._moved.update(partition for partition in partitions if partition in self._done)
+    def committable(self, partitions: Iterable[Partition] | None = None) -> dict[Partition, int]:
+        """Return all that is committable, of all partitions or of these, whoever may have it already."""
+        keys = self._done if partitions is None else partitions
+        return {key: self._done[key] for key in keys if key in self._done}
+
+    def hand_back(self, partitions: Iterable[Partition]) -> None:
+        """Note that what was handed out for these partitions was not committed."""
+        for partition in partitions:
+            self._handed_out.pop(partition, None)

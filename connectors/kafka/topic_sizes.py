@@ -16,6 +16,8 @@ _FIRST_TIMEOUT_S: Final = 10.0
 _AGAIN_TIMEOUT_S: Final = 1.0
 # A partition that does not exist may be asked for by every record; the broker is asked about it once in a while.
 _AGAIN_AFTER_S: Final = 0.25
+# Requests name topics of their own, where ``reply_topics`` has a ``*``.
+_MOST_TOPICS: Final = 1000
 _NO_SUCH_TOPIC: Final = (
     KafkaError._UNKNOWN_TOPIC,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -49,6 +51,10 @@ class TopicSizes:
         failed_s = self._failed_s.get(topic)
         if failed_s is not None and self._now_s() - failed_s < _AGAIN_AFTER_S:
             return count
+        if len(self._counts) + len(self._failed_s) > _MOST_TOPICS:
+            self._counts.clear()
+            self._failed_s.clear()
+            self._missing.clear()
         found = self._ask(topic, _AGAIN_TIMEOUT_S if count else _FIRST_TIMEOUT_S)
         if found:
             self._counts[topic] = found

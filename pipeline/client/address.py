@@ -7,10 +7,12 @@ import secrets
 import socket
 import zlib
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
 from pipeline.kafka_properties import Scalar
+from pipeline.redaction import redacted
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -20,6 +22,14 @@ class Address(msgspec.Struct, frozen=True):
     result_topic: str
     client_id: str
     kafka: tuple[tuple[str, Scalar], ...]
+
+    def __repr__(self) -> str:
+        return (
+            f"Address({self.request_topic!r}, {self.result_topic!r}, {self.client_id!r}, {redacted(dict(self.kafka))})"
+        )
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:  # what rich prints instead of the repr
+        return [("kafka", redacted(dict(self.kafka)))]
 
     @property
     def bootstrap(self) -> str:

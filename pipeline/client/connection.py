@@ -43,7 +43,7 @@ class Connection:
         self.address = address
         self.pid = os.getpid()
         self.table = ReplyTable(max_results)
-        self.trouble = Trouble(f"kafka at {address.bootstrap}, topic {address.result_topic}")
+        self.trouble = Trouble(f"kafka at {address.bootstrap}, topic {address.result_topic}", dict(address.kafka))
         self.users = 0  # guarded by pipeline.client.shared
         self._ids = itertools.count()
         self._id_prefix = secrets.token_hex(6)

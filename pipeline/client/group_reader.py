@@ -7,17 +7,20 @@ import threading
 import time
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline import kafka_properties
 from pipeline.client import fork, topic_metadata
 from pipeline.client.address import Address
 from pipeline.client.reply_table import Outcome
 from pipeline.client.sender import id_of
+from pipeline.client.trouble import Trouble
 from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.codecs.codec import Codec
 from pipeline.codecs.v2_json import V2JsonCodec
-from pipeline.errors import ConnectorError, InvalidSettings, Undecodable
+from pipeline.errors import AccessDenied, ConnectorError, InvalidSettings, Undecodable
+from pipeline.kafka_access import Acl
+from pipeline.kafka_log import ClientLog
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +43,10 @@ class GroupReader:
         self._handed_out: dict[int, int] = {}  # partition: next offset
         self._codecs: tuple[Codec, ...] = (AvroCodec(), V2JsonCodec())
         properties = kafka_properties.group_consumer(dict(address.kafka), client_id, group)
+        self._trouble = Trouble(f"kafka at {address.bootstrap}, topic {self._topic}", properties)
+        self._group = group
         try:
-            self._consumer = Consumer(properties, logger=log)
+            self._consumer = Consumer({**properties, "error_cb": self._trouble.note}, logger=ClientLog(log, properties))
             self._consumer.subscribe([self._topic])
         except (KafkaException, TypeError, ValueError) as error:
             raise ConnectorError("kafka settings", str(error)) from error
@@ -52,10 +57,13 @@ class GroupReader:
         """Return a member whose broker answered in time and knows the topic; raises ConnectorError."""
         reader = cls(address, group, client_id)
         try:
-            topic_metadata.count_partitions(reader._consumer, address.result_topic, timeout_s)
-        except ConnectorError:
+            explain = reader._trouble.explains(Acl("topic", address.result_topic, "Read"))
+            topic_metadata.count_partitions(reader._consumer, address.result_topic, timeout_s, explain)
+        except ConnectorError as error:
+            reader._consumer.poll(0)  # has the trouble noted
+            refusal = None if isinstance(error, AccessDenied) else reader._trouble.why_not_let_in()
             reader.close()
-            raise
+            raise refusal or error from None
         return reader
 
     def read(self, timeout_s: float) -> dict[str, Outcome]:
@@ -94,7 +102,7 @@ class GroupReader:
         for message in messages:
             error = message.error()
             if error is not None:
-                log.warning("reading %s: %s", self._topic, error.str())
+                self._look_at(error)
                 continue
             partition, offset = message.partition(), message.offset()
             if partition is None or offset is None:
@@ -110,6 +118,15 @@ class GroupReader:
             else:
                 outcomes[result.id or id_of(message)] = result
         return outcomes
+
+    def _look_at(self, error: KafkaError) -> None:
+        """Log an error that may pass; raises AccessDenied, which does not."""
+        is_group = error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
+        acl = Acl("group", self._group, "Read") if is_group else Acl("topic", self._topic, "Read")
+        refusal = self._trouble.explains(acl)(error)
+        if isinstance(refusal, AccessDenied):
+            raise refusal
+        log.warning("reading %s: %s", self._topic, refusal or error.str())
 
     def _commit(self) -> None:
         if not self._handed_out:

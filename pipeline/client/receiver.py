@@ -13,7 +13,9 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from pipeline.client import fork, topic_metadata
 from pipeline.client.address import reply_partition
 from pipeline.client.trouble import Trouble
-from pipeline.errors import ConnectorError
+from pipeline.errors import AccessDenied, ConnectorError
+from pipeline.kafka_access import Acl
+from pipeline.kafka_log import ClientLog
 from pipeline.kafka_properties import Properties
 
 log = logging.getLogger(__name__)
@@ -49,7 +51,7 @@ class Receiver:
         self.partition = -1
         self._trouble = trouble
         try:
-            self._consumer = Consumer({**properties, "error_cb": trouble.note}, logger=log)
+            self._consumer = Consumer({**properties, "error_cb": trouble.note}, logger=ClientLog(log, properties))
         except (KafkaException, TypeError, ValueError) as error:
             raise ConnectorError("kafka settings", str(error)) from error
         fork.watch(self)
@@ -62,12 +64,18 @@ class Receiver:
         """
         deadline_s = time.monotonic() + timeout_s
         try:
-            partitions = topic_metadata.count_partitions(self._consumer, self._topic, timeout_s)
+            explain = self._trouble.explains(Acl("topic", self._topic, "Read"))
+            partitions = topic_metadata.count_partitions(self._consumer, self._topic, timeout_s, explain)
             place = TopicPartition(self._topic, reply_partition(self._client_id, partitions))
             left_s = max(0.0, deadline_s - time.monotonic())
             end = topic_metadata.ask(self._topic, left_s, lambda s: self._consumer.get_watermark_offsets(place, s)[1])
+        except AccessDenied:
+            raise
         except ConnectorError as error:
             self._consumer.poll(0)  # has the trouble noted, which may know more
+            refusal = self._trouble.why_not_let_in()
+            if refusal is not None:
+                raise refusal from error
             raise ConnectorError(error.what, f"{error.reason}{self._trouble}") from error
         self.partition = place.partition
         self._consumer.assign([TopicPartition(self._topic, place.partition, end)])
@@ -114,7 +122,7 @@ class Receiver:
             if error is None:
                 good.append(message)
             else:
-                self._trouble.note(error)
+                self._trouble.note(error, Acl("topic", self._topic, "Read"))
         if good:
             self._trouble.clear()
             self._on_messages(good)

@@ -14,7 +14,9 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from pipeline import kafka_headers
 from pipeline.client import fork, topic_metadata
 from pipeline.client.trouble import Trouble
-from pipeline.errors import ConnectorError, Undecodable
+from pipeline.errors import AccessDenied, ConnectorError, Undecodable
+from pipeline.kafka_access import Acl
+from pipeline.kafka_log import ClientLog
 from pipeline.kafka_properties import Properties
 
 log = logging.getLogger(__name__)
@@ -59,8 +61,10 @@ class Sender:
         self._failed = 0
         self._first: ConnectorError | None = None
         self._trouble = trouble
+        self._refusal: ConnectorError | None = None  # why the producer has given up for good
+        self._explain = trouble.explains(Acl("topic", topic, "Write"))
         try:
-            self._producer = Producer({**properties, "error_cb": trouble.note}, logger=log)
+            self._producer = Producer({**properties, "error_cb": trouble.note}, logger=ClientLog(log, properties))
         except (KafkaException, TypeError, ValueError) as error:
             raise ConnectorError("kafka settings", str(error)) from error
         self._report: Any = self._on_delivery  # bound once, not once a request
@@ -68,7 +72,7 @@ class Sender:
 
     def check_topic(self, timeout_s: float) -> None:
         """Raise ConnectorError unless a broker answers in time and knows the request topic."""
-        topic_metadata.count_partitions(self._producer, self._topic, timeout_s)
+        topic_metadata.count_partitions(self._producer, self._topic, timeout_s, self._explain)
 
     def offer(self, request: Outgoing) -> bool:
         """Put a request into the producer's queue without waiting; False where the queue is full."""
@@ -87,7 +91,10 @@ class Sender:
                     f"its {len(request.value)} bytes are more than this client may send; send fewer rows, or raise "
                     "message.max.bytes (kafka=), the topic's max.message.bytes and the route's max_record_bytes",
                 ) from error
-            raise ConnectorError(f"topic {self._topic}", reason.str()) from error
+            if reason.code() == KafkaError._FATAL:
+                self._poll(0)  # tells of what
+            failure = self._refusal or self._explain(reason)
+            raise failure or ConnectorError(f"topic {self._topic}", reason.str()) from error
         return True
 
     def send(self, request: Outgoing, timeout_s: float) -> None:
@@ -100,7 +107,7 @@ class Sender:
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
                 self.raise_full(timeout_s)
-            self._producer.poll(min(_FULL_POLL_S, left_s))
+            self._poll(min(_FULL_POLL_S, left_s))
 
     def raise_full(self, timeout_s: float) -> NoReturn:
         """Raise the ConnectorError of a queue that stayed full."""
@@ -112,11 +119,23 @@ class Sender:
 
     def poll(self) -> None:
         """Handle the delivery reports that have come; does not wait."""
-        self._producer.poll(0)
+        self._poll(0)
+
+    def _poll(self, timeout_s: float) -> None:
+        try:
+            self._producer.poll(timeout_s)
+        except KafkaException as error:  # it may write no topic at all; what waits is given back by later polls
+            self._refusal = self._explain(error.args[0])
+            if self._refusal is None:
+                raise
 
     def flush(self, timeout_s: float) -> None:
         """Return when the broker has taken everything sent before; ConnectorError where it does not, or did not."""
-        waiting = self._producer.flush(timeout_s)
+        try:
+            waiting = self._producer.flush(timeout_s)
+        except KafkaException as error:
+            self._refusal = self._explain(error.args[0])
+            raise self._refusal or ConnectorError(f"topic {self._topic}", error.args[0].str()) from error
         self.check()
         if waiting:
             raise ConnectorError(
@@ -129,6 +148,8 @@ class Sender:
             return
         with self._lock:
             failed, first, self._failed, self._first = self._failed, self._first, 0, None
+        if isinstance(first, AccessDenied):
+            raise first
         if first is not None:
             raise ConnectorError(first.what, f"{first.reason} ({failed} earlier requests were not delivered)")
 
@@ -140,7 +161,11 @@ class Sender:
         if error is None:
             return
         id_ = id_of(message)
-        failure = ConnectorError(f"request {id_} to {self._topic}", f"{error.str()}{self._trouble}")
+        failure = (
+            self._refusal
+            or self._explain(error)
+            or ConnectorError(f"request {id_} to {self._topic}", f"{error.str()}{self._trouble}")
+        )
         if self._on_failed(id_, failure):
             return
         with self._lock:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 from pipeline.errors import ConnectorError
 
@@ -15,8 +15,13 @@ _TOPIC_GRACE_S: Final = 1.0
 _RETRY_S: Final = 0.05
 
 
-def count_partitions(client: Consumer | Producer, topic: str, timeout_s: float) -> int:
+Explain = Callable[[KafkaError], ConnectorError | None]
+
+
+def count_partitions(client: Consumer | Producer, topic: str, timeout_s: float, explain: Explain) -> int:
     """Return how many partitions a topic has; ConnectorError where it has none, or no broker answers in time.
+
+    ``explain`` knows which ACL an error is about, if it is about one; that error is raised at once.
 
     A Consumer must not be polled by another thread meanwhile: that thread would keep this one out for ever (measured
     with confluent-kafka 2.16, whose consumer runs one call at a time, in no order).
@@ -25,6 +30,9 @@ def count_partitions(client: Consumer | Producer, topic: str, timeout_s: float) 
 
     def count(left_s: float) -> int | None:
         found = client.list_topics(topic, left_s).topics[topic]
+        refusal = None if found.error is None else explain(found.error)
+        if refusal is not None:
+            raise refusal
         if found.error is not None and time.monotonic() > grace_ends_s:
             reason = f"{found.error.str()}; `penstock topics` creates the topics of a route"
             raise ConnectorError(f"topic {topic}", reason)

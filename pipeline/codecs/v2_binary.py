@@ -1,4 +1,4 @@
-"""Open Inference Protocol with binary tensors: JSON, and behind it the bytes of the tensors that it leaves without data.
+"""Open Inference Protocol with binary tensors: JSON, and behind it the bytes of tensors that it leaves without data.
 
 This is Triton's and KServe's binary tensor extension; how many bytes are JSON stands in a header. The tensors come in
 the order of the JSON, each with as many bytes as its parameter ``binary_data_size`` says: little-endian, row-major,
@@ -29,7 +29,7 @@ class _Wanted(msgspec.Struct):
 
 
 class _TailedRequest(JsonRequest):
-    outputs: list[_Wanted] = []
+    outputs: tuple[_Wanted, ...] = ()
 
 
 _requests: Final = msgspec.json.Decoder(_TailedRequest)

@@ -10,11 +10,19 @@ import click
 
 from pipeline.commands import options, output
 from pipeline.commands.examples import CommandWithExamples
-from pipeline.errors import ConnectorError, InvalidSettings, MissingExtra, PluginError
+from pipeline.errors import (
+    AuthenticationFailed,
+    ConnectorError,
+    InvalidSettings,
+    MissingExtra,
+    PluginError,
+    TlsFailed,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pipeline.control.permissions import Permissions
     from pipeline.settings import Settings, StreamSettings
 
 
@@ -142,15 +150,29 @@ def _plugin(find: Callable[[], Any]) -> Check | None:
     return None
 
 
+def _permissions(settings: Settings) -> Permissions:
+    from pipeline.control import permissions, topic_admin  # noqa: PLC0415  # loads Kafka's client
+
+    existing = topic_admin.names(settings.kafka, 5.0) if any(r.is_pattern for r in settings.routes.values()) else ()
+    return permissions.look(settings.kafka, permissions.wanted(settings, existing), timeout_s=5.0)
+
+
 def _topics(settings: Settings) -> Iterator[Check]:
     from pipeline.control import topic_admin  # noqa: PLC0415  # loads Kafka's client
 
     try:
+        permissions = _permissions(settings)
         reports = topic_admin.inspect(settings, timeout_s=5.0)
+    except (AuthenticationFailed, TlsFailed) as error:
+        yield Check("problem", "broker", str(error), "docs/security.md has the settings of TLS and SASL")
+        return
     except ConnectorError as error:
         yield Check("problem", "broker", str(error), "start it (penstock kafka), or name another with --bootstrap")
         return
     yield Check("ok", "broker", settings.bootstrap)
+    for lacked in permissions.lacked:
+        yield Check("problem", f"ACL of {lacked.what}", lacked.reason, "docs/security.md lists what each role needs")
+    reports = [report for report in reports if report.spec.name not in permissions.unseen]
     for report in reports:
         for finding in report.findings:
             yield Check(

@@ -14,8 +14,8 @@ AWAY: Final = frozenset(
     {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._RESOLVE,
      KafkaError.LEADER_NOT_AVAILABLE, KafkaError.BROKER_NOT_AVAILABLE, KafkaError.NOT_LEADER_FOR_PARTITION}
 )  # fmt: skip
-# These say why the broker is away; that it is away is then no news.
-REFUSED: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.SASL_AUTHENTICATION_FAILED})
+# To a reader that joins no group it means nothing.
+NO_GROUP: Final = KafkaError.GROUP_AUTHORIZATION_FAILED
 # Told about one connection. With several brokers it may mean nothing; what does matter is told by a request too.
 ONE_BROKER: Final = frozenset({KafkaError._TRANSPORT, KafkaError._RESOLVE})
 # What waiting does not heal. Everything else librdkafka tries again by itself.

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
-from pipeline import kafka_properties
+from pipeline import kafka_properties, kafka_refusals
 from pipeline.control.availability import Availability
-from pipeline.control.error_codes import FATAL, ONE_BROKER, PARTITION_EOF
+from pipeline.control.error_codes import FATAL, NO_GROUP, ONE_BROKER, PARTITION_EOF
 from pipeline.errors import ConnectorError
+from pipeline.kafka_access import Acl, denied
 
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message
@@ -62,7 +63,7 @@ class CompactedLog:
         self.caught_up = threading.Event()
         """Set when the end that each partition had at the start has been reached; stays set."""
         self._properties = {**_DEFAULTS, **kafka_properties.reader(kafka, client_id), "enable.partition.eof": True}
-        self.availability = Availability(topic, str(self._properties["bootstrap.servers"]), log_level)
+        self.availability = Availability(topic, self._properties, log_level)
         self._topic, self._on_record, self._on_fatal = topic, on_record, on_fatal
         self._on_caught_up = on_caught_up
         self._make_consumer = make_consumer
@@ -148,6 +149,8 @@ class CompactedLog:
         error, partition, offset = message.error(), message.partition() or 0, message.offset() or 0
         if error is None:
             self._on_record(message.key(), message.value(), partition, offset)
+        elif error.code() == NO_GROUP:  # librdkafka asks for a coordinator that nobody here needs
+            return
         elif error.code() != PARTITION_EOF:
             self._on_error(error)
             return
@@ -163,13 +166,17 @@ class CompactedLog:
             self.caught_up.set()
 
     def _on_client_error(self, error: KafkaError) -> None:
-        if error.fatal() or error.code() not in ONE_BROKER:
+        is_refused = kafka_refusals.explain(error, self._properties) is not None
+        if error.fatal() or error.code() not in ONE_BROKER or is_refused:
             self._on_error(error)
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.fatal() or error.code() in FATAL:
-            reason = f"{error.str()} ({error.name()}); a reader needs the ACLs Read and Describe on it"
-            self._fatal = ConnectorError(f"topic {self._topic}", reason)
+        if error.code() in kafka_refusals.DENIED:
+            self._fatal = denied(self._properties, Acl("topic", self._topic, "Read"))
+        elif error.fatal() or error.code() in FATAL:
+            self._fatal = ConnectorError(f"topic {self._topic}", kafka_refusals.text_of(error, self._properties))
+        if self._fatal is not None:
+            return
         self.availability.missed(error)
         self._discover_at = min(self._discover_at, time.monotonic() + _RETRY_S)
 

@@ -11,7 +11,7 @@ from pipeline.control import gate
 from pipeline.control.arbiter import Arbiter
 from pipeline.control.aspired import AspiredFollower, AspiredPublisher
 from pipeline.control.fleet import FleetFollower
-from pipeline.errors import ConnectorError
+from pipeline.errors import AccessDenied, ConnectorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,8 @@ class SourcePublisher:
     """Call it with what a source has found; it returns at once. A thread of its own publishes what follows from that.
 
     Nothing is published before everything that the topics held at the start is known. A broker that is away is waited
-    for, and logged once. With ``watch.halt_on_failure`` a version that fails on one worker is taken out everywhere.
+    for, and logged once; one that lets us in and not write is fatal.
+    With ``watch.halt_on_failure`` a version that fails on one worker is taken out everywhere.
     ``on_published`` is called for each record that the broker has accepted, with its generation; ``on_fatal`` as in
     CompactedLog.
     """
@@ -126,6 +127,8 @@ class SourcePublisher:
                     self._problem = ""
                     self._on_published(record, generation)
                 due = self._arbiter.due()
+        except AccessDenied:
+            raise
         except ConnectorError as error:
             if str(error) != self._problem:
                 self._problem = str(error)

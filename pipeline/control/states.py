@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from pipeline import kafka_properties
+from pipeline import kafka_properties, kafka_refusals
 from pipeline.control import encoding
 from pipeline.control.rows import Change, Rows
 from pipeline.errors import ConnectorError
+from pipeline.kafka_access import Acl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -50,9 +51,11 @@ class StatePublisher:
         self._held: list[ServableState] = []
         self._is_recovered = False
         self._is_beat_in_flight = False
-        properties = kafka_properties.producer(kafka, worker, **_DEFAULTS)
+        self._properties = kafka_properties.producer(kafka, worker, **_DEFAULTS)
+        self._problem = ""  # what was logged last, and holds
         try:
-            self._producer = Producer({"log_level": 2, **properties})
+            # Why the broker is away is told by who reads; without the callback librdkafka would print it as it is.
+            self._producer = Producer({"log_level": 2, **self._properties, "error_cb": lambda _error: None})
         except KafkaException as error:
             raise ConnectorError("kafka settings", error.args[0].str()) from error
 
@@ -106,11 +109,25 @@ class StatePublisher:
             self._producer.produce(self._topic, value, key, on_delivery=self._on_delivery)
         except (KafkaException, BufferError) as error:
             self._is_beat_in_flight = False
-            log.warning("topic %s: the state of %s is not published: %s", self._topic, key.decode(), error)
+            reason: KafkaError | None = error.args[0] if isinstance(error, KafkaException) else None
+            self._tell(key.decode(), reason, str(error))
 
     def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
         key = (message.key() or b"").decode()
         if key == self._worker:
             self._is_beat_in_flight = False
         if error is not None:
-            log.warning("topic %s: the state of %s is not published: %s", self._topic, key, error.str())
+            self._tell(key, error, error.str())
+        elif self._problem:
+            self._problem = ""
+            log.warning("topic %s: states are published again", self._topic)
+
+    def _tell(self, key: str, error: KafkaError | None, text: str) -> None:
+        """Log why a state is not published; a missing ACL, which each sign of life would meet again, once."""
+        refusal = error and kafka_refusals.explain_request(error, self._properties, Acl("topic", self._topic, "Write"))
+        if refusal:
+            text = str(refusal)
+            if text == self._problem:
+                return
+            self._problem = text
+        log.warning("topic %s: the state of %s is not published: %s", self._topic, key, text)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported without saying so
-    AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
@@ -17,9 +16,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 )
 
 from pipeline import kafka_properties
+from pipeline.control.admin import Admin
 from pipeline.control.topic_findings import Described, Finding, TopicReport, examine
 from pipeline.control.topics import DEFAULT_PARTITIONS, TopicSpec, wanted
-from pipeline.errors import ConnectorError
+from pipeline.errors import AccessDenied, ConnectorError
+from pipeline.kafka_access import Acl
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
@@ -37,11 +38,11 @@ Kafka = Mapping[str, kafka_properties.Scalar]
 
 def names(kafka: Kafka, timeout_s: float = 10.0) -> list[str]:
     """Return the names of all topics that there are. Blocks for ``timeout_s`` at most; raises ConnectorError."""
-    admin = _admin(kafka)
+    admin = Admin(kafka)
     try:
         return list(admin.list_topics(timeout=timeout_s).topics)
     except KafkaException as error:
-        raise _failure(kafka, error) from error
+        raise admin.failure(error) from error
 
 
 def describe(kafka: Kafka, names: Iterable[str], timeout_s: float = 10.0) -> dict[str, Described]:
@@ -49,12 +50,12 @@ def describe(kafka: Kafka, names: Iterable[str], timeout_s: float = 10.0) -> dic
 
     Raises ConnectorError where no broker answers. Settings that it does not tell are no error; see Described.
     """
-    admin = _admin(kafka)
+    admin = Admin(kafka)
     try:
         # All of them: asking for one by name would create it on a broker that creates topics by their being named.
         existing = admin.list_topics(timeout=timeout_s).topics
     except KafkaException as error:
-        raise _failure(kafka, error) from error
+        raise admin.failure(error) from error
     found = [name for name in dict.fromkeys(names) if name in existing]
     resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in found]
     futures = admin.describe_configs(resources, request_timeout=timeout_s) if resources else {}
@@ -88,10 +89,13 @@ def create_missing(
     new = [_new_topic(spec, partitions, replication) for spec in specs if spec.name not in existing]
     if not new:
         return []
-    admin = _admin(kafka)  # held: its futures fail when it goes
+    admin = Admin(kafka)  # held: its futures fail when it goes
     futures = admin.create_topics(new, operation_timeout=timeout_s, request_timeout=timeout_s)
     # Where somebody was faster, that is as good.
-    created = [name for name, future in futures.items() if _is_done(name, future, KafkaError.TOPIC_ALREADY_EXISTS)]
+    exists = KafkaError.TOPIC_ALREADY_EXISTS
+    created = [
+        name for name, future in futures.items() if _is_done(admin, Acl("topic", name, "Create"), future, exists)
+    ]
     _wait_until_seen(lambda: set(created) <= set(names(kafka)))
     return created
 
@@ -108,17 +112,25 @@ def alter(kafka: Kafka, findings: Iterable[Finding], timeout_s: float = 30.0) ->
             configs.setdefault(finding.topic, {}).update(finding.fix)
         if finding.partitions:
             counts[finding.topic] = max(finding.partitions, counts.get(finding.topic, 0))
-    admin = _admin(kafka)
+    admin = Admin(kafka)
     changed: list[str] = []
     if configs:
         futures = admin.incremental_alter_configs(
             [_new_config(*item) for item in configs.items()], request_timeout=timeout_s
         )
-        changed += [resource.name for resource, future in futures.items() if _is_done(resource.name, future)]
+        changed += [
+            resource.name
+            for resource, future in futures.items()
+            if _is_done(admin, Acl("topic", resource.name, "AlterConfigs"), future)
+        ]
     if counts:
         more = [NewPartitions(name, count) for name, count in counts.items()]
         grown = admin.create_partitions(more, operation_timeout=timeout_s, request_timeout=timeout_s)
-        changed += [name for name, future in grown.items() if _is_done(name, future, KafkaError.INVALID_PARTITIONS)]
+        changed += [
+            name
+            for name, future in grown.items()
+            if _is_done(admin, Acl("topic", name, "Alter"), future, KafkaError.INVALID_PARTITIONS)
+        ]
     done = list(dict.fromkeys(changed))
     _wait_until_seen(lambda: all(_has(topic, configs, counts) for topic in describe(kafka, done).values()))
     return done
@@ -166,26 +178,14 @@ def _wait_until_seen(is_seen: Callable[[], bool]) -> None:
         time.sleep(_SEEN_INTERVAL_S)
 
 
-def _is_done(topic: str, future: Any, as_good: int | None = None) -> bool:
-    """Wait; return False where the broker refused with ``as_good``, which is no failure."""
+def _is_done(admin: Admin, acl: Acl, future: Any, as_good: int | None = None) -> bool:
+    """Wait; return False where the broker refused with ``as_good``, which is no failure. ``acl`` is what it needs."""
     try:
         future.result()
     except KafkaException as error:
         if error.args[0].code() != as_good:
-            raise ConnectorError(f"topic {topic}", error.args[0].str()) from error
+            failure = admin.failure(error, acl)
+            is_denied = isinstance(failure, AccessDenied)
+            raise failure if is_denied else ConnectorError(f"topic {acl.name}", error.args[0].str()) from error
         return False
     return True
-
-
-def _admin(kafka: Kafka) -> AdminClient:
-    properties = {"log_level": 0, **kafka_properties.admin(kafka, "penstock")}  # what goes wrong is raised
-    try:
-        return AdminClient(properties)
-    except KafkaException as error:
-        raise ConnectorError("kafka settings", error.args[0].str()) from error
-
-
-def _failure(kafka: Kafka, error: KafkaException) -> ConnectorError:
-    address = kafka.get("bootstrap.servers", "localhost:9092")
-    reason: KafkaError = error.args[0]
-    return ConnectorError(f"Kafka at {address}", f"{reason.str()} ({reason.name()})")

@@ -10,11 +10,12 @@ from typing import Final, Self, cast
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from pipeline import kafka_headers, kafka_properties
+from pipeline import kafka_headers, kafka_properties, kafka_refusals
 from pipeline.connector import Headers
 from pipeline.dead_letters import headers
 from pipeline.dead_letters.letters import DeadLetter
 from pipeline.errors import ConnectorError, Undecodable
+from pipeline.kafka_access import Acl
 
 Kafka = Mapping[str, kafka_properties.Scalar]
 
@@ -40,8 +41,11 @@ class LetterReader:
         reader = kafka_properties.reader(kafka, _CLIENT)
         joined = {"group.id": group} if group else {}
         self._topic, self._has_group, self._timeout_s = topic, bool(group), timeout_s
+        self._kafka, self._group = kafka, group
+        self._refusal: ConnectorError | None = None  # why the broker did not let us in
+        properties = {"log_level": 2, **reader, **joined, "enable.partition.eof": True}
         try:
-            self._consumer = Consumer({"log_level": 2, **reader, **joined, "enable.partition.eof": True})
+            self._consumer = Consumer({**properties, "error_cb": self._on_error})
         except KafkaException as error:
             raise ConnectorError("kafka settings", str(error)) from error
 
@@ -101,6 +105,8 @@ class LetterReader:
     def _take(self, message: Message, left: dict[int, int]) -> DeadLetter | None:
         error = message.error()
         partition, offset = cast(tuple[int, int], (message.partition(), message.offset()))
+        if error is not None and error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED and not self._has_group:
+            return None  # for a coordinator that nobody here needs
         if error is not None and error.code() != KafkaError._PARTITION_EOF:  # librdkafka's own code
             raise self._failure(error)
         end = left.get(partition)
@@ -118,4 +124,11 @@ class LetterReader:
         )
 
     def _failure(self, error: KafkaError) -> ConnectorError:
-        return ConnectorError(f"topic {self._topic}", f"{error.str()} ({error.name()})")
+        self._consumer.poll(0)  # has ``_on_error`` called
+        is_group = error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
+        acl = Acl("group", self._group, "Read") if is_group else Acl("topic", self._topic, "Read")
+        refusal = kafka_refusals.explain_request(error, self._kafka, acl) or self._refusal
+        return refusal or ConnectorError(f"topic {self._topic}", kafka_refusals.text_of(error, self._kafka))
+
+    def _on_error(self, error: KafkaError) -> None:
+        self._refusal = kafka_refusals.explain(error, self._kafka) or self._refusal

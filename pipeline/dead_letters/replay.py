@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from pipeline import kafka_properties
+from pipeline import kafka_properties, kafka_refusals
 from pipeline.dead_letters import headers
 from pipeline.dead_letters.letters import DeadLetter
 from pipeline.dead_letters.reader import Kafka
 from pipeline.errors import ConnectorError
+from pipeline.kafka_access import Acl
 
 # Waits so many seconds; returns whether the replay shall stop.
 Wait = Callable[[float], bool]
@@ -56,7 +57,12 @@ class Replay:
     """
 
     def __init__(self, kafka: Kafka, *, to: str = "", is_allowed: IsAllowed, rate_per_s: float = 0.0) -> None:
-        properties = {"log_level": 2, **kafka_properties.producer(kafka, "penstock-replay", linger_ms=5)}
+        self._kafka = kafka
+        properties: dict[str, Any] = {
+            "log_level": 2,
+            **kafka_properties.producer(kafka, "penstock-replay", linger_ms=5),
+        }
+        properties["error_cb"] = lambda _error: None  # what goes wrong is raised; else librdkafka would print it
         properties.setdefault("message.max.bytes", 1_000_000_000)  # the topic says what is too large
         try:
             self._producer = Producer(properties)
@@ -119,8 +125,9 @@ class Replay:
 
     def _refuse(self, letter: DeadLetter, topic: str, error: KafkaError) -> None:
         if self._failure is None:
-            reason = f"refused the letter {letter.place}: {error.str()} ({error.name()})"
-            self._failure = ConnectorError(f"topic {topic}", reason)
+            reason = f"refused the letter {letter.place}: {kafka_refusals.text_of(error, self._kafka)}"
+            refusal = kafka_refusals.explain_request(error, self._kafka, Acl("topic", topic, "Write"))
+            self._failure = refusal or ConnectorError(f"topic {topic}", reason)
 
     def _accept(self, done: dict[int, int], on_chunk: Callable[[dict[int, int]], None]) -> None:
         left = self._producer.flush(_TIMEOUT_S)

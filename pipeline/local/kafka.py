@@ -52,6 +52,7 @@ class LocalKafka:
         port: int | None = None,
         advertised_ports: Sequence[int] | None = None,
         properties: Mapping[str, str] | None = None,
+        listeners: Mapping[str, str] | None = None,
         start_timeout_s: float = 60.0,
     ) -> None:
         """Nothing is started or fetched yet.
@@ -63,17 +64,22 @@ class LocalKafka:
             advertised_ports: Where everybody is told to connect, other nodes too, instead of the nodes' own ``ports``:
                 one for each node, of proxies that the caller runs, before ``start`` and for as long as it is up.
             properties: Server properties on top of, or instead of, those that this class sets.
+            listeners: More listeners of each node, by name, with their protocols: ``{"TLS": "SSL"}``. What else they
+                need (``listener.name.tls.ssl...``) stands in ``properties``; ``bootstrap`` stays without a password.
             start_timeout_s: How long a start may take, once the jars are there.
         """
         if not 1 <= nodes <= _MAX_NODES:
             raise ValueError(f"nodes: expected 1 to {_MAX_NODES}, got {nodes}")
         self._properties = dict(properties or {})
+        self._listeners = dict(listeners or {})
         self._start_timeout_s = start_timeout_s
         self._folder = data_dir or Path(tempfile.mkdtemp(prefix="penstock-kafka-"))
         if data_dir is None:
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        ports = free_ports(2 * nodes)
-        self._ports, self._controller_ports = ports[:nodes], ports[nodes:]
+        ports = free_ports((2 + len(self._listeners)) * nodes)
+        self._ports, self._controller_ports = ports[:nodes], ports[nodes : 2 * nodes]
+        more = [ports[start : start + nodes] for start in range(2 * nodes, len(ports), nodes)]
+        self._more_ports = dict(zip(self._listeners, more, strict=True))
         if port is not None:
             self._ports[0] = port
         if advertised_ports is not None and len(advertised_ports) != nodes:
@@ -91,6 +97,10 @@ class LocalKafka:
     def ports(self) -> tuple[int, ...]:
         """Where the nodes listen, in their order."""
         return tuple(self._ports)
+
+    def address(self, listener: str) -> str:
+        """Value for ``bootstrap.servers`` at one of ``listeners``; KeyError where there is none of that name."""
+        return ",".join(f"127.0.0.1:{port}" for port in self._more_ports[listener])
 
     @property
     def log_path(self) -> Path:
@@ -160,6 +170,10 @@ class LocalKafka:
         nodes = len(self._ports)
         voters = ",".join(f"{n}@127.0.0.1:{port}" for n, port in enumerate(self._controller_ports, start=1))
         port, controller_port = self._ports[number - 1], self._controller_ports[number - 1]
+        protocols = {"PLAINTEXT": "PLAINTEXT", **self._listeners, "CONTROLLER": "PLAINTEXT"}
+        more = {name: ports[number - 1] for name, ports in self._more_ports.items()}
+        bound = _listeners({"PLAINTEXT": port, **more})
+        advertised = _listeners({"PLAINTEXT": self._advertised_ports[number - 1], **more})
         # A lost node must not stop three; one node has nobody to copy to.
         copies, in_sync = str(nodes), str(2 if nodes > 2 else 1)
         return {
@@ -167,9 +181,9 @@ class LocalKafka:
             "controller.quorum.voters": voters,
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAINTEXT",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self._advertised_ports[number - 1]}",
+            "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
+            "listeners": f"{bound},CONTROLLER://127.0.0.1:{controller_port}",
+            "advertised.listeners": advertised,
             "auto.create.topics.enable": "false",
             "default.replication.factor": copies,
             "min.insync.replicas": in_sync,
@@ -203,7 +217,7 @@ class LocalKafka:
                 raise late.failure(f"has not joined a cluster of {len(self._nodes)} in {self._start_timeout_s} s")
             time.sleep(_POLL_INTERVAL_S)
         # The first question about a group makes the offsets topic. A consumer that asks it waits three seconds after.
-        with suppress(KafkaException):
+        with suppress(KafkaException, TimeoutError):
             admin.describe_consumer_groups(["none"])["none"].result(10)
 
     def _is_complete(self, admin: AdminClient) -> bool:
@@ -213,6 +227,10 @@ class LocalKafka:
             return False
         # Somebody else's Kafka may have taken the port first; then ours is about to end, and to say so.
         return str(cluster.cluster_id) == cluster_id(self._folder) and len(cluster.brokers) == len(self._nodes)
+
+
+def _listeners(ports: Mapping[str, int]) -> str:
+    return ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())
 
 
 def cluster_id(folder: Path) -> str:

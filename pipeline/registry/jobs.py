@@ -13,7 +13,7 @@ from pipeline.clock import Clock
 from pipeline.errors import InsufficientMemory, LoadFailed, PenstockError
 from pipeline.registry.budget import Budget, Verdict
 from pipeline.registry.harness import Harness
-from pipeline.registry.loader import Loader
+from pipeline.registry.loader import Loader, elsewhere_bytes
 from pipeline.registry.servable import Description, Servable, describe
 
 logger = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ class Jobs:
             outcome.load_admitted(harness)  # the pool is shut down; submitting the load will say so
 
     def _account(self, harness: Harness, loader: Loader, before_bytes: int | None) -> None:
-        harness.memory_bytes = _elsewhere_bytes(loader)
+        harness.memory_bytes = elsewhere_bytes(loader)
         after_bytes = self._measure()
         if harness.memory_bytes is None and before_bytes is not None and after_bytes is not None:
             harness.memory_bytes = max(0, after_bytes - before_bytes)
@@ -158,12 +158,6 @@ class Jobs:
 
 def _fail(outcome: Outcome, harness: Harness, error: PenstockError, is_retriable: bool, load_ms: int) -> None:  # noqa: FBT001  # a value that is passed on
     outcome.load_failed(harness, error, load_ms, is_retriable=is_retriable)
-
-
-def _elsewhere_bytes(loader: Loader) -> int | None:
-    """Return what a loader says that its version has resident outside this process; None where it says nothing."""
-    say: Callable[[], int | None] | None = getattr(loader, "memory_bytes", None)
-    return None if say is None else say()
 
 
 def _checked(servable: Servable) -> Servable:

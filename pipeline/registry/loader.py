@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from pipeline.registry.servable import Servable
@@ -35,3 +36,9 @@ class Loader(Protocol):
     def unload(self) -> None:
         """Free what ``load`` took. Called once, on a thread of the unload pool, after the last handle was released."""
         ...
+
+
+def elsewhere_bytes(loader: Loader) -> int | None:
+    """Return what a loader says that its version has resident outside this process; None where it says nothing."""
+    say: Callable[[], int | None] | None = getattr(loader, "memory_bytes", None)
+    return None if say is None else say()

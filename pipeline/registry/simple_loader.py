@@ -94,6 +94,7 @@ class SimpleAdapter:
         estimate_bytes: Callable[[Path], int | None] | None = None,
         estimate_loaded_bytes: Callable[[Any], int] | None = None,
         destroy: Callable[[Any], None] | None = None,
+        prepare: Callable[[], Any] | None = None,
     ) -> None:
         self.kind = kind
         self.looks_for = looks_for
@@ -103,6 +104,12 @@ class SimpleAdapter:
         self._estimate_bytes = estimate_bytes
         self._estimate_loaded_bytes = estimate_loaded_bytes
         self._destroy = destroy
+        self._prepare = prepare
+
+    def prepare(self) -> None:
+        """See SourceAdapter. Raises what the function raises that was given."""
+        if self._prepare is not None:
+            self._prepare()
 
     def detect(self, path: Path) -> bool:
         """See SourceAdapter."""

@@ -22,7 +22,9 @@ Out = TypeVar("Out")
 class SourceAdapter(Protocol):
     """One kind of servable, found by entry point in ``penstock.servables``; made without arguments, cheap to make.
 
-    State that the servables of one kind share lives in the adapter.
+    State that the servables of one kind share lives in the adapter. One whose framework takes long to import may have a
+    method ``prepare()`` that does so. It is called on a thread of the load pool before the worker takes requests, where
+    the settings name the kind: an import holds the GIL. What it raises is logged, and the first load's to report.
     """
 
     @property

@@ -8,11 +8,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from pipeline.errors import InvalidArtefact, InvalidSettings, MissingExtra
+from pipeline.errors import InvalidArtefact, InvalidSettings
 from pipeline.records import DEFAULT_SIGNATURE
 from pipeline.registry.options import Options
 from pipeline.registry.servable import Description, ServableId, Signature, TensorSpec
 from pipeline.registry.simple_loader import SimpleAdapter
+from pipeline.servables.framework import imported
 from pipeline.servables.lightgbm_model import LightgbmModel, examine
 from pipeline.servables.model_file import candidates, the_one
 from pipeline.tensors import Array
@@ -49,7 +50,12 @@ def adapter() -> SimpleAdapter:
         create=read_model,
         options=LightgbmOptions,
         estimate_bytes=_estimate_bytes,
+        prepare=_import,
     )
+
+
+def _import(what: str = "lightgbm") -> Any:
+    return imported(what, "lightgbm", "LightGBM", "lightgbm")
 
 
 def _find(path: Path) -> list[Path]:
@@ -62,10 +68,7 @@ def _estimate_bytes(path: Path) -> int | None:
 
 def read_model(id: ServableId, path: Path, options: LightgbmOptions) -> LightgbmServable:  # noqa: A002  # TF Serving's word
     """Load one version. Raises InvalidArtefact for a file that LightGBM could not use without harm, MissingExtra."""
-    try:
-        import lightgbm  # noqa: PLC0415  # only its users shall pay for it
-    except (ImportError, OSError) as error:  # OSError: its library needs libgomp
-        raise MissingExtra(str(id), f"LightGBM can not be imported ({error})", "lightgbm") from error
+    lightgbm = _import(str(id))
     file = the_one(str(id), path, _find(path), _LOOKS_FOR)
     data = file.read_bytes()
     try:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from pipeline.errors import InvalidArtefact, InvalidSettings, LoadFailed, MissingExtra, ModelFailed
+from pipeline.errors import InvalidArtefact, InvalidSettings, LoadFailed, ModelFailed
 from pipeline.records import DEFAULT_SIGNATURE
 from pipeline.registry.options import Options, check_options
 from pipeline.registry.servable import Description, ServableId, Signature, TensorSpec
 from pipeline.servables import heap, onnx_file
+from pipeline.servables.framework import imported
 from pipeline.tensors import Array
 
 # ONNX Runtime's type names and the protocol's. bfloat16 and the like have no datatype there.
@@ -65,6 +65,10 @@ class OnnxRuntimeAdapter:
     kind = "onnxruntime"
     looks_for = "nothing (an *.onnx is its own where kind: onnxruntime is set)"
 
+    def prepare(self) -> None:
+        """See SourceAdapter."""
+        _import(self.kind)
+
     def detect(self, path: Path) -> bool:  # noqa: ARG002  # the files do not matter
         """See SourceAdapter."""
         return False
@@ -102,10 +106,7 @@ class OnnxRuntimeLoader:
     def load(self) -> OnnxRuntimeServable:
         """See Loader. Raises InvalidArtefact, PathRefused for weights outside the version, LoadFailed, MissingExtra."""
         name = str(self._id)
-        try:
-            runtime = importlib.import_module("onnxruntime")  # 0.1 s and 50 MB that only its users shall pay
-        except ImportError as error:
-            raise MissingExtra(name, f"ONNX Runtime can not be imported ({error})", "onnxruntime") from error
+        runtime = _import(name)
         file = onnx_file.find(self._path)
         if file is None:
             raise InvalidArtefact(name, f"no model found in {self._path}, expected model.onnx or a single *.onnx")
@@ -218,6 +219,10 @@ def _specs(name: str, tensors: Sequence[Any], which: str, seen: onnx_file.OnnxFi
         axes = tuple(axis if isinstance(axis, str) else "" for axis in tensor.shape)
         specs.append(TensorSpec(tensor.name, DATATYPES[tensor.type], shape, axes if any(axes) else ()))
     return tuple(specs)
+
+
+def _import(what: str) -> Any:
+    return imported(what, "onnxruntime", "ONNX Runtime", "onnxruntime")
 
 
 def _brief(error: Exception) -> str:

@@ -8,11 +8,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from pipeline.errors import InvalidArtefact, InvalidSettings, MissingExtra
+from pipeline.errors import InvalidArtefact, InvalidSettings
 from pipeline.registry.options import Options
 from pipeline.registry.servable import Description, ServableId, Signature, TensorSpec
 from pipeline.registry.simple_loader import SimpleAdapter
 from pipeline.servables import sklearn_file, sklearn_signatures
+from pipeline.servables.framework import imported
 from pipeline.servables.model_file import candidates, the_one
 from pipeline.servables.sklearn_file import SklearnModel, Untrusted
 from pipeline.tensors import DTYPES, Array
@@ -55,6 +56,7 @@ def adapter() -> SimpleAdapter:
         create=read_model,
         options=SklearnOptions,
         estimate_bytes=_estimate_bytes,
+        prepare=_import,
     )
 
 
@@ -73,11 +75,7 @@ def read_model(id: ServableId, path: Path, options: SklearnOptions) -> SklearnSe
     Raises InvalidArtefact for a file that names types which nobody has allowed, or that scikit-learn could not use
     without harm, InvalidSettings where the options do not fit the model, MissingExtra.
     """
-    try:
-        import sklearn  # noqa: PLC0415  # only its users shall pay for it
-        import skops.io  # noqa: F401, PLC0415  # as above
-    except ImportError as error:
-        raise MissingExtra(str(id), f"scikit-learn or skops can not be imported ({error})", "sklearn") from error
+    sklearn = _import(str(id))
     file = _model_file(str(id), path)
     data = file.read_bytes()
     try:
@@ -102,6 +100,11 @@ def read_model(id: ServableId, path: Path, options: SklearnOptions) -> SklearnSe
         "scikit-learn", sklearn.__version__, options.threads, notes=_notes(model, sklearn.__version__)
     )
     return servable
+
+
+def _import(what: str = "sklearn") -> Any:
+    imported(what, "skops.io", "skops", "sklearn")
+    return imported(what, "sklearn", "scikit-learn", "sklearn")
 
 
 def _model_file(what: str, path: Path) -> Path:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from pipeline.servables.sklearn_checks import check_array, check_estimators, check_trees
+from pipeline.servables.zip_members import check_members
 
 # skops leaves these to its caller: they are harmless once the checks of this package have passed, or always.
 _CHECKED_HERE: Final = (
@@ -22,9 +23,7 @@ _CHECKED_HERE: Final = (
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
 )
-_MAX_MEMBERS: Final = 1_000_000
 _MAX_RATIO: Final = 50
-_ALWAYS_ALLOWED_BYTES: Final = 64 << 20
 
 
 class Untrusted(ValueError):
@@ -43,23 +42,7 @@ class SklearnModel(msgspec.Struct, frozen=True):
 def check_archive(data: bytes) -> None:
     """Raise ValueError for a zip file that is larger inside than it may be, or has names that lead out of it."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        check_members(archive, len(data))
-
-
-def check_members(archive: zipfile.ZipFile, archive_bytes: int) -> None:
-    """See check_archive, for one that is open already."""
-    members = archive.infolist()
-    names = [member.filename for member in members]
-    if len(members) > _MAX_MEMBERS or len(set(names)) != len(names):
-        raise ValueError("its members are too many, or two have one name")
-    for name in names:
-        if name.startswith("/") or "\\" in name or ".." in name.split("/"):
-            raise ValueError(f"its member {name!r} leads out of it")
-    if sum(member.compress_size for member in members) > archive_bytes:
-        raise ValueError("its members overlap")
-    size, most = sum(member.file_size for member in members), max(archive_bytes * _MAX_RATIO, _ALWAYS_ALLOWED_BYTES)
-    if size > most:
-        raise ValueError(f"its members have {size} bytes, expected at most {most} of a file of {archive_bytes}")
+        check_members(archive, len(data), _MAX_RATIO)
 
 
 def read(data: bytes, trusted: Sequence[str]) -> SklearnModel:
@@ -73,7 +56,7 @@ def read(data: bytes, trusted: Sequence[str]) -> SklearnModel:
 
     allowed = [*_CHECKED_HERE, *trusted]
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        check_members(archive, len(data))
+        check_members(archive, len(data), _MAX_RATIO)
         schema, context = _utils.read_schema(archive)
         root = _audit.get_tree(schema, context, trusted=allowed)
         unknown = sorted(root.get_unsafe_set())

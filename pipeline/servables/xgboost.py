@@ -10,12 +10,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from pipeline.errors import InvalidArtefact, InvalidSettings, MissingExtra
+from pipeline.errors import InvalidArtefact, InvalidSettings
 from pipeline.records import DEFAULT_SIGNATURE
 from pipeline.registry.options import Options
 from pipeline.registry.servable import Description, ServableId, Signature, TensorSpec
 from pipeline.registry.simple_loader import SimpleAdapter
 from pipeline.servables import xgboost_json
+from pipeline.servables.framework import imported
 from pipeline.servables.model_file import candidates, the_one
 from pipeline.servables.xgboost_model import XgboostModel, examine
 from pipeline.tensors import Array
@@ -49,7 +50,12 @@ def adapter() -> SimpleAdapter:
         create=read_model,
         options=XgboostOptions,
         estimate_bytes=_estimate_bytes,
+        prepare=_import,
     )
+
+
+def _import(what: str = "xgboost") -> Any:
+    return imported(what, "xgboost", "XGBoost", "xgboost")
 
 
 def _find(path: Path) -> list[Path]:
@@ -66,10 +72,7 @@ def _estimate_bytes(path: Path) -> int | None:
 
 def read_model(id: ServableId, path: Path, options: XgboostOptions) -> XgboostServable:  # noqa: A002  # TF Serving's word
     """Load one version. Raises InvalidArtefact for a file that XGBoost could not use without harm, MissingExtra."""
-    try:
-        import xgboost  # noqa: PLC0415  # only its users shall pay for it
-    except ImportError as error:
-        raise MissingExtra(str(id), f"XGBoost can not be imported ({error})", "xgboost") from error
+    xgboost = _import(str(id))
     file = the_one(str(id), path, _find(path), _LOOKS_FOR)
     data = file.read_bytes()
     try:

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from pipeline.clock import Clock
-from pipeline.errors import DeadlineExceeded, ModelFailed, NotReady, PenstockError, PredictTimedOut, ServableDied
+from pipeline.errors import DeadlineExceeded, ModelFailed, NotReady, PenstockError
 from pipeline.registry.servable import Servable
 from pipeline.serving import prediction
 from pipeline.serving.form import Form
@@ -96,7 +96,7 @@ class _Computation:
             outputs = prediction.run(self._servable, self._form, call, self._inputs_of(call))
         except Exception as raised:  # noqa: BLE001  # a servable may raise anything; it becomes the culprit's answer
             error = prediction.as_error(self._form.servable, raised)
-            if isinstance(error, ServableDied | PredictTimedOut):
+            if error.cost_a_process:
                 self._losses, self._lost_s = self._losses + 1, self._lost_s + self._clock.monotonic_s() - started_s
             smaller = divide(call.parts, error)
             for parts in smaller:

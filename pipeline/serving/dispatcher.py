@@ -64,8 +64,9 @@ class Pending(msgspec.Struct, gc=False):
 
 # The least number of digits that may not fit into 64 bits.
 _LONG_DIGITS: Final = 19
-# How much of its text an error result carries.
+# How much of its text an error result carries, and of a name where its first form was refused.
 _LONG_TEXT: Final = 4000
+_LONG_NAME: Final = 1000
 
 # What the settings of a stream say of its batches; asked once a batch, so they may change at run time.
 BatchingOf = Callable[[str], BatchingSettings]
@@ -123,12 +124,20 @@ class Dispatcher:
         return [answer or self._refusal(pending) for answer, pending in zip(answers, batch, strict=True)]
 
     def refuse(self, record: Record, error: PenstockError) -> Answer:
-        """Return the answer to a record whose first answer its broker will not take; see Connector.answer."""
+        """Return the answer to a record whose first answer its broker will not take; see Connector.answer.
+
+        It repeats nothing long of the request, so that this one is taken whatever was too large about the first.
+        """
         pending = self._decode(record)
-        pending.envelope.reply_topic = pending.envelope.reply_partition = None
+        envelope, request = pending.envelope, pending.request
+        envelope.reply_topic = envelope.reply_partition = None
+        envelope.id, envelope.servable = envelope.id[:_LONG_NAME], envelope.servable[:_LONG_NAME]
+        if request is not None:
+            id_, servable = request.id[:_LONG_NAME], request.servable[:_LONG_NAME]
+            pending.request = msgspec.structs.replace(request, id=id_, servable=servable, inputs=())
         pending.error = pending.error or error  # what was wrong with the record before is the better reason
         answer = self._refusal(pending)
-        if isinstance(error, ResultTooLarge):  # perhaps for what it echoes
+        if isinstance(error, ResultTooLarge):  # perhaps for what it repeats
             small, key = headers.small(answer.headers), headers.small_key(answer.key)
             answer = msgspec.structs.replace(answer, headers=small, key=key)
         return answer
@@ -150,8 +159,8 @@ class Dispatcher:
             self._check_kills(record, 0)
             if not request.inputs:
                 raise NoInputs
-            if pending.envelope.problem is not None:
-                raise pending.envelope.problem
+            if record.headers:
+                self._check_headers(pending.envelope, record.topic)
         except PenstockError as error:
             pending.error = error
             # Whatever else is wrong with a record: its error result goes nowhere either where no result may go.
@@ -184,7 +193,6 @@ class Dispatcher:
         )
         if framing is not None:
             envelope.id = framing.id or envelope.id
-        self._check_reply(envelope, record.topic)
 
     def _codec(self, value: bytes, content_type: str) -> Codec:
         content_type = content_type or self._route.format
@@ -201,8 +209,10 @@ class Dispatcher:
                 return codec
         raise Undecodable(f"its first bytes, {value[:10].hex() or 'none'}, belong to no known format")
 
-    def _check_reply(self, envelope: Envelope, request_topic: str) -> None:
-        """Raise ReplyRefused where the allow-list or a loop forbids the address."""
+    def _check_headers(self, envelope: Envelope, request_topic: str) -> None:
+        """Raise for what is wrong with a header, and where the allow-list or a loop forbids the reply address."""
+        if envelope.problem is not None:
+            raise envelope.problem
         if not self._may_reply(envelope.reply_topic, request_topic):
             raise ReplyRefused(str(envelope.reply_topic), self._route.reply_topics)
 
@@ -295,13 +305,10 @@ class Dispatcher:
         if len(value) > self._route.max_result_bytes:  # its source still tells whose answer it is
             value, own = self._encode(pending, msgspec.structs.replace(result, id="", servable=self._route.servable))
         own = [*own, *(headers.full(result, record) if self._is_full else ()), *headers.failed(error.code)]
-        said, key = self._echo(pending, own), record.key
-        if isinstance(pending.error, ResultTooLarge):  # and what it repeats may be why
-            said, key = headers.small(said), headers.small_key(key)
         return Answer(
             value,
-            key,
-            said,
+            record.key,
+            self._echo(pending, own),
             envelope.reply_topic,
             envelope.reply_partition,
             error if self._route.dead_letters.takes(error.code) or isinstance(pending.error, CircuitOpen) else None,

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from pipeline.errors import PenstockError, PredictTimedOut, ServableDied
+from pipeline.errors import PenstockError
 from pipeline.serving.form import Form
 from pipeline.tensors import Tensor
 
@@ -85,7 +85,7 @@ def divide(parts: Sequence[Part], error: PenstockError) -> list[Sequence[Part]]:
     """
     if len(parts) < 2:
         return []
-    if isinstance(error, ServableDied | PredictTimedOut):
+    if error.cost_a_process:
         return [[part] for part in parts]
     half = len(parts) // 2
     return [] if error.retriable else [parts[:half], parts[half:]]

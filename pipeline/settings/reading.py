@@ -11,6 +11,8 @@ import msgspec
 import yaml
 
 from pipeline.errors import InvalidSettings
+from pipeline.redaction import redacted
+from pipeline.settings.references import check_secrets, resolved
 from pipeline.settings.routes import RouteSettings, check_patterns, check_route, complete_route
 from pipeline.settings.section import Scalar, Section
 from pipeline.settings.streams import StreamSettings, check_stream
@@ -26,7 +28,10 @@ _NAME: Final = re.compile(r"[a-zA-Z0-9._-]{1,200}")
 
 
 class Settings(Section, frozen=True):
-    """All of it. ``kafka`` holds librdkafka properties and is passed through as it is."""
+    """All of it. ``kafka`` holds librdkafka properties and is passed through as it is.
+
+    As text, in logs and in tracebacks, its secrets are hidden.
+    """
 
     kafka: dict[str, Scalar] = msgspec.field(default_factory=dict)
     control: ControlSettings = ControlSettings()
@@ -35,6 +40,12 @@ class Settings(Section, frozen=True):
     servables: dict[str, StreamSettings] = msgspec.field(default_factory=dict)
     routes: dict[str, RouteSettings] = msgspec.field(default_factory=dict)
     topics: dict[str, TopicSettings] = msgspec.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"Settings({redacted(msgspec.to_builtins(self))})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:  # what rich prints instead of the repr
+        return list(redacted(msgspec.to_builtins(self)).items())
 
     @property
     def bootstrap(self) -> str:
@@ -66,6 +77,7 @@ def load(
         tree = _read(source)
     _merge(tree, _from_environ(environ), "environment")
     _merge(tree, overrides or {}, "arguments")
+    tree = resolved(tree, environ, source.resolve().parent, f"{source}: ")
     try:
         settings = msgspec.convert(tree, Settings)
     except msgspec.ValidationError as error:
@@ -86,8 +98,11 @@ def to_text(settings: Settings) -> str:
 def _read(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise InvalidSettings(str(path), f"can not be read: {error}") from error
+    except yaml.YAMLError as error:
+        # Not its cause, and not its text: both quote the line, which may hold a password.
+        raise InvalidSettings(str(path), f"can not be read: {_problem(error)}") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -105,13 +120,30 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
         if section == "bootstrap" and not key:
             tree.setdefault("kafka", {})["bootstrap.servers"] = environ[variable]
         elif key:
-            name = key.lower().replace("_", ".") if section == "kafka" else key.lower()
-            try:
-                value = yaml.safe_load(environ[variable])
-            except yaml.YAMLError as error:
-                raise InvalidSettings(variable, f"not a YAML value: {error}") from error
+            name, value = (
+                (key.lower().replace("_", "."), environ[variable])  # a password is no YAML: 0123, yes and # are text
+                if section == "kafka"
+                else (key.lower(), _yaml_value(variable, environ[variable]))
+            )
             tree.setdefault(section, {})[name] = value
     return tree
+
+
+def _yaml_value(variable: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InvalidSettings(variable, f"not a YAML value: {_problem(error)}") from None  # as in _read
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    """Return what is wrong with a YAML text and where, without a word of the text."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if mark is None:
+        return f"no valid YAML ({type(error).__name__})"
+    # Whole identifiers of the text stand in quotes in some problems.
+    problem = re.sub(r"'([^']*)'", lambda found: found[0] if len(found[1]) < 2 else "'...'", str(problem))
+    return f"{problem}, line {mark.line + 1}, column {mark.column + 1}"
 
 
 def _merge(tree: dict[str, Any], other: Mapping[str, Any], where: str) -> None:
@@ -119,7 +151,7 @@ def _merge(tree: dict[str, Any], other: Mapping[str, Any], where: str) -> None:
         if isinstance(value, Mapping):
             branch = tree.setdefault(key, {})
             if not isinstance(branch, dict):
-                raise InvalidSettings(where, f"{key} is a section, got {branch!r} in the file")
+                raise InvalidSettings(where, f"{key} is a section, got {type(branch).__name__} in the file")
             _merge(branch, value, f"{where}: {key}")
         else:
             tree[key] = value
@@ -144,6 +176,7 @@ def _complete(settings: Settings, source: Path) -> Settings:
     )
     complete = msgspec.structs.replace(settings, servables=servables, routes=routes, worker=worker)
     _check(complete, str(source))
+    check_secrets(complete.kafka, f"{source}: kafka")
     return complete
 
 

@@ -228,8 +228,8 @@ def test_idempotent_and_transactional_records_are_answered_aborted_ones_are_not_
 
 
 def test_headers_too_large_to_repeat_are_an_error_that_repeats_the_small_ones(live: Live) -> None:
-    producer = live.producer(**{"message.max.bytes": 1_040_000})
-    live.send(producer, BODY, headers=[("huge", b"x" * 1_020_000), ("mine", b"1"), ("x-request-id", b"h")])
+    producer = live.producer(**{"message.max.bytes": 4_000_000})
+    live.send(producer, BODY, headers=[("huge", b"x" * 3_000_000), ("mine", b"1"), ("x-request-id", b"h")])
     [(result, message)] = live.answers_to(live.sent(producer))
     assert (code_of(result), result.id) == ("result_too_large", "h")
     headers = dict(message.headers() or [])
@@ -242,6 +242,8 @@ def test_headers_too_large_to_repeat_are_an_error_that_repeats_the_small_ones(li
 
 class Unreadable(str):
     """The name of a header that is written as bytes which are no UTF-8."""
+
+    __slots__ = ()
 
     def encode(self, *_: Any) -> bytes:  # type: ignore[override]  # the caller's encoding is what this is about
         return b"\xff\xfe"
@@ -261,6 +263,10 @@ def test_a_header_whose_name_is_no_text_makes_its_record_a_dead_letter_and_stops
             sent = await producer.send_and_wait(topic, BODY, b"k", headers=headers)
             return Source(topic, sent.partition, sent.offset)
 
+    producer = live.producer()
+    for _ in range(50):  # the interpreter's short cuts for calls that it has made before do not see the failure
+        live.send(producer, BODY)
+    live.answers_to(live.sent(producer))
     place = asyncio.run(produce())
     [(result, message)] = live.answers_to([place])
     assert (code_of(result), result.id, message.key()) == ("undecodable", "k", b"k")
@@ -269,13 +275,21 @@ def test_a_header_whose_name_is_no_text_makes_its_record_a_dead_letter_and_stops
     assert is_good(live.ask(BODY)[0])
 
 
-@pytest.mark.parametrize("name", ["reply_partition", "kafka_replyPartition"])
-@pytest.mark.parametrize("value", [b"99999999999", b"\xff\xff\xff\xff", b"\0\0\x7f\xff"])
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [
+        (("reply_partition", b"99999999999"), "undecodable"),
+        (("kafka_replyPartition", b"\0\0\x7f\xff"), "reply_refused"),
+        (("kafka_replyPartition", b"99999999999"), "undecodable"),
+        (("kafka_replyPartition", b"\xff\xff\xff\xff"), ""),
+    ],
+    ids=["huge", "32767", "no number", "any, as Spring writes it"],
+)
 def test_a_reply_partition_that_no_topic_has_is_an_error_on_one_that_it_has(
-    live: Live, name: str, value: bytes
+    live: Live, header: tuple[str, bytes], code: str
 ) -> None:
-    result, _ = live.ask(BODY, headers=[(name, value)])
-    assert code_of(result) in ("undecodable", "reply_refused")
+    result, _ = live.ask(BODY, headers=[header])
+    assert code_of(result) == code
 
 
 def test_events_are_answered_by_events_and_a_tombstone_by_one_that_says_it_has_no_inputs(live: Live) -> None:

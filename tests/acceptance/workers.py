@@ -67,7 +67,7 @@ class Deployment:
         }
         self.config = folder / "penstock.yaml"
         self.config.write_text(yaml.safe_dump(tree))
-        self.settings: Settings = load(self.config)
+        self.settings: Settings = load(self.config, os.environ)
         self._processes: list[Process] = []
         self.run("topics", "--create", "--partitions", "4")
 

@@ -23,8 +23,8 @@ class Guarantee(StrEnum):
 class Answered:
     """One record of the result topic, as far as it counts here.
 
-    ``kind`` is the error's code, which need not be one that a request of ours may have; ``version`` and ``row`` are those of
-    a result. ``partition`` is where it stands, ``asked_on`` where its request stood.
+    ``kind`` is the error's code, which need not be one that a request of ours may have; ``version`` and ``row`` are
+    those of a result. ``partition`` is where it stands, ``asked_on`` where its request stood.
     """
 
     id: str
@@ -39,11 +39,11 @@ class Answered:
 class Account:
     """Ids of requests, with what is wrong about each; ``requests``, ``answers`` and ``letters`` are counts of all.
 
-    ``doubled``: answers beyond the first, by id. ``unordered``: requests whose first answer came before that of an earlier
-    one of their key. ``strange``: answers of an id nobody asked. ``wrong``: another kind of answer than the request must
-    have, in any of its answers, another row, or another partition than the request's. The same of dead letters, where
-    ``letters_changed`` are those whose bytes are not the request's. ``uncommitted``: requests that a new worker would be
-    given again. ``kinds``: how many requests of each kind were answered.
+    ``doubled``: answers beyond the first, by id. ``unordered``: requests whose first answer came before that of an
+    earlier one of their key. ``strange``: answers of an id nobody asked. ``wrong``: another kind of answer than the
+    request must have, in any of its answers, another row, or another partition than the request's. The same of dead
+    letters, where ``letters_changed`` are those whose bytes are not the request's. ``uncommitted``: requests that a
+    new worker would be given again. ``kinds``: how many requests of each kind were answered.
     """
 
     requests: int

@@ -21,7 +21,6 @@ class Answers:
         self.all: list[Answered] = []
         self.letters: list[tuple[str, bytes]] = []
         self._lock = threading.Lock()
-        self.repeated = []
         self._first_at_s: dict[str, float] = {}
         self._versions: set[int] = set()
         self._last_at_s: dict[int, float] = {}
@@ -39,8 +38,6 @@ class Answers:
         now_s = time.monotonic()
         with self._lock:
             self.all.append(answered)
-            if result.id in self._first_at_s:
-                self.repeated.append((result.id, source.partition, source.offset, now_s - self._first_at_s[result.id]))
             self._first_at_s.setdefault(result.id, now_s)
             self.longest_silence_s = max(self.longest_silence_s, now_s - self._last_at_s.get(partition, now_s))
             self._last_at_s[partition] = now_s

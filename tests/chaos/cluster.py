@@ -100,7 +100,8 @@ class Cluster:
 
 
 async def _reassign(bootstrap: str, wanted: Replicas) -> None:
-    """Order the replicas of partitions anew: the first is who should lead. The other client library can not ask this."""
+    """Order the replicas of partitions anew: the first is who should lead. The other client library can not ask
+    this."""
     by_topic: dict[str, list[tuple[int, list[int], dict[int, bytes]]]] = {}
     for (topic, partition), replicas in wanted.items():
         by_topic.setdefault(topic, []).append((partition, list(replicas), {}))

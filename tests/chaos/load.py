@@ -17,7 +17,8 @@ _FLUSH_S = 120.0
 
 
 class Load:
-    """Sends requests to a topic on a thread of its own, until ``finish``. The same seed draws the same keys in the same order."""
+    """Sends requests to a topic on a thread of its own, until ``finish``. The same seed draws the same keys in the
+    same order."""
 
     def __init__(self, bootstrap: str, topic: str, *, per_s: float, seed: int) -> None:
         properties = {

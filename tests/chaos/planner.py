@@ -58,8 +58,8 @@ class Action(StrEnum):
 class Event:
     """One thing that goes wrong, not before ``at_s`` after the start.
 
-    ``target`` is a worker (by its place among those that run), a broker, or how many workers or records. ``lasting_s`` is
-    how long it is left so. Every event heals what it did before the next of its lane.
+    ``target`` is a worker (by its place among those that run), a broker, or how many workers or records. ``lasting_s``
+    is how long it is left so. Every event heals what it did before the next of its lane.
     """
 
     at_s: float
@@ -77,8 +77,9 @@ class Event:
 def most_duplicates(schedule: Iterable[Event]) -> int:
     """Return how many answers at-least-once may repeat in a run: what no commit had covered when partitions moved.
 
-    A worker that is killed, or given up while it is stopped, had answered what was in flight, and what it answered in the
-    time of a commit. While a broker is away, nobody may be able to commit: then it is what all of them answered meanwhile.
+    A worker that is killed, or given up while it is stopped, had answered what was in flight, and what it answered in
+    the time of a commit. While a broker is away, nobody may be able to commit: then it is what all of them answered
+    meanwhile.
     """
     found = 0.0
     for event in schedule:

@@ -1,4 +1,5 @@
-"""The requests of a run: what each holds, and what kind of answer it must have. Pure: the same number, the same bytes."""
+"""The requests of a run: what each holds, and what kind of answer it must have. Pure: the same number, the same
+bytes."""
 
 from __future__ import annotations
 
@@ -33,8 +34,8 @@ class Kind(StrEnum):
 
 POISON = tuple(kind for kind in Kind if kind is not Kind.RESULT)
 
-# A version's file `factor` holds its number; a row with 13 makes the model raise. It takes its time, so that a worker that
-# is killed is killed in the middle of something.
+# A version's file `factor` holds its number; a row with 13 makes the model raise. It takes its time, so that a worker
+# that is killed is killed in the middle of something.
 MODEL = """
 import time
 import numpy as np

@@ -38,8 +38,8 @@ Say = Callable[[str], None]
 @dataclass(frozen=True)
 class Outcome:
     """What a run came to. ``took_s`` is from the start of the schedule to the last healing, ``waits_s`` how long each
-    request waited for its first answer, from shortest to longest, ``silence_s`` how long a partition was without answers,
-    ``fenced`` how many workers had to be replaced because the broker had ended their transaction.
+    request waited for its first answer, from shortest to longest, ``silence_s`` how long a partition was without
+    answers, ``fenced`` how many workers had to be replaced because the broker had ended their transaction.
     """
 
     account: Account
@@ -57,8 +57,10 @@ class Outcome:
             (waits[int(part * (len(waits) - 1))] for part in (0.5, 0.99, 1.0)) if waits else (0, 0, 0)
         )
         return (
-            f"{len(self.schedule)} events in {self.took_s:.0f} s: {', '.join(f'{n} {what}' for what, n in happened.items())}\n"
-            f"{it.requests} requests: {len(it.lost)} lost, {it.duplicates} duplicates, {len(it.unordered)} out of order, "
+            f"{len(self.schedule)} events in {self.took_s:.0f} s: "
+            f"{', '.join(f'{n} {what}' for what, n in happened.items())}\n"
+            f"{it.requests} requests: {len(it.lost)} lost, {it.duplicates} duplicates, "
+            f"{len(it.unordered)} out of order, "
             f"{len(it.wrong)} wrong, {len(it.strange)} strange, {it.uncommitted} uncommitted; "
             f"by kind: {', '.join(f'{n} {kind}' for kind, n in it.kinds.items())}\n"
             f"{it.letters} dead letters: {len(it.letters_lost)} lost, {sum(it.letters_doubled.values())} duplicates; "

@@ -49,7 +49,8 @@ def test_a_repeated_answer_is_a_duplicate_and_only_exactly_once_forbids_those_th
 
 @given(st.data())
 def test_repeating_an_earlier_run_of_answers_keeps_the_order(data):
-    """At-least-once: the next owner of a partition begins at what was committed last, which is behind what it answers."""
+    """At-least-once: the next owner of a partition begins at what was committed last, which is behind what it
+    answers."""
     answered: list[Answered] = []
     for position, right in enumerate(RIGHT):
         answered.append(right)

@@ -110,7 +110,8 @@ class TestPackage(TorchContract):
         batch = torch.export.Dim("batch", min=1)
         program = torch.export.export(module(), (torch.ones(2, 3),), dynamic_shapes=({0: batch},))
         path = tmp_path_factory.mktemp("package") / "model.pt2"
-        torch._inductor.aoti_compile_and_package(program, package_path=str(path))
+        quick = {"aot_inductor.compile_wrapper_opt_level": "O0"}
+        torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=quick)
         TestPackage.content = path.read_bytes()
 
     def test_it_answers_what_pytorch_does_and_says_that_it_is_native_code(self, tmp_path):

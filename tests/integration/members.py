@@ -66,6 +66,7 @@ class KafkaRoute:
         topics.append(NewTopic(f"{name}.r", partitions, 1, config=dict(result_config or {})))
         for future in self.admin.create_topics(topics).values():
             future.result(30)
+        # Idempotent, or a first request that meets a partition without a leader yet is overtaken by the second.
         self.producer = Producer({**self.kafka, "partitioner": "murmur2_random", "enable.idempotence": True})
 
     def connector(self, name: str, **kafka: Any) -> KafkaConnector:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -96,7 +96,7 @@ class Successor:
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._poll)
 
-    def __enter__(self) -> Successor:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

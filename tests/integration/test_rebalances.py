@@ -72,17 +72,21 @@ def test_each_key_is_answered_in_order_and_once_while_members_come_and_go(kafka,
             guest.stop()
             seen = first.taken
             wait_for("the first member at work alone", lambda: first.taken > seen + 200)
-        found = route.wait_for_values(KEYS * stream.each)
+        route.wait_for_values(KEYS * stream.each)
     finally:
         first.stop()
         guest.stop()
     assert first.errors + guest.errors == []
-    assert len(found) == KEYS * stream.each
-    by_key = defaultdict(list)
-    for key, value in route.read():
-        by_key[key].append(int(value))
-    assert len(by_key) == KEYS
-    assert all(numbers == list(range(stream.each)) for numbers in by_key.values())
+    asked, answered = by_key(route.read(route.settings.request_topic)), by_key(route.read())
+    assert len(asked) == KEYS
+    assert {key: values for key, values in answered.items() if values != asked[key]} == {}
+
+
+def by_key(found):
+    values = defaultdict(list)
+    for key, value in found:
+        values[key].append(value)
+    return values
 
 
 @pytest.mark.parametrize("guarantee", ["at_least_once", "exactly_once"])
@@ -151,9 +155,12 @@ def test_what_was_lost_is_never_committed(kafka, topic_name):
         route.produce([b"%d" % n for n in range(10)])
         records = poll_some(stalled)
         other.open()
-        taken = poll_some(other, 4)
+        taken = []
+        while len(taken) < 4:  # one at a time: their last owner seems to have been killed with them in flight
+            found = poll_some(other, 4 - len(taken))
+            other.answer(found, [echo(record) for record in found], never).result(20)
+            taken += found
         assert [record.value for record in taken] == [b"0", b"1", b"2", b"3"]
-        other.answer(taken, [echo(record) for record in taken], never).result(20)
         wait_for("the commit", lambda: other.poll(0, 0.1) or route.committed() == 4)
         stalled.answer(records, [echo(record) for record in records], never).result(20)
         wait_for("the stalled one to hear of it", lambda: stalled.poll(0, 0.1) or not stalled._tracker.assigned)

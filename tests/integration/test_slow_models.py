@@ -42,7 +42,8 @@ class Place:
             servable="adder", request_topic=f"{name}.q", result_topic=f"{name}.r", group=name, **route
         )
         self.admin = AdminClient(self.kafka)
-        topics = [NewTopic(f"{name}.{kind}", PARTITIONS, 1) for kind in "qr"]
+        large = {"max.message.bytes": "10000000"}
+        topics = [NewTopic(f"{name}.q", PARTITIONS, 1, config=large), NewTopic(f"{name}.r", PARTITIONS, 1)]
         for future in self.admin.create_topics(topics).values():
             future.result(30)
 

@@ -35,6 +35,7 @@ SECTIONS = [
     settings.VersionPolicy,
     settings.WarmUpSettings,
     settings.BatchingSettings,
+    settings.CircuitSettings,
 ]
 
 
@@ -52,9 +53,20 @@ def test_every_error_code_is_described(kind: type[PenstockError]) -> None:
     assert f"`{kind.code}`" in (DOCS / "protocol.md").read_text()
 
 
-def test_every_header_is_described() -> None:
-    text = (DOCS / "protocol.md").read_text()
-    assert not [name for name in settings.HeaderNames().by_name() if f"`{name}`" not in text]
+def test_every_header_is_described_with_its_meaning() -> None:
+    names = settings.HeaderNames()
+    protocol = (DOCS / "protocol.md").read_text()
+    assert not [name for name in names.by_name() if f"`{name}`" not in protocol]
+    section = (DOCS / "settings.md").read_text().split("### Headers of a route")[1].split("## worker")[0]
+    said = [re.findall(r"`([^`]+)`", row) for row in re.findall(r"^\| `.*$", section, re.MULTILINE)]
+    assert {name for row in said for name in row} >= {*names.by_name(), *names.__struct_fields__}
+
+
+def test_the_names_of_headers_in_the_documentation_are_settings(tmp_path: Path) -> None:
+    [block] = [block for block in blocks("settings.md", "yaml") if "headers:" in block]
+    (tmp_path / "penstock.yaml").write_text(f"servables: {{digits: {{base_path: digits}}}}\n{block}")
+    names = settings.load(tmp_path / "penstock.yaml").routes["digits"].headers
+    assert (names.servable, names.reply_topic, names.id) == (("x-model", "model"), (), settings.HeaderNames().id)
 
 
 def test_every_metric_is_described() -> None:
@@ -140,7 +152,7 @@ def test_every_field_and_limit_of_the_warm_up_file_is_described() -> None:
 
 
 def test_the_pattern_of_the_settings_page_is_one(tmp_path: Path) -> None:
-    [block] = blocks("settings.md", "yaml")
+    [block] = [block for block in blocks("settings.md", "yaml") if "orders" in block]
     (tmp_path / "penstock.yaml").write_text(f"servables: {{orders: {{base_path: m}}}}\n{block}")
     route = settings.load(tmp_path / "penstock.yaml").routes["orders"]
     assert route.reads("orders.eu.requests")

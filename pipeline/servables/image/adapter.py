@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import MissingExtra
 from pipeline.registry.options import check_options
 from pipeline.registry.servable import ServableId
 from pipeline.registry.simple_loader import SimpleLoader
+from pipeline.servables.framework import imported
 from pipeline.servables.image import recipe
 from pipeline.servables.image.recipe import FILE, ImageOptions
 from pipeline.servables.image.servable import ImageServable
@@ -35,8 +34,4 @@ class ImageAdapter:
 
 def _load(what: str, file: Path, options: Mapping[str, Any]) -> ImageServable:
     checked = recipe.read(what, file, options)
-    try:
-        cv2 = importlib.import_module("cv2")  # 0.2 s and 50 MB that only its users shall pay
-    except ImportError as error:
-        raise MissingExtra(what, f"OpenCV can not be imported ({error})", "images") from error
-    return ImageServable(what, checked, cv2)
+    return ImageServable(what, checked, imported(what, "cv2", "OpenCV", "images"))

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from pipeline.errors import InvalidArtefact, MissingExtra
+from pipeline.errors import InvalidArtefact
+from pipeline.servables.framework import imported
 from pipeline.servables.lookup.layout import Column, Field
 from pipeline.servables.lookup.options import LookupOptions
 from pipeline.servables.lookup.parquet_pages import Chunk, largest_dictionary
@@ -39,14 +40,9 @@ class ParquetReader:
         if options.datatypes:
             reason = "datatypes in the options are for CSV files; the schema of a Parquet file has them"
             raise InvalidArtefact(what, reason)
-        try:
-            import pyarrow as pa  # noqa: PLC0415  # 0.2 s and 40 MB that only its users shall pay
-            import pyarrow.parquet as pq  # noqa: PLC0415  # as above
-        except ImportError as error:
-            raise MissingExtra(what, f"pyarrow can not be imported ({error})", "tables") from error
-        self._arrow: Any = pa
-        self._parquet: Any = pq
-        self.framework = ("pyarrow", str(pa.__version__))
+        self._arrow = imported(what, "pyarrow", "pyarrow", "tables")
+        self._parquet = imported(what, "pyarrow.parquet", "pyarrow", "tables")
+        self.framework = ("pyarrow", str(self._arrow.__version__))
         self._check_ends()
         with self._open() as opened:
             self._check_footer(opened.metadata, options.max_table_bytes)

@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.errors import InvalidArtefact, LoadFailed, MissingExtra
+from pipeline.errors import InvalidArtefact, LoadFailed
 from pipeline.registry.servable import Description, ServableId
 from pipeline.servables import heap, onnx_file
+from pipeline.servables.framework import imported, last_line
 from pipeline.servables.openvino import files, reading
 from pipeline.servables.openvino.options import OpenVinoOptions, check
 from pipeline.servables.openvino.servable import OpenVinoServable
 from pipeline.servables.openvino.signature import signature_of
+from pipeline.servables.openvino.weights import Weights
 
 _TELEMETRY: Final = "openvino_telemetry"
 
@@ -45,18 +47,19 @@ class OpenVinoAdapter:
         """See SourceAdapter. ``options`` are the fields of OpenVinoOptions."""
         return OpenVinoLoader(id, path, check(id, options), self)
 
+    def prepare(self) -> None:
+        """See SourceAdapter."""
+        self.core(self.kind)
+
     def core(self, what: str) -> Any:
         """Return the one ``openvino.Core``; raise MissingExtra in the name of ``what`` where OpenVINO is missing."""
         with self._lock:
             if self._core is None:
-                try:
-                    self._core = _import_openvino().Core()
-                except ImportError as error:
-                    raise MissingExtra(what, f"OpenVINO can not be imported ({error})", "openvino") from error
+                self._core = _import_openvino(what).Core()
             return self._core
 
 
-def _import_openvino() -> Any:
+def _import_openvino(what: str) -> Any:
     """Import it without the package by which it tells Google Analytics that it has been imported.
 
     0.2 s and 60 MB that only its users shall pay.
@@ -66,7 +69,7 @@ def _import_openvino() -> Any:
         # What the import system reads as: there is no such module.
         sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # documented at import, not in sys.modules' type
     try:
-        return importlib.import_module("openvino")
+        return imported(what, "openvino", "OpenVINO", "openvino")
     finally:
         if hidden:
             del sys.modules[_TELEMETRY]
@@ -87,6 +90,7 @@ class OpenVinoLoader:
         self._options = options
         self._adapter = adapter
         self._servable: OpenVinoServable | None = None
+        self._weights: Weights | None = None
 
     def estimate_bytes(self) -> int | None:
         """See Loader: the files of the version, as often as OpenVINO has weights in memory while it compiles them."""
@@ -94,7 +98,7 @@ class OpenVinoLoader:
 
     def load(self) -> OpenVinoServable:
         """See Loader. Raises InvalidArtefact for what OpenVINO can not read, MissingExtra where it is not installed."""
-        name, options = str(self._id), self._options
+        name = str(self._id)
         core = self._adapter.core(name)
         model = files.find(self._path)
         if model is None:
@@ -102,16 +106,14 @@ class OpenVinoLoader:
         axes: Mapping[str, tuple[str, ...]] = {}
         if model.format is files.Format.ONNX:
             axes = onnx_file.look_over(name, model.path, self._path).axes
-        network, names = reading.read(name, core, model)
-        reading.reshape(name, network, options)
-        batch = options.batch if options.batch != -1 else None
-        signature = signature_of(name, network, axes, batch, names)
-        picky = reading.picky(network)
+        network = reading.read(name, core, model)
         try:
-            compiled = core.compile_model(network, options.device, options.properties())
-        except Exception as error:
-            raise LoadFailed(name, f"OpenVINO can not compile {model.path.name}: {reading.brief(error)}") from error
-        self._servable = OpenVinoServable(compiled, signature, _describe(compiled, options, model), batch, picky)
+            self._servable = self._compile(core, network, model, axes)
+        except BaseException:
+            if network.weights is not None:
+                network.weights.close()
+            raise
+        self._weights = network.weights
         return self._servable
 
     def unload(self) -> None:
@@ -119,7 +121,24 @@ class OpenVinoLoader:
         if self._servable is not None:
             self._servable.close()
             self._servable = None
-            heap.give_back()
+        if self._weights is not None:
+            self._weights.close()
+            self._weights = None
+        heap.give_back()
+
+    def _compile(
+        self, core: Any, network: reading.Network, model: files.ModelFile, axes: Mapping[str, tuple[str, ...]]
+    ) -> OpenVinoServable:
+        name, options = str(self._id), self._options
+        reading.reshape(name, network.model, options)
+        batch = options.batch if options.batch != -1 else None
+        signature = signature_of(name, network.model, axes, batch, (network.input_names, network.output_names))
+        picky = reading.picky(network.model)
+        try:
+            compiled = core.compile_model(network.model, options.device, options.properties())
+        except Exception as error:
+            raise LoadFailed(name, f"OpenVINO can not compile {model.path.name}: {last_line(error)}") from error
+        return OpenVinoServable(compiled, signature, _describe(compiled, options, model), batch, picky)
 
 
 def _describe(compiled: Any, options: OpenVinoOptions, model: files.ModelFile) -> Description:

@@ -4,28 +4,38 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 from pipeline.errors import InvalidArtefact, LoadFailed
+from pipeline.servables.framework import last_line
 from pipeline.servables.openvino import checkpoint, files, graph_def, ir
 from pipeline.servables.openvino.options import OpenVinoOptions
+from pipeline.servables.openvino.weights import Weights
 
 # Weights that are mapped from a file take the whole process down when somebody shortens that file in place.
 _NOT_MAPPED: Final = {"ENABLE_MMAP": False}
 
 
-def read(name: str, core: Any, model: files.ModelFile) -> tuple[Any, tuple[Sequence[str], Sequence[str]]]:
-    """Return the ``ov.Model`` of a version, and the names of its inputs and outputs where its files decide them.
+class Network(NamedTuple):
+    """What was read: an ``ov.Model``, the names of its tensors where the files decide them, and weights of our own."""
+
+    model: Any
+    input_names: Sequence[str] = ()
+    output_names: Sequence[str] = ()
+    weights: Weights | None = None
+
+
+def read(name: str, core: Any, model: files.ModelFile) -> Network:
+    """Return the model of a version.
 
     Raises InvalidArtefact. An ONNX file has been looked over by then. Blocks, and holds the GIL for moments only.
     """
-    path, names = model.path, ((), ())
+    path = model.path
     meta = None
     if model.format is files.Format.IR:
-        if not path.with_suffix(".bin").is_file():
-            raise InvalidArtefact(name, f"{path.with_suffix('.bin').name} is missing beside {path.name}")
-        ir.check_ir(name, path)
-    elif model.format is files.Format.SAVED_MODEL:
+        return _read_ir(name, core, path)
+    if model.format is files.Format.SAVED_MODEL:
         graph_def.check_saved_model(name, path / files.SAVED_MODEL)
         checkpoint.check_checkpoint(name, path / "variables")
     elif model.format is files.Format.FROZEN_GRAPH:
@@ -34,12 +44,25 @@ def read(name: str, core: Any, model: files.ModelFile) -> tuple[Any, tuple[Seque
     try:
         network = core.read_model(path, config=_NOT_MAPPED)
         if meta is None:
-            return network, names
-        return _cut_out(name, network, meta), (meta.input_names, meta.output_names)
+            return Network(network)
+        return Network(_cut_out(name, network, meta), meta.input_names, meta.output_names)
     except LoadFailed:
         raise
     except Exception as error:
-        raise InvalidArtefact(name, f"OpenVINO can not read {path.name}: {brief(error)}") from error
+        raise InvalidArtefact(name, f"OpenVINO can not read {path.name}: {last_line(error)}") from error
+
+
+def _read_ir(name: str, core: Any, xml: Path) -> Network:
+    weights_file = xml.with_suffix(".bin")
+    if not weights_file.is_file():
+        raise InvalidArtefact(name, f"{weights_file.name} is missing beside {xml.name}")
+    ir.check_ir(name, xml)
+    weights = Weights(name, weights_file)
+    try:
+        return Network(core.read_model(xml.read_bytes(), weights.tensor), weights=weights)
+    except Exception as error:
+        weights.close()
+        raise InvalidArtefact(name, f"OpenVINO can not read {xml.name}: {last_line(error)}") from error
 
 
 def reshape(name: str, network: Any, options: OpenVinoOptions) -> None:
@@ -64,7 +87,7 @@ def reshape(name: str, network: Any, options: OpenVinoOptions) -> None:
     try:
         network.reshape(shapes)
     except Exception as error:
-        raise LoadFailed(name, f"options shapes and batch: the model does not have them: {brief(error)}") from error
+        raise LoadFailed(name, f"options shapes and batch: the model does not have them: {last_line(error)}") from error
 
 
 def picky(network: Any) -> Any:
@@ -84,12 +107,6 @@ def picky(network: Any) -> Any:
     except Exception:  # noqa: BLE001  # whatever the rule is
         return network.clone()
     return None
-
-
-def brief(error: Exception) -> str:
-    """The last line of OpenVINO's message; those above it name its own source files."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:300] if lines else type(error).__name__
 
 
 def _cut_out(name: str, network: Any, meta: files.GraphMeta) -> Any:

@@ -32,6 +32,7 @@ class TensorFlowAdapter(SimpleAdapter):
             options=TensorFlowOptions,
             estimate_bytes=_estimate_bytes,
             destroy=TensorFlowServable.close,
+            prepare=lambda: import_tensorflow("tensorflow"),
         )
         self._lock = threading.Lock()
         self._intra_op_threads: list[int | None] = []

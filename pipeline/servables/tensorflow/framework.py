@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from pipeline.errors import MissingExtra
+from pipeline.servables.framework import imported
 from pipeline.servables.triton import before_tensorflow_or_torch
 
 _LOCK: Final = threading.Lock()
@@ -27,12 +27,8 @@ def import_tensorflow(what: str) -> Any:
         before_tensorflow_or_torch()
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
         os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-        try:
-            with _without_noise():
-                import tensorflow as tf  # noqa: PLC0415  # seconds and 600 MB that only its users shall pay
-        except ImportError as error:
-            raise MissingExtra(what, f"TensorFlow can not be imported ({error})", "tensorflow") from error
-        return tf
+        with _without_noise():
+            return imported(what, "tensorflow", "TensorFlow", "tensorflow")
 
 
 @contextmanager

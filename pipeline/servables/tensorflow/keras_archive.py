@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.errors import InvalidArtefact
+from pipeline.servables.zip_members import DAMAGED, check_members, chunks
 
 # Weights compress a little; what grows more than this is made to fill the memory.
 _MAX_EXPANSION: Final = 20
 _MAX_CONFIG_BYTES: Final = 64 << 20
 _MAX_DEPTH: Final = 200
 _CONFIG: Final = "config.json"
-_CHUNK_BYTES: Final = 1 << 20
 # Classes of Keras' own that run code, or load other files, from their configuration.
 _REFUSED: Final = frozenset(
     {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "__lambda__", "function"}
@@ -36,36 +36,16 @@ def check_archive(what: str, file: Path) -> None:
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            _check_sizes(what, file, archive)
-            _check_sums(archive)
+            check_members(archive, file.stat().st_size, _MAX_EXPANSION, 0)
+            if archive.getinfo(_CONFIG).file_size > _MAX_CONFIG_BYTES:
+                raise ValueError(f"{_CONFIG} has more than {_MAX_CONFIG_BYTES} bytes")
+            for member in archive.infolist():
+                for _ in chunks(archive, member):
+                    pass
             config = json.loads(archive.read(_CONFIG))
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, KeyError, NotImplementedError, RecursionError) as error:
+    except (*DAMAGED, KeyError) as error:
         raise InvalidArtefact(what, f"{file.name} is no Keras file, or is damaged: {error}") from error
-    except (ValueError, RuntimeError) as error:
-        raise InvalidArtefact(what, f"{file.name}: {error}") from error
     _check_classes(what, file.name, config)
-
-
-def _check_sizes(what: str, file: Path, archive: zipfile.ZipFile) -> None:
-    size, limit = sum(one.file_size for one in archive.infolist()), _MAX_EXPANSION * file.stat().st_size
-    if size > limit:
-        reason = f"{file.name} expands to {size} bytes, the limit is {limit}: {_MAX_EXPANSION} times its size"
-        raise InvalidArtefact(what, f"{reason}. Save it anew with Keras, which does not compress")
-    if archive.getinfo(_CONFIG).file_size > _MAX_CONFIG_BYTES:
-        raise InvalidArtefact(what, f"{file.name}: {_CONFIG} has more than {_MAX_CONFIG_BYTES} bytes")
-
-
-def _check_sums(archive: zipfile.ZipFile) -> None:
-    names = [one.filename for one in archive.infolist()]
-    if len(set(names)) != len(names):
-        raise ValueError("two members have one name")
-    for one in archive.infolist():
-        left = one.file_size
-        with archive.open(one) as member:
-            while chunk := member.read(_CHUNK_BYTES):
-                left -= len(chunk)
-        if left:
-            raise ValueError(f"member {one.filename} is cut short")
 
 
 def _check_classes(what: str, name: str, config: Any) -> None:

@@ -10,11 +10,13 @@ import numpy as np
 
 from pipeline.errors import InvalidArtefact, LoadFailed
 from pipeline.records import DEFAULT_SIGNATURE
+from pipeline.servables.framework import first_line
 from pipeline.servables.tensorflow.checks import OpCheck
 from pipeline.servables.tensorflow.graph import Graph
 from pipeline.servables.tensorflow.keras_archive import check_archive
+from pipeline.servables.tensorflow.keras_weights import load_model
 from pipeline.servables.tensorflow.options import TensorFlowOptions
-from pipeline.servables.tensorflow.session import Model, brief, open_session
+from pipeline.servables.tensorflow.session import Model, open_session
 from pipeline.servables.tensorflow.signatures import Declared, chosen, endpoint, type_name
 
 
@@ -39,11 +41,11 @@ def load_keras(tensorflow: Any, what: str, file: Path, options: TensorFlowOption
     if keras.config.backend() != "tensorflow":
         raise LoadFailed(what, f"Keras computes with {keras.config.backend()} here; set KERAS_BACKEND=tensorflow")
     try:
-        model = keras.models.load_model(file, compile=False, safe_mode=True)
+        model = load_model(tensorflow, keras, file)
         names = [one.name for one in model.inputs]
         function = _trace(tensorflow, keras, model)
     except Exception as error:
-        raise InvalidArtefact(what, f"Keras can not load {file.name}: {brief(error)}") from error
+        raise InvalidArtefact(what, f"Keras can not load {file.name}: {first_line(error)}") from error
     inputs = [_declare(*one) for one in zip(names, function.inputs[: len(names)], strict=True)]
     outputs = [_declare(*one) for one in _named(function.structured_outputs)]
     served = endpoint(what, DEFAULT_SIGNATURE, inputs, outputs, options)

@@ -7,11 +7,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from pipeline.errors import InvalidArtefact
+from pipeline.servables.framework import first_line
 from pipeline.servables.tensorflow.checks import READ_VOCABULARY, RESTORE, OpCheck
 from pipeline.servables.tensorflow.files import SAVED_MODEL
 from pipeline.servables.tensorflow.graph import Graph, Part
 from pipeline.servables.tensorflow.options import TensorFlowOptions
-from pipeline.servables.tensorflow.session import Model, brief, open_session
+from pipeline.servables.tensorflow.session import Model, open_session
 from pipeline.servables.tensorflow.signatures import Declared, Endpoint, chosen, endpoint, type_name
 from pipeline.servables.tensorflow.twins import unite
 
@@ -37,13 +38,17 @@ def load_saved_model(tensorflow: Any, what: str, path: Path, options: TensorFlow
         with graph.as_default():
             tensorflow.graph_util.import_graph_def(definition, name="")
     except Exception as error:
-        raise InvalidArtefact(what, f"TensorFlow can not import the graph of {SAVED_MODEL}: {brief(error)}") from error
+        raise InvalidArtefact(
+            what, f"TensorFlow can not import the graph of {SAVED_MODEL}: {first_line(error)}"
+        ) from error
     session = open_session(tensorflow, graph, options)
     try:
         steps.run(session)
     except Exception as error:
         session.close()
-        raise InvalidArtefact(what, f"TensorFlow can not restore the variables and tables: {brief(error)}") from error
+        raise InvalidArtefact(
+            what, f"TensorFlow can not restore the variables and tables: {first_line(error)}"
+        ) from error
     return Model(session, endpoints, tuple(sorted(used)))
 
 

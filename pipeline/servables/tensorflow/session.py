@@ -13,6 +13,7 @@ from pipeline.errors import LoadFailed
 from pipeline.records import DEFAULT_SIGNATURE
 from pipeline.registry.servable import Signature
 from pipeline.servables import heap
+from pipeline.servables.framework import first_line
 from pipeline.servables.tensorflow.options import TensorFlowOptions
 from pipeline.servables.tensorflow.signatures import Endpoint
 from pipeline.tensors import Array
@@ -86,12 +87,6 @@ def open_session(tensorflow: Any, graph: Any, options: TensorFlowOptions) -> Any
     return tensorflow.compat.v1.Session(graph=graph, config=config)
 
 
-def brief(error: Exception) -> str:
-    """Return the first line of TensorFlow's message, which names the node; below it stand stack traces."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
-
-
 def _callable(where: str, session: Any, endpoint: Endpoint) -> Any:
     from tensorflow.core.protobuf.config_pb2 import CallableOptions  # noqa: PLC0415  # there only with TensorFlow
 
@@ -100,4 +95,4 @@ def _callable(where: str, session: Any, endpoint: Endpoint) -> Any:
         # A fifth of the overhead of the public make_callable, which goes through session.run; tf.keras uses it, too.
         return session._make_callable_from_options(options)  # noqa: SLF001  # see above
     except Exception as error:
-        raise LoadFailed(where, f"TensorFlow can not prepare it: {brief(error)}") from error
+        raise LoadFailed(where, f"TensorFlow can not prepare it: {first_line(error)}") from error

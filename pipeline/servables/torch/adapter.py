@@ -30,6 +30,7 @@ class TorchAdapter(SimpleAdapter):
             options=TorchOptions,
             estimate_bytes=_estimate_bytes,
             destroy=TorchServable.close,
+            prepare=lambda: import_torch("torch"),
         )
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import errno
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from pipeline.errors import InvalidArtefact
+from pipeline.servables.framework import first_line
+from pipeline.servables.zip_members import DAMAGED, check_members, chunks
 
-_CHUNK_BYTES: Final = 1 << 20
-# Code and debug information may be compressed, tensors are not. What a small file may hold all the same.
+# Code and debug information may be compressed, tensors are not.
 _MOST_EXPANSION: Final = 8
-_MOST_SMALL_BYTES: Final = 64 << 20
-_ENCRYPTED: Final = 0x1
-_BAD_ZIP: Final = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OverflowError)
+# What PyTorch reads in a second where the file is in memory, and how much of it takes longer than others should wait.
+_BYTES_PER_S: Final = 1_800_000_000
+_LONG_BYTES: Final = _BYTES_PER_S // 5
 
 
 class Archive:
@@ -25,6 +25,14 @@ class Archive:
     def __init__(self, sizes: dict[str, int], records: dict[str, bytes]) -> None:
         self.sizes = sizes
         self.records = records
+
+
+def held_note(held_bytes: int, instead: str) -> tuple[str, ...]:
+    """Return what is to be known of a load in which PyTorch read so many bytes at a time, holding the GIL meanwhile."""
+    if held_bytes < _LONG_BYTES:
+        return ()
+    about_s = held_bytes / _BYTES_PER_S
+    return (f"its load held Python's lock for about {about_s:.1f} s; isolation: process, or {instead}, does not",)
 
 
 def is_zip(file: Path) -> bool:
@@ -43,9 +51,10 @@ def read_archive(what: str, file: Path, is_bulk: Callable[[str], bool]) -> Archi
         raise InvalidArtefact(what, f"{file.name} is no zip file, as PyTorch writes since version 1.6; save it again")
     try:
         with zipfile.ZipFile(file) as opened:
+            check_members(opened, file.stat().st_size, _MOST_EXPANSION)
             members = _by_record(what, file, opened.infolist())
-            records = {name: _read(opened, info) for name, info in members.items() if not is_bulk(name)}
-    except _BAD_ZIP as error:
+            records = {name: b"".join(chunks(opened, info)) for name, info in members.items() if not is_bulk(name)}
+    except DAMAGED as error:
         raise InvalidArtefact(what, f"{file.name} is damaged: {error}") from error
     except OSError as error:
         if error.errno != errno.EINVAL:  # a place outside of the file; any other may pass by itself
@@ -61,43 +70,21 @@ def check_as_read_by_torch(what: str, file: Path, archive: Archive, torch: Any) 
         names = set(reader.get_all_records())
         differing = [name for name, content in archive.records.items() if reader.get_record(name) != content]
     except RuntimeError as error:
-        raise InvalidArtefact(what, f"PyTorch can not read {file.name}: {brief(error)}") from error
+        raise InvalidArtefact(what, f"PyTorch can not read {file.name}: {first_line(error)}") from error
     if differing or names != set(archive.sizes):
         raise InvalidArtefact(what, f"{file.name} is a zip file that PyTorch and Python read differently")
 
 
-def brief(error: BaseException) -> str:
-    """Return the first line of a message of PyTorch's; those below it are its own stack."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:300] if lines else 'without a message'}"
-
-
 def _by_record(what: str, file: Path, members: list[zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
-    size = file.stat().st_size
-    total = sum(info.file_size for info in members)
-    if total > max(_MOST_EXPANSION * size, _MOST_SMALL_BYTES) or sum(info.compress_size for info in members) > size:
-        raise InvalidArtefact(what, f"{file.name} has {size} bytes and claims to hold {total}")
     records: dict[str, zipfile.ZipInfo] = {}
     roots = set()
     for info in members:
         root, _, record = info.filename.partition("/")
         parts = record.split("/")
-        is_odd = not info.filename.isascii() or "\\" in info.filename or {"", ".", ".."} & {root, *parts}
-        if is_odd or record in records or info.flag_bits & _ENCRYPTED:
+        if not info.filename.isascii() or {"", "."} & {root, *parts} or record in records:
             raise InvalidArtefact(what, f"{file.name} has a member that PyTorch does not write: {info.filename!r}")
-        if info.compress_type == zipfile.ZIP_STORED and info.file_size != info.compress_size:
-            raise InvalidArtefact(what, f"{file.name}: {info.filename} has two sizes")
         roots.add(root)
         records[record] = info
     if len(roots) != 1:
         raise InvalidArtefact(what, f"{file.name} has {len(roots)} folders, expected one")
     return records
-
-
-def _read(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """Read one member and, with its last byte, its checksum; no more than it claims to have."""
-    chunks = []
-    with opened.open(info) as member:
-        while chunk := member.read(_CHUNK_BYTES):
-            chunks.append(chunk)
-    return b"".join(chunks)

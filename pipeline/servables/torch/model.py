@@ -12,7 +12,7 @@ from pipeline.description import Description, Signature, TensorSpec
 from pipeline.errors import ModelFailed
 from pipeline.records import DEFAULT_SIGNATURE
 from pipeline.servables import heap
-from pipeline.servables.torch.archive import brief
+from pipeline.servables.framework import first_line
 from pipeline.servables.torch.datatypes import DATATYPES
 from pipeline.servables.torch.runtime import default_threads
 from pipeline.tensors import Array
@@ -62,7 +62,7 @@ class TorchServable:
         except ModelFailed:
             raise
         except Exception as error:
-            raise ModelFailed(self._what, f"PyTorch raised {brief(error)}") from error
+            raise ModelFailed(self._what, f"PyTorch raised {first_line(error)}") from error
 
     def close(self) -> None:
         """Free the model; nothing is running by then."""

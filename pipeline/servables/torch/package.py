@@ -11,13 +11,18 @@ from typing import Any, Final
 
 from pipeline.errors import InvalidArtefact
 from pipeline.records import DEFAULT_SIGNATURE
-from pipeline.servables.torch.archive import Archive, brief
+from pipeline.servables.framework import first_line
+from pipeline.servables.torch.archive import Archive
 from pipeline.servables.torch.declared import declared_signatures
 from pipeline.servables.torch.model import Model
 from pipeline.servables.torch.options import TorchOptions
 
 _FOLDER: Final = "data/aotinductor/"
-_NOTE: Final = "runs native code of the version: allow_native_code"
+_NOTES: Final = (
+    "runs native code of the version: allow_native_code",
+    # Measured with bare PyTorch 2.13, too: each load unpacks the library anew, and none is ever unmapped.
+    "its library, and weights inside it, stay mapped until the process ends; isolation: process ends it at the unload",
+)
 
 
 def is_package(archive: Archive) -> bool:
@@ -54,7 +59,7 @@ def load_package(what: str, file: Path, archive: Archive, options: TorchOptions,
         pytree = importlib.import_module("torch.utils._pytree")
         in_spec = pytree.treespec_loads(model.loader.get_call_spec()[0])
     except Exception as error:
-        raise InvalidArtefact(what, f"PyTorch can not load {file.name}: {brief(error)}") from error
+        raise InvalidArtefact(what, f"PyTorch can not load {file.name}: {first_line(error)}") from error
     names = [spec.name for spec in signatures[DEFAULT_SIGNATURE].inputs]
     if in_spec.num_leaves != len(names):
         raise InvalidArtefact(what, f"it takes {in_spec.num_leaves} inputs, declared are {', '.join(names)}")
@@ -69,7 +74,7 @@ def load_package(what: str, file: Path, archive: Archive, options: TorchOptions,
         result = model(*args, **kwargs)
         return pytree.tree_map(_first_row, result) if is_single else result
 
-    return Model(signatures, {DEFAULT_SIGNATURE: call}, _nothing, (_NOTE,))
+    return Model(signatures, {DEFAULT_SIGNATURE: call}, _nothing, _NOTES)
 
 
 def _first_row(tensor: Any) -> Any:

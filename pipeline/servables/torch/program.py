@@ -10,8 +10,9 @@ from typing import Any, Final
 from pipeline.description import Signature, TensorSpec
 from pipeline.errors import InvalidArtefact
 from pipeline.records import DEFAULT_SIGNATURE
+from pipeline.servables.framework import first_line
 from pipeline.servables.signature_file import check_signature
-from pipeline.servables.torch.archive import Archive, brief, check_as_read_by_torch
+from pipeline.servables.torch.archive import Archive, check_as_read_by_torch, held_note
 from pipeline.servables.torch.datatypes import DATATYPES
 from pipeline.servables.torch.model import Model, named_leaves
 from pipeline.servables.torch.options import TorchOptions
@@ -40,7 +41,7 @@ def load_program(what: str, file: Path, archive: Archive, options: TorchOptions,
     except InvalidArtefact:
         raise
     except Exception as error:
-        raise InvalidArtefact(what, f"PyTorch can not load {file.name}: {brief(error)}") from error
+        raise InvalidArtefact(what, f"PyTorch can not load {file.name}: {first_line(error)}") from error
     tensors = [*module.parameters(), *module.buffers()]
 
     def call(inputs: Mapping[str, Any]) -> Any:
@@ -52,7 +53,10 @@ def load_program(what: str, file: Path, archive: Archive, options: TorchOptions,
         for tensor in tensors:
             tensor.data = tensor.data.new_empty(0)
 
-    notes = (_NOTE,) if options.allow_pickle else ()
+    notes = (
+        *((_NOTE,) if options.allow_pickle else ()),
+        *held_note(max(archive.sizes.values()), "weights in smaller tensors"),
+    )
     return Model({DEFAULT_SIGNATURE: signature}, {DEFAULT_SIGNATURE: call}, free, notes)
 
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from pipeline.errors import InvalidArtefact
+from pipeline.servables.framework import first_line
 from pipeline.servables.torch import text_checks
-from pipeline.servables.torch.archive import Archive, brief
+from pipeline.servables.torch.archive import Archive
 
 PROGRAM: Final = "models/model.json"
 _SAMPLE: Final = "data/sample_inputs/model.pt"
@@ -50,7 +51,9 @@ def check_program(what: str, archive: Archive, torch: Any, libraries: tuple[str,
         if archive.records[_SAMPLE]:
             torch.load(io.BytesIO(archive.records[_SAMPLE]), weights_only=True)
     except Exception as error:
-        raise InvalidArtefact(what, f"the sample inputs are more than tensors ({brief(error)}); {_HINT}") from error
+        raise InvalidArtefact(
+            what, f"the sample inputs are more than tensors ({first_line(error)}); {_HINT}"
+        ) from error
     for where, text in _refused(parse(what, archive, PROGRAM), _checks(torch, libraries)):
         raise InvalidArtefact(what, f"{PROGRAM}: {where} is {text[:200]!r}, which no plain export writes; {_HINT}")
 
@@ -77,7 +80,7 @@ def _check_tensors(what: str, archive: Archive, config: str, folder: str, prefix
                 reason = f"{name} in {config} has {numbers} numbers, {path} has {size or 'no'} bytes"
                 raise InvalidArtefact(what, reason)
     except (KeyError, TypeError, AttributeError) as error:
-        raise InvalidArtefact(what, f"{config} is not as torch.export.save writes it: {brief(error)}") from error
+        raise InvalidArtefact(what, f"{config} is not as torch.export.save writes it: {first_line(error)}") from error
 
 
 def _checks(torch: Any, libraries: tuple[str, ...]) -> Mapping[str, Callable[[str], bool]]:

@@ -6,17 +6,15 @@ import functools
 import importlib
 from typing import Any
 
-from pipeline.errors import LoadFailed, MissingExtra
+from pipeline.errors import LoadFailed
+from pipeline.servables.framework import imported
 from pipeline.servables.triton import before_tensorflow_or_torch
 
 
 def import_torch(what: str) -> Any:
     """Return the module ``torch``; raises MissingExtra in the name of ``what``. Seconds the first time."""
     before_tensorflow_or_torch()
-    try:
-        torch = importlib.import_module("torch")
-    except ImportError as error:
-        raise MissingExtra(what, f"PyTorch can not be imported ({error})", "torch") from error
+    torch = imported(what, "torch", "PyTorch", "torch")
     default_threads()
     return torch
 

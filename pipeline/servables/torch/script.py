@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.errors import InvalidArtefact
-from pipeline.servables.torch.archive import Archive, brief, check_as_read_by_torch
+from pipeline.servables.framework import first_line
+from pipeline.servables.torch.archive import Archive, check_as_read_by_torch, held_note
 from pipeline.servables.torch.declared import declared_signatures, module_model
 from pipeline.servables.torch.model import Model
 from pipeline.servables.torch.options import TorchOptions
@@ -42,9 +43,10 @@ def load_script(what: str, file: Path, archive: Archive, options: TorchOptions, 
     _check_code(what, archive, options.operators)
     try:
         module = torch.jit.load(str(file), map_location=options.device)
-        return module_model(what, module, _argument_names, signatures, ())
+        notes = held_note(sum(archive.sizes.values()), "a state dict")
+        return module_model(what, module, _argument_names, signatures, notes)
     except (RuntimeError, ValueError, TypeError, UnicodeDecodeError, AttributeError) as error:
-        raise InvalidArtefact(what, f"PyTorch can not load {file.name}: {brief(error)}") from error
+        raise InvalidArtefact(what, f"PyTorch can not load {file.name}: {first_line(error)}") from error
 
 
 def _argument_names(method: Any) -> Sequence[str]:

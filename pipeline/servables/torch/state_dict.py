@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.errors import InvalidArtefact, LoadFailed, MissingExtra
-from pipeline.servables.torch.archive import brief
+from pipeline.errors import InvalidArtefact, LoadFailed
+from pipeline.servables.framework import first_line, imported
 from pipeline.servables.torch.declared import declared_signatures, module_model
 from pipeline.servables.torch.model import Model
 from pipeline.servables.torch.options import TorchOptions
@@ -43,14 +43,11 @@ def load_saved(what: str, file: Path, options: TorchOptions, torch: Any) -> Mode
 def load_safetensors(what: str, file: Path, options: TorchOptions, torch: Any) -> Model:
     """Load a state dict of safetensors. Raises as ``load_saved``, and MissingExtra. Blocks."""
     signatures = declared_signatures(what, file, options)
-    try:
-        safetensors = importlib.import_module("safetensors.torch")
-    except ImportError as error:
-        raise MissingExtra(what, f"safetensors can not be imported ({error})", "torch") from error
+    safetensors = imported(what, "safetensors.torch", "safetensors", "torch")
     try:
         saved = safetensors.load_file(file)
     except Exception as error:
-        raise InvalidArtefact(what, f"safetensors can not load {file.name}: {brief(error)}") from error
+        raise InvalidArtefact(what, f"safetensors can not load {file.name}: {first_line(error)}") from error
     module = _filled(what, file, saved, options, torch)
     return module_model(what, module.to(options.device), _argument_names, signatures, ())
 
@@ -93,4 +90,4 @@ def _why(error: Exception) -> str:
         found = re.search(r"(GLOBAL|global) \S+ ?\S*", first)
         held = f" ({found.group()})" if found else ""
         return f"it is a pickle of more than tensors{held}; save a state dict, or set allow_pickle, which runs its code"
-    return brief(error)
+    return first_line(error)

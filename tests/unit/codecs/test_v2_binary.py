@@ -49,8 +49,8 @@ def test_tensors_in_json_and_behind_it_are_the_same(items: list[tuple[Tensor, bo
 @given(st.lists(tensors(), max_size=4), st.booleans(), st.data())
 def test_outputs_are_behind_the_json_where_the_request_wants_them_there(
     outputs: list[Tensor],
-    is_all: bool,
-    data: st.DataObject,  # drawn
+    is_all: bool,  # noqa: FBT001  # drawn
+    data: st.DataObject,
 ) -> None:
     named = {t.name: data.draw(st.booleans()) for t in outputs[::2]}
     wanted = [{"name": name, "parameters": {"binary_data": is_behind}} for name, is_behind in named.items()]
@@ -96,7 +96,7 @@ HOSTILE: dict[str, tuple[bytes, int]] = {
     "a huge size": sized(2**63),
     "a size that leaves bytes over": sized(4),
     "text for a size": sized("8"),
-    "a truth for a size": sized(True),
+    "a truth for a size": sized(size=True),
     "a fraction for a size": sized(8.0),
     "a shape of more elements": changed(shape=[3]),
     "a shape that overflows": changed(shape=[2**40, 2**40]),

@@ -66,15 +66,16 @@ def test_partitions_do_not_wait_for_each_other() -> None:
     assert it.in_flight([("q", 0), ("q", 1)]) == 1
 
 
-def test_what_was_not_committed_is_committable_again_unless_its_partition_is_gone() -> None:
-    it = OffsetTracker()
-    it.assign([P, ("q", 1)])
-    it.finish(it.take({P: 5, ("q", 1): 7}))
-    assert it.pop_committable() == {P: 5, ("q", 1): 7}
-    it.revoke([("q", 1)])
-    it.put_back([P, ("q", 1)])
-    assert it.pop_committable() == {P: 5}
-    assert it.committable() == it.committable([P, ("q", 1)]) == {P: 5}
+def test_what_was_not_committed_after_all_is_handed_out_again() -> None:
+    it = tracker()
+    it.finish(it.take({P: 10}))
+    assert it.pop_committable() == {P: 10}
+    assert it.pop_committable() == {}
+    assert it.committable() == it.committable([P]) == {P: 10}
+    it.hand_back([P])
+    assert it.pop_committable() == {P: 10}
+    it.revoke([P])
+    assert it.committable([P]) == {}
 
 
 @given(st.permutations(range(8)))

@@ -6,6 +6,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from connectors.kafka.delivery import Item, Outbox
 from connectors.kafka.offsets import Span
+from connectors.kafka.refusals import Refusals
 from connectors.kafka.sent_batch import Attempt, SentBatch
 from pipeline.connector import Answer, Record
 from pipeline.records import Error
@@ -52,7 +53,7 @@ def batch(values, letter=None):
 
 
 def attempt(producer, it, failures=None):
-    outbox = Outbox(producer, ROUTE, lambda: True)
+    outbox = Outbox(producer, ROUTE, lambda: True, refusals=Refusals(ROUTE, {}))
     made = Attempt(outbox, it, (failures if failures is not None else []).append, lambda: None)
     outbox.send_batch(made)
     return made
@@ -119,19 +120,36 @@ def test_a_dead_letter_stays_with_the_answer_that_takes_the_place_of_the_first()
     assert (it.answers[0].value, it.answers[0].dead_letter.code) == (b"refused", "undecodable")
 
 
-def test_a_dead_letter_that_does_not_fit_is_left_out_and_the_request_is_answered():
+def test_a_dead_letter_that_does_not_fit_goes_without_its_value_and_the_request_is_answered():
     it = batch([b"a"], letter=Error("record_too_large", "why", retriable=False))
     producer = FakeProducer(refuses=[b"0"])  # the record's own bytes
     attempt(producer, it)
     report(producer, {})
-    assert [(topic, value) for topic, value, _ in producer.sent] == [("r", b"a")]
+    assert [(topic, value) for topic, value, _ in producer.sent] == [("d", None), ("r", b"a")]
     assert it.future.done()
-    assert it.answers[0].dead_letter is None
+    assert it.bare == {0}
+
+
+def test_a_dead_letter_that_failed_for_its_size_goes_alone_then_bare_with_the_next_attempts():
+    failures, it = [], batch([b"a"], letter=Error("record_too_large", "why", retriable=False))
+    for expected in ([b"0", b"a"], [b"0", b"a"], [None, b"a"]):
+        producer = FakeProducer()
+        attempt(producer, it, failures)
+        assert [value for _, value, _ in producer.sent] == expected
+        report(producer, {b"0": TOO_LARGE})
+    assert it.future.done()
+    assert failures == []
+
+
+def test_a_bare_dead_letter_that_does_not_fit_either_is_a_failure():
+    failures, it = [], batch([b"a"], letter=Error("record_too_large", "why", retriable=False))
+    attempt(FakeProducer(refuses=[b"0", None]), it, failures)
+    assert "topic d" in str(failures[0])
 
 
 def test_the_records_of_other_partitions_are_left_out():
     it = batch([b"a", b"b", b"c"])
-    it.refused, it.alone = {2}, {Item(1), Item(2, is_letter=True)}
+    it.refused, it.bare, it.alone = {2}, {1, 2}, {Item(1), Item(2, is_letter=True)}
     it.keep(it.taken[:1])
     assert [answer.value for answer in it.answers] == [b"a", b"c"]
-    assert (it.refused, it.alone) == ({1}, {Item(1, is_letter=True)})
+    assert (it.refused, it.bare, it.alone) == ({1}, {1}, {Item(1, is_letter=True)})

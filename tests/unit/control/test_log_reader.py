@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from pipeline.control.error_codes import PARTITION_EOF
 from pipeline.control.log_reader import CompactedLog
-from pipeline.errors import ConnectorError
+from pipeline.errors import AccessDenied, ConnectorError
 
 TRANSPORT = -195
 ALL_BROKERS_DOWN = -187
@@ -162,7 +162,7 @@ def test_a_partition_that_is_added_later_is_read_and_leaves_it_caught_up(reading
 
 def test_a_missing_permission_is_fatal_and_named(reading: Reading) -> None:
     reading.consumer.failure = KafkaError.TOPIC_AUTHORIZATION_FAILED
-    with pytest.raises(ConnectorError, match="ACLs Read and Describe"):
+    with pytest.raises(ConnectorError, match="lacks the ACL Read on topic aspired"):
         reading.step()
 
 
@@ -173,7 +173,7 @@ def test_a_fatal_error_on_the_thread_is_handed_over_and_the_consumer_closed() ->
     reading.consumer.failure = KafkaError.TOPIC_AUTHORIZATION_FAILED
     reading.log.start()
     reading.log._thread.join(5)
-    assert [type(error) for error in errors] == [ConnectorError]
+    assert [type(error) for error in errors] == [AccessDenied]
     assert reading.consumer.is_closed
 
 

@@ -128,11 +128,12 @@ def test_loading_again_and_again_keeps_nothing(tmp_path):
     options = WRITERS["parquet"](
         tmp_path, {"id": "BYTES", "t": "BYTES", "n": "INT64"}, [(f"k{row}", f"text {row}", row) for row in range(5_000)]
     )
-    sizes = []
-    for _ in range(30):
+    sizes = {}
+    for number in range(30):
         loader = LookupAdapter().loader(ServableId("m", 1), tmp_path, options)
         loader.load()
         loader.unload()
-        gc.collect()
-        sizes.append(int(Path("/proc/self/statm").read_text().split()[1]))
-    assert sizes[-1] < 1.05 * sizes[4]
+        if number in (4, 29):  # a collection takes a third of a second where tests have imported frameworks
+            gc.collect()
+            sizes[number] = int(Path("/proc/self/statm").read_text().split()[1])
+    assert sizes[29] < 1.05 * sizes[4]

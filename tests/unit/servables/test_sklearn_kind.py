@@ -317,7 +317,7 @@ def _huge_array(_: str, data: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (_zip({"schema.json": b" " * (70 << 20)}), "expected at most"),
+        (_zip({"schema.json": b" " * (70 << 20)}), "the limit is"),
         (_zip({"schema.json": b"{}", "../../etc/passwd": b""}), "leads out of it"),
         (_zip({"schema.json": b'{"a":' * 200_000}), "RecursionError"),
         (_zip({"schema.json": json.dumps({"protocol": 99}).encode()}), "protocol"),
@@ -338,7 +338,7 @@ def test_an_archive_inside_an_archive_is_held_to_the_same(tmp_path: Path) -> Non
     bomb = _zip({"data.npy": b"\0" * (70 << 20)})
     content = _rewritten(skops.io.dumps(model), lambda name, data: bomb if name.endswith(".npz") else data)
     (tmp_path / "model.skops").write_bytes(content)
-    with pytest.raises(InvalidArtefact, match="expected at most"):
+    with pytest.raises(InvalidArtefact, match="the limit is"):
         load(tmp_path, trusted=["scipy.sparse._csr.csr_matrix"])
 
 

@@ -19,7 +19,7 @@ from torch_scripts import TwoMethods
 
 from pipeline.errors import InvalidArtefact, InvalidSettings, LoadFailed, MissingExtra, ModelFailed
 from pipeline.registry.servable import ServableId
-from pipeline.servables.torch import TorchAdapter
+from pipeline.servables.torch import TorchAdapter, archive
 from pipeline.servables.torch.datatypes import DATATYPES
 from pipeline.servables.torch.runtime import default_threads
 from pipeline.tensors import DTYPES
@@ -87,6 +87,15 @@ def test_each_format_says_what_computes_it(name, saved, load):
     assert (description.framework, description.framework_version) == ("torch", torch.__version__)
     assert description.threads == 2
     assert description.notes == ()
+
+
+def test_a_load_that_held_the_gil_for_long_says_so(saved, load, monkeypatch):
+    assert archive.held_note(100 << 20, "a state dict") == ()
+    [note] = archive.held_note(1 << 30, "a state dict")
+    assert note == "its load held Python's lock for about 0.6 s; isolation: process, or a state dict, does not"
+    monkeypatch.setattr(archive, "_LONG_BYTES", 1)
+    notes = {name: load(TorchAdapter(), saved[name], **OPTIONS[name]).description.notes for name in OPTIONS}
+    assert {name for name in notes if "held Python's lock" in str(notes[name])} == {"model.pt2", "model.ts"}
 
 
 def test_the_signature_of_a_program_is_its_own(saved, load):
@@ -335,36 +344,6 @@ def test_a_missing_pytorch_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingExtra, match=r"penstock\[torch\]"):
         TorchAdapter().loader(ServableId("m", 1), tmp_path, {}).load()
-
-
-BOTH = """
-import sys
-import numpy as np
-from pathlib import Path
-from pipeline.registry.servable import ServableId
-from pipeline.servables.torch import TorchAdapter
-from pipeline.servables.triton import before_tensorflow_or_torch
-
-def tensorflow():
-    before_tensorflow_or_torch()
-    import tensorflow as tf
-    return lambda: tf.function(lambda x: x * 2)(tf.ones([2])).numpy()
-
-def torch():
-    servable = TorchAdapter().loader(ServableId("m", 1), Path(sys.argv[1]), {}).load()
-    return lambda: servable.predict("", {"input": np.ones((2, 64), "f4")})
-
-used = [{"tensorflow": tensorflow, "torch": torch}[name]() for name in sys.argv[2:]]
-for use in used + used[::-1]:
-    use()
-"""
-
-
-@pytest.mark.parametrize("order", [("tensorflow", "torch"), ("torch", "tensorflow")])
-def test_tensorflow_and_pytorch_live_in_one_process_in_any_order(order, saved):
-    command = [sys.executable, "-c", BOTH, str(saved["model.pt2"]), *order]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
-    assert done.returncode == 0, done.stderr[-2000:]
 
 
 SWAPS = """

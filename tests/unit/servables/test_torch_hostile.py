@@ -230,7 +230,7 @@ def test_a_zip_bomb_is_refused_before_it_is_expanded(file, tmp_path, load):
         bomb.writestr("m/constants.pkl", b"")
         bomb.writestr("m/models/model.json", bytes(200 << 20))
     assert (tmp_path / file).stat().st_size < 1 << 20
-    with pytest.raises(InvalidArtefact, match="claims to hold 2097"):
+    with pytest.raises(InvalidArtefact, match="expands to 2097"):
         load(TorchAdapter(), tmp_path, **DICT)
 
 
@@ -239,7 +239,7 @@ def test_a_member_that_leads_out_or_stands_twice_is_refused(member, program, tmp
     with zipfile.ZipFile(tmp_path / "model.pt2", "w") as archive, warnings.catch_warnings(action="ignore"):
         archive.writestr("m/models/model.json", b"{}")
         archive.writestr(member, b"x")
-    with pytest.raises(InvalidArtefact, match=r"that PyTorch does not write|folders"):
+    with pytest.raises(InvalidArtefact, match=r"that PyTorch does not write|folders|leads out of it|one name"):
         load(TorchAdapter(), tmp_path)
 
 

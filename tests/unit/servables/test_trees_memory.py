@@ -41,13 +41,14 @@ def _resident_kib() -> int:
 def test_thirty_swaps_leave_the_memory_of_the_fifth(write: Callable[[Path], None], tmp_path: Path) -> None:
     write(tmp_path)
     adapter: Any = kinds.load_adapter(write.__name__[1:])
-    after_kib = []
+    after_kib = {}
     for version in range(30):
         loader = adapter.loader(ServableId("m", version), tmp_path, {})
         servable = loader.load()
         servable.predict("serving_default", {"x": X[:200].astype("f4" if write is _xgboost else "f8")})
         del servable
         loader.unload()
-        gc.collect()
-        after_kib.append(_resident_kib())
-    assert after_kib[-1] < 1.05 * after_kib[4]
+        if version in (4, 29):  # a collection takes a third of a second with all these libraries
+            gc.collect()
+            after_kib[version] = _resident_kib()
+    assert after_kib[29] < 1.05 * after_kib[4]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from pipeline.connector import Headers
-from pipeline.errors import Undecodable
+from pipeline.connector import Headers, Record
+from pipeline.errors import ResultTooLarge, Undecodable
 from pipeline.records import PredictRequest
 from pipeline.serving.headers import Envelope, HeaderTable, id_of_key
 from pipeline.settings import HeaderNames
@@ -20,7 +20,8 @@ TABLE = HeaderTable(HeaderNames(), FakeClock(NOW_MS))
 
 MEANINGS: dict[str, tuple[Headers, dict[str, Any]]] = {
     "our own": (
-        [("x-request-id", b"a"), ("model", b"m"), ("model-version", b"3"), ("reply_to", b"t"), ("reply_partition", b"2")],
+        [("x-request-id", b"a"), ("model", b"m"), ("model-version", b"3"), ("reply_to", b"t"),
+         ("reply_partition", b"2")],
         {"id": "a", "servable": "m", "version": "3", "reply_topic": "t", "reply_partition": 2},
     ),
     "MLServer": ([("mlserver-model", b"m"), ("mlserver-version", b"v1")], {"servable": "m", "version": "v1"}),
@@ -29,12 +30,17 @@ MEANINGS: dict[str, tuple[Headers, dict[str, Any]]] = {
         [("kafka_replyTopic", b"t"), ("kafka_replyPartition", b"\0\0\1\2"), ("kafka_correlationId", b"\xff\0")],
         {"reply_topic": "t", "reply_partition": 258},
     ),
+    "Spring, any partition": ([("kafka_replyPartition", b"\xff\xff\xff\xff")], {}),
     "Faust": ([("Faust-Ag-ReplyTo", b"t"), ("Faust-Ag-CorrelationId", b"c")], {"reply_topic": "t"}),
     "Triton": ([("Inference-Header-Content-Length", b"12")], {"json_bytes": 12}),
     "CloudEvents": ([("ce_specversion", b"1.0"), ("ce_id", b"e")], {"id": "e", "is_event": True}),
     "the first of two": ([("model", b"a"), ("seldon-model", b"b"), ("model", b"c")], {"servable": "a"}),
-    "null and empty values": ([("model", None), ("model", b""), ("deadline-ms", b""), ("seldon-model", b"b")], {"servable": "b"}),
-    "the earliest deadline": ([("deadline-ms", b"900"), ("deadline-ms", b"700"), ("timeout-ms", b"5")], {"deadline_ms": 700}),
+    "null and empty values": (
+        [("model", None), ("model", b""), ("deadline-ms", b""), ("seldon-model", b"b")], {"servable": "b"},
+    ),
+    "the earliest deadline": (
+        [("deadline-ms", b"900"), ("deadline-ms", b"700"), ("timeout-ms", b"5")], {"deadline_ms": 700},
+    ),
 }  # fmt: skip
 
 
@@ -181,11 +187,21 @@ def test_a_record_without_a_value_has_no_inputs_and_is_no_dead_letter() -> None:
         assert "no value" in error.message
 
 
-def test_an_error_because_the_result_is_too_large_repeats_small_headers_only() -> None:
+def test_what_a_broker_refuses_as_too_large_becomes_an_error_that_repeats_small_headers_only() -> None:
     """What a request brings may be what makes its result too large: then its error must not bring it again."""
     headers = [("huge", b"x" * 500_000), ("mine", b"1"), ("model", b"adder"), ("large", b"y" * 9000)]
-    it = dispatcher(max_result_bytes=10)
-    (answer,) = it.answer(it.decode([record(request("a"), headers)]))
+    refused = ResultTooLarge("adder", 1_100_000, 1_000_000)
+    answer = dispatcher().refuse(record(request("a"), headers), refused)
     assert dict(answer.headers) == {
         "mine": b"1", "model": b"adder", "status": b"error", "error-code": b"result_too_large",
     }  # fmt: skip
+    assert answer.key == b"key"
+    large = Record(b"", b"k" * 9000, (), "q", 0, 0, 0)
+    assert dispatcher().refuse(large, refused).key is None
+
+
+@pytest.mark.parametrize("version", [b"9" * 18, b"9" * 19, b"9" * 5000, "²".encode()])
+def test_a_version_that_no_stream_can_have_is_unknown(version: bytes) -> None:
+    result, _ = answer_one(request("a"), [("model-version", version)])
+    assert result.error is not None
+    assert result.error.code in ("unknown_version", "unknown_label")
