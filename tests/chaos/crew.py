@@ -1,4 +1,4 @@
-"""The workers of a run: killed, stopped, restarted, more and fewer of them."""
+"""The workers of a run: killed, stopped, restarted, more and fewer of them, and replaced where they may end."""
 
 from __future__ import annotations
 
@@ -7,53 +7,59 @@ import signal
 from collections.abc import Callable
 
 from tests.acceptance.workers import Deployment, Worker, wait_for
+from tests.chaos.accounting import Guarantee
 
 READY_S = 120.0
 _LOG_CHARACTERS = 4000
+# What a worker says that stops because the broker has ended its transaction, or has given its name to another.
+_FENCED = "fenced: "
 
 
 class Crew:
-    """Real `penstock worker` processes. Each method returns when those that should serve do; one thread at a time."""
+    """Real `penstock worker` processes. Each method returns when those that should serve do; one thread at a time.
 
-    def __init__(self, deployment: Deployment) -> None:
+    A worker that ends by itself is a failure. Exactly once, one that was fenced is none: it has to stop, and is replaced,
+    as whatever keeps the processes of a deployment running would do.
+    """
+
+    def __init__(self, deployment: Deployment, guarantee: Guarantee) -> None:
         self._deployment = deployment
+        self._may_be_fenced = guarantee is Guarantee.EXACTLY_ONCE
         self._workers: list[Worker] = []
         self._stopped: Worker | None = None
         self._numbers = itertools.count()
-
-    @property
-    def size(self) -> int:
-        """How many there are."""
-        return len(self._workers)
+        self.fenced = 0
 
     def scale(self, count: int) -> None:
         """Start workers, or end the youngest in good order, until there are so many."""
+        self._tend_well()
         while len(self._workers) > count:
             self._end(self._workers.pop())
-        started = [self._start(f"w{next(self._numbers)}") for _ in range(count - len(self._workers))]
-        self._workers += started
-        for worker in started:
-            self._wait_until_ready(worker)
+        names = [f"w{next(self._numbers)}" for _ in range(count - len(self._workers))]
+        self._workers += [self._deployment.worker(name) for name in names]
+        for name in names:
+            self._wait_until_ready(name)
 
     def kill(self, target: int) -> None:
         """End a worker by SIGKILL, and start another of its name."""
         place = self._place(target)
         self._workers[place].kill()
-        self._replace(place)
+        self._wait_until_ready(self._replace(place))
 
     def restart(self, target: int) -> None:
         """End a worker in good order, and start another of its name."""
         place = self._place(target)
         self._end(self._workers[place])
-        self._replace(place)
+        self._wait_until_ready(self._replace(place))
 
     def stop(self, target: int, pause: Callable[[], object]) -> None:
         """Stop a worker, as a machine that stands still does, for as long as ``pause`` takes; then let it go on."""
         self._stopped = self._workers[self._place(target)]
+        name = self._stopped.name
         self._stopped.signal(signal.SIGSTOP)
         pause()
         self.go_on()
-        self._wait_until_ready(self._workers[self._place(target)])
+        self._wait_until_ready(name)
 
     def go_on(self) -> None:
         """Let a worker that was stopped go on; harmless when none is."""
@@ -61,11 +67,15 @@ class Crew:
             self._stopped.signal(signal.SIGCONT)
             self._stopped = None
 
-    def check(self) -> None:
-        """Fail when one has ended that nobody has ended, with the end of what it has printed."""
-        for worker in self._workers:
+    def tend(self) -> list[str]:
+        """Replace who was fenced, and return their names; fail, with its log, when one has ended for another reason."""
+        replaced = []
+        for place, worker in enumerate(self._workers):
             status = worker.popen.poll()
-            assert status is None, f"{worker.name} ended by itself with {status}:\n{worker.log[-_LOG_CHARACTERS:]}"
+            if status is not None:
+                self._check_fenced(worker, status)
+                replaced.append(self._replace(place))
+        return replaced
 
     def logs(self) -> str:
         """Return the end of what each of them has printed, and how many batches stand between poll and delivery."""
@@ -74,27 +84,38 @@ class Crew:
         )
 
     def _place(self, target: int) -> int:
-        self.check()
+        self._tend_well()
         return target % len(self._workers)
 
-    def _start(self, name: str) -> Worker:
-        return self._deployment.worker(name)
+    def _tend_well(self) -> None:
+        """Tend, and wait for who was replaced: a process that has just begun can not end in good order."""
+        for name in self.tend():
+            self._wait_until_ready(name)
 
-    def _replace(self, place: int) -> None:
-        worker = self._workers[place] = self._start(self._workers[place].name)
-        self._wait_until_ready(worker)
+    def _replace(self, place: int) -> str:
+        name = self._workers[place].name
+        self._workers[place] = self._deployment.worker(name)
+        return name
 
     def _end(self, worker: Worker) -> None:
         worker.signal(signal.SIGTERM)
         status = worker.wait(READY_S)
-        assert status == 0, f"{worker.name} ended with {status} on SIGTERM:\n{worker.log[-_LOG_CHARACTERS:]}"
+        if status:
+            self._check_fenced(worker, status)
 
-    def _wait_until_ready(self, worker: Worker) -> None:
+    def _check_fenced(self, worker: Worker, status: int) -> None:
+        log = worker.log
+        assert self._may_be_fenced and _FENCED in log, (  # noqa: PT018  # one thing: whether it may end so
+            f"{worker.name} ended by itself, or not in good order, with {status}:\n{log[-_LOG_CHARACTERS:]}"
+        )
+        self.fenced += 1
+
+    def _wait_until_ready(self, name: str) -> None:
         def ready() -> bool:
-            self.check()
-            return worker.get("/ready")[0] == 200
+            self.tend()
+            return any(worker.get("/ready")[0] == 200 for worker in self._workers if worker.name == name)
 
-        wait_for(f"{worker.name} ready", ready, READY_S, every_s=0.1)
+        wait_for(f"{name} ready", ready, READY_S, every_s=0.1)
 
 
 def _in_flight(worker: Worker) -> str:

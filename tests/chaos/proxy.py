@@ -45,7 +45,9 @@ class Proxy:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._server: asyncio.Server = self._call(asyncio.start_server(self._connected, "127.0.0.1", self.port))
+        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=100)
+        self._listener.setblocking(False)
+        self._loop.call_soon_threadsafe(self._loop.add_reader, self._listener, self._accept)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -80,26 +82,35 @@ class Proxy:
         self._is_open.set()
 
     async def _close(self) -> None:
-        self._server.close()
-        for task in list(self._tasks):
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
+        await asyncio.sleep(0)  # a task that was cancelled before its first step would leave its socket open
+        for writer in self._writers:
+            writer.transport.abort()
+        for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = self._loop.create_task(self._carry(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _accept(self) -> None:
+        # asyncio's own server is not used: closed while it accepts, it leaves the connection open.
+        with contextlib.suppress(OSError):  # gone before it was accepted
+            connection, _ = self._listener.accept()
+            task = self._loop.create_task(self._carry(connection))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _carry(self, connection: socket.socket) -> None:
         """Carry one connection, until either end closes it; then close both."""
-        if self._is_resetting:
-            _reset(writer)
-            return
+        reader, writer = await asyncio.open_connection(sock=connection)
         self._writers.add(writer)
-        upstream: asyncio.StreamWriter | None = None
+        ends = [writer]
         try:
+            if self._is_resetting:
+                _reset(writer)
+                return
             await self._is_open.wait()
             back, upstream = await asyncio.open_connection("127.0.0.1", self._target_port)
+            ends.append(upstream)
             self._writers.add(upstream)
             ways = [self._loop.create_task(self._pass_on(*way)) for way in ((reader, upstream), (back, writer))]
             try:
@@ -111,10 +122,12 @@ class Proxy:
         except OSError:
             pass  # nobody listens there: so the caller's connection ends, too
         finally:
-            for end in (writer, upstream):
-                if end is not None:
-                    self._writers.discard(end)
-                    end.close()
+            for end in ends:
+                end.close()
+            for end in ends:
+                with contextlib.suppress(OSError):
+                    await end.wait_closed()
+                self._writers.discard(end)
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):

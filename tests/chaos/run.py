@@ -39,7 +39,7 @@ Say = Callable[[str], None]
 class Outcome:
     """What a run came to. ``took_s`` is from the start of the schedule to the last healing, ``waits_s`` how long each
     request waited for its first answer, from shortest to longest, ``silence_s`` how long a partition was without
-    answers.
+    answers, ``fenced`` how many workers had to be replaced because the broker had ended their transaction.
     """
 
     account: Account
@@ -47,6 +47,7 @@ class Outcome:
     took_s: float
     waits_s: Sequence[float]
     silence_s: float
+    fenced: int
 
     def __str__(self) -> str:
         """Return the figures, for people."""
@@ -64,7 +65,8 @@ class Outcome:
             f"by kind: {', '.join(f'{n} {kind}' for kind, n in it.kinds.items())}\n"
             f"{it.letters} dead letters: {len(it.letters_lost)} lost, {sum(it.letters_doubled.values())} duplicates; "
             f"waits for the first answer: {middle:.2f} s half, {most:.1f} s 99 %, {longest:.1f} s longest; "
-            f"longest silence of a partition {self.silence_s:.1f} s"
+            f"longest silence of a partition {self.silence_s:.1f} s; "
+            f"{self.fenced} workers fenced"
         )
 
 
@@ -79,7 +81,7 @@ class Chaos:
         self._seed = seed
         self._deployment = _deploy(folder, cluster.bootstrap, guarantee)
         self._route = self._deployment.settings.routes[STREAM]
-        self._crew = Crew(self._deployment)
+        self._crew = Crew(self._deployment, guarantee)
         self._answers = Answers()
         self._versions = itertools.count(1)
         self._is_abandoned = threading.Event()
@@ -105,7 +107,12 @@ class Chaos:
             letters.read_to_the_end()
             found = account(load.asked, self._answers.all, self._answers.letters, sum(self._uncommitted().values()))
         return Outcome(
-            found, self._schedule, took_s, self._answers.waits_s(load.asked_at_s), self._answers.longest_silence_s
+            found,
+            self._schedule,
+            took_s,
+            self._answers.waits_s(load.asked_at_s),
+            self._answers.longest_silence_s,
+            self._crew.fenced,
         )
 
     def _carry_out(self, load: Load) -> None:
@@ -173,11 +180,11 @@ class Chaos:
         """Wait until every request is answered, or nothing more comes; then end the workers in good order."""
         seen, at_s = -1, time.monotonic()
         while (now := self._answers.distinct()) < requests and time.monotonic() - at_s < _STALLED_S:
-            self._crew.check()
+            self._crew.tend()
             if now > seen:
                 seen, at_s = now, time.monotonic()
             time.sleep(0.1)
-        self._crew.check()
+        self._crew.tend()
         if now < requests:
             self._say(f"{requests - now} answers are missing; uncommitted: {self._uncommitted()}\n{self._crew.logs()}")
         self._crew.scale(0)
