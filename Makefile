@@ -3,9 +3,10 @@
 PYTHON ?= python3
 # How often make conformance repeats.
 RUNS ?= 50
-# How many records make fuzz sends, and which.
-RECORDS ?= 100000
+# What make fuzz and make chaos draw from; how many records are sent, and how long things go wrong.
 SEED ?= 1
+RECORDS ?= 100000
+MINUTES ?= 10
 # More arguments for the command of a target, e.g. make test ARGS='-k kafka -x'
 ARGS ?=
 
@@ -18,7 +19,7 @@ extras_test = test,dev
 say = @printf '\033[2m%s\033[0m\n'
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test conformance fuzz lint format bench kafka clean
+.PHONY: help demo test conformance fuzz lint format chaos bench kafka clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +50,9 @@ conformance: .venv/.test-ready  ## the registry's tests RUNS times: in a random 
 
 fuzz: .venv/.test-ready  ## RECORDS random and mutated records through the data path, and to a live worker on a real Kafka
 	@.venv/bin/python -m pytest -q tests/fuzz --fuzz-records=$(RECORDS) --fuzz-seed=$(SEED) $(ARGS)
+
+chaos: .venv/.test-ready  ## everything goes wrong for MINUTES, by SEED, on a Kafka of three nodes; needs two cores
+	@.venv/bin/python -m pytest -s tests/chaos/test_chaos.py --chaos-seed=$(SEED) --chaos-minutes=$(MINUTES) $(ARGS)
 
 bench: .venv/.bench-ready  ## our worker against a loop written by hand, on a real Kafka
 	@.venv/bin/python -m benchmarks $(ARGS)

@@ -14,10 +14,14 @@ _TIMEOUT_MORE_S = 600
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let a run take as long as its ``--chaos-minutes`` want."""
-    minutes = config.getoption("--chaos-minutes") or 0
-    for item in items:
-        if "cluster" in getattr(item, "fixturenames", ()):
+    """Leave runs to `make chaos`, which says for how long they are, and let them take the time that this wants."""
+    minutes = config.getoption("--chaos-minutes")
+    runs = [item for item in items if "cluster" in getattr(item, "fixturenames", ())]
+    if minutes is None:
+        items[:] = [item for item in items if item not in runs]
+        config.hook.pytest_deselected(items=runs)
+    else:
+        for item in runs:
             item.add_marker(pytest.mark.timeout(60 * minutes * _TIMEOUT_OF_ITS_LENGTH + _TIMEOUT_MORE_S))
 
 

@@ -11,15 +11,15 @@ from tests.chaos.accounting import Guarantee
 
 READY_S = 120.0
 _LOG_CHARACTERS = 4000
-# What a worker says that stops because the broker has ended its transaction, or has given its name to another.
-_FENCED = "fenced: "
+# What a worker says that stops because of its transactions: the broker has ended one, or has given its name to another.
+_ENDED = "the worker stops: ConnectorError: kafka transactions: "
 
 
 class Crew:
     """Real `penstock worker` processes. Each method returns when those that should serve do; one thread at a time.
 
-    A worker that ends by itself is a failure. Exactly once, one that was fenced is none: it has to stop, and is replaced,
-    as whatever keeps the processes of a deployment running would do.
+    A worker that ends by itself is a failure. Exactly once, one that was fenced is none: it has to stop, and is
+    replaced, as whatever keeps the processes of a deployment running would do.
     """
 
     def __init__(self, deployment: Deployment, guarantee: Guarantee) -> None:
@@ -105,7 +105,7 @@ class Crew:
 
     def _check_fenced(self, worker: Worker, status: int) -> None:
         log = worker.log
-        assert self._may_be_fenced and _FENCED in log, (  # noqa: PT018  # one thing: whether it may end so
+        assert self._may_be_fenced and _ENDED in log, (  # noqa: PT018  # one thing: whether it may end so
             f"{worker.name} ended by itself, or not in good order, with {status}:\n{log[-_LOG_CHARACTERS:]}"
         )
         self.fenced += 1

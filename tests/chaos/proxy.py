@@ -46,7 +46,7 @@ class Proxy:
     def __enter__(self) -> Self:
         self._thread.start()
         self._listener = socket.create_server(("127.0.0.1", self.port), backlog=100)
-        self._listener.setblocking(False)
+        self._listener.settimeout(0)
         self._loop.call_soon_threadsafe(self._loop.add_reader, self._listener, self._accept)
         return self
 
