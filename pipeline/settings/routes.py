@@ -57,7 +57,7 @@ class RouteSettings(Section, frozen=True):
     revoke_timeout_s: float = 10.0
     retention_s: float = 0.0
     circuit: CircuitSettings = CircuitSettings()
-    poison_after_kills: int = 3
+    poison_after_kills: int = 0
 
     @property
     def is_pattern(self) -> bool:

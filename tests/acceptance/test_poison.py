@@ -50,7 +50,14 @@ def test_a_request_that_kills_workers_is_set_aside_after_three_and_its_neighbour
 ) -> None:
     it = deploy(
         servables={"factor": {"base_path": "models/factor", "kind": "python", "options": {"class": "deadly:Deadly"}}},
-        routes={"factor": {"max_batch_size": 16, "max_batches_in_flight": 2, "guarantee": guarantee}},
+        routes={
+            "factor": {
+                "max_batch_size": 16,
+                "max_batches_in_flight": 2,
+                "guarantee": guarantee,
+                "poison_after_kills": 3,
+            }
+        },
         # A static member comes back to its partitions at once, instead of after the session timeout.
         worker={"static_membership": True},
     )

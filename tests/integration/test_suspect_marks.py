@@ -23,7 +23,11 @@ class Place:
     def __init__(self, bootstrap: str, name: str) -> None:
         self.kafka: dict[str, Any] = {"bootstrap.servers": bootstrap}
         self.route = RouteSettings(
-            request_topic=f"{name}.q", result_topic=f"{name}.r", dead_letter_topic=f"{name}.d", group=name
+            poison_after_kills=3,
+            request_topic=f"{name}.q",
+            result_topic=f"{name}.r",
+            dead_letter_topic=f"{name}.d",
+            group=name,
         )
         admin = AdminClient(self.kafka)
         for future in admin.create_topics([NewTopic(f"{name}.{kind}", 2, 1) for kind in "qr"]).values():
