@@ -144,5 +144,5 @@ def test_several_batches_share_a_transaction_under_load(kafka, topic_name):
         assert len(route.wait_for_values(205)) == 205
     finally:
         member.stop()
-    # A marker takes an offset. The first poll may have found little, and ended a transaction with it; the last did.
-    assert route.end(route.settings.result_topic) <= 205 + 4
+    # A marker takes an offset. There are 21 batches at least; one that is not full ends a transaction, as the last does.
+    assert route.end(route.settings.result_topic) < 205 + 21
