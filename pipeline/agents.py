@@ -38,9 +38,10 @@ _FULL_S: Final = 1.0
 
 
 class Batch(msgspec.Struct):
-    """The requests of one poll, and the bytes that they hold."""
+    """The requests of one poll, the bytes of their records, and all that they hold."""
 
     requests: list[Pending]
+    record_bytes: int
     held_bytes: int
 
 
@@ -177,12 +178,13 @@ class Route:
     def _admitted(self, records: Sequence[Record]) -> Batch:
         """Return the decoded batch when what it holds has room."""
         requests = self._dispatcher.decode(records)
-        held_bytes = in_flight.of_requests(requests, self._in_flight.share_bytes)
+        record_bytes = in_flight.of_records(records)
+        held_bytes = record_bytes + in_flight.of_decoded(requests, record_bytes, self._in_flight.share_bytes)
         while not self._in_flight.admit(held_bytes, _FULL_S) and not self._stopping.is_set():
             self._connector.poll(0, 0.0)
         self._metrics.taken(self.name, len(records))
         self._metrics.holds(self.name, self._in_flight.held_bytes)
-        return Batch(requests, held_bytes)
+        return Batch(requests, record_bytes, held_bytes)
 
     # A worker's thread.
 
@@ -194,7 +196,7 @@ class Route:
         self._metrics.computed(self.name, requests, time.perf_counter() - started_s)
         # What was decoded is done with, and Faust holds on to the batch for a while.
         batch.requests = []
-        held_bytes = in_flight.of_records(records) + in_flight.of_answers(answers)
+        held_bytes = batch.record_bytes + in_flight.of_answers(answers)
         self._in_flight.change(batch.held_bytes, held_bytes)
         delivery = self._connector.answer(records, answers, self._dispatcher.refuse)
         delivery.add_done_callback(lambda done: self._delivered(done, held_bytes))

@@ -17,6 +17,8 @@ _HIGHEST_RESPONSE_BYTES: Final = 2**31 - 1
 # The client's own: a response, or a message, may always be as large as this.
 _RESPONSE_BYTES: Final = 100_000_000
 _MESSAGE_BYTES: Final = 1_000_000
+# After which a full queue is looked at again. The client's own second is as long as a fast route takes to empty one.
+_FULL_QUEUE_MS: Final = 20
 # What a record has beside its value: a key, headers, among them those of a dead letter.
 _ASIDE_BYTES: Final = 64 * 1024
 
@@ -32,6 +34,7 @@ def consumer(route: RouteSettings) -> dict[str, Scalar]:
     response_bytes = max(_RESPONSE_BYTES, max(route.max_record_bytes, share_bytes) + _ASIDE_BYTES)
     return {
         "queued_max_messages_kbytes": _kbytes(share_bytes),
+        "fetch_queue_backoff_ms": _FULL_QUEUE_MS,
         "receive_message_max_bytes": min(response_bytes, _HIGHEST_RESPONSE_BYTES),
     }
 

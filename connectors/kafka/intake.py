@@ -85,7 +85,7 @@ class Intake:
             if not found:
                 return
             kept.extend(found)
-            if len(found) < count and not self._max_wait_s:
+            if len(kept) >= max_records or (len(found) < count and not self._max_wait_s):
                 return
             size, largest = size + sum(map(len, found)), max(largest, *map(len, found))
 

@@ -72,18 +72,17 @@ class InFlight:
         return not self._held_bytes or self._held_bytes + size_bytes <= self._max_bytes
 
 
-def of_requests(batch: Sequence[Pending], small_bytes: int) -> int:
-    """Return the bytes that records and decoded requests of a batch hold.
+def of_decoded(batch: Sequence[Pending], record_bytes: int, small_bytes: int) -> int:
+    """Return the bytes that the tensors of a batch hold beside its records, which have ``record_bytes``.
 
-    Tensors that are views of their record's bytes hold nothing. Where the batch can not hold more than ``small_bytes``,
-    whatever its format, the bytes of its records are close enough.
+    Views of a record's bytes hold nothing. Where records and tensors can not be more than ``small_bytes``, whatever
+    the format, nobody counts, and it is 0.
     """
-    size = of_records([pending.record for pending in batch])
-    if size * (1 + _MOST_DECODED) <= small_bytes:
-        return size
+    if record_bytes * (1 + _MOST_DECODED) <= small_bytes:
+        return 0
     requests = [pending.request for pending in batch if pending.request is not None]
     tensors = [tensor.data for request in requests for tensor in request.inputs]
-    return size + sum([len(data) for data in tensors if isinstance(data, bytes)])
+    return sum([len(data) for data in tensors if isinstance(data, bytes)])
 
 
 def of_records(records: Sequence[Record]) -> int:
