@@ -144,5 +144,5 @@ def test_several_batches_share_a_transaction_under_load(kafka, topic_name):
         assert len(route.wait_for_values(205)) == 205
     finally:
         member.stop()
-    # A marker takes an offset. There are 21 batches at least; one that is not full ends a transaction, as the last does.
+    # A marker takes an offset. There are 21 batches at least; one that is not full ends a transaction.
     assert route.end(route.settings.result_topic) < 205 + 21
