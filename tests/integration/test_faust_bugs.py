@@ -45,7 +45,7 @@ def test_the_offset_of_a_slow_record_is_not_passed_though_transaction_markers_fo
         assert offsets == [0, 4, 8, 12, 16]
         for _ in range(10):
             one.poll(0, 0.01)
-        assert route.committed() < 0
+        assert route.committed() <= 0
         for position, batch in enumerate(batches):
             one.answer(batch, list(map(echo, batch)), never).result(20)
             expected = offsets[position] + 1
@@ -105,7 +105,7 @@ def test_an_exception_in_the_agent_acknowledges_nothing_and_stops_the_worker(kaf
     route.produce([b"a", b"b"])
     asyncio.run(main())
     assert [str(error) for error in crashes] == ["a bug"]
-    assert route.committed() < 0
+    assert route.committed() <= 0
     successor = route.connector("two")
     successor.open()
     try:
