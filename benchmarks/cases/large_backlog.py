@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 NAME: Final = "backlog"
 REQUESTS: Final = 2_000
 ROUNDS: Final = 1
-TARGET_MIB: Final = 600.0
+TARGET: Final = 600.0  # MiB
 _SMALL_BYTES, _LARGE_BYTES = 1_000, 5_000_000
 _MORE_SMALL: Final = 500
 _READY_S, _LIMIT_S, _HELPER_S = 120.0, 1_800.0, 1_800.0
@@ -152,7 +152,7 @@ def _report(harness: Harness, requests: int, measured: dict[str, list[Measured]]
         case=NAME,
         measure="resident memory at most while a backlog is worked off, above the idle worker",
         unit="MiB",
-        target=TARGET_MIB,
+        target=TARGET,
         better="lower",
         ratio=max(max(several) for several in each("above_mib").values()),
         rounds=each("above_mib"),
