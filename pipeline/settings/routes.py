@@ -126,6 +126,9 @@ def _check_limits(route: RouteSettings, place: str) -> None:
     if route.poison_after_kills < 0 or route.poison_after_kills == 1:
         reason = f"must be 0 (off) or at least 2, got {route.poison_after_kills}: one kill does not tell which record"
         raise InvalidSettings(f"{place}.poison_after_kills", reason)
+    if route.poison_after_kills and route.guarantee == "exactly_once":
+        reason = "its marks are committed outside transactions, and answers may be doubled: 0 with exactly_once"
+        raise InvalidSettings(f"{place}.poison_after_kills", reason)
 
 
 def check_patterns(routes: Mapping[str, RouteSettings], control: Collection[str], place: str) -> None:

@@ -44,9 +44,8 @@ def results(bootstrap: str, topic: str) -> list[PredictResult]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("guarantee", ["at_least_once", "exactly_once"])
 def test_a_request_that_kills_workers_is_set_aside_after_three_and_its_neighbours_are_answered(
-    deploy: Deploy, guarantee: str
+    deploy: Deploy,
 ) -> None:
     it = deploy(
         servables={"factor": {"base_path": "models/factor", "kind": "python", "options": {"class": "deadly:Deadly"}}},
@@ -54,7 +53,6 @@ def test_a_request_that_kills_workers_is_set_aside_after_three_and_its_neighbour
             "factor": {
                 "max_batch_size": 16,
                 "max_batches_in_flight": 2,
-                "guarantee": guarantee,
                 "poison_after_kills": 3,
             }
         },
@@ -88,7 +86,7 @@ def test_a_request_that_kills_workers_is_set_aside_after_three_and_its_neighbour
     counts = Counter({id_: len(found) for id_, found in by_id.items()})
     assert counts[str(POISON)] == 1
     assert set(counts.values()) <= {1, 2}
-    assert sum(counts.values()) - REQUESTS <= (16 * 2 if guarantee == "at_least_once" else 0)
+    assert sum(counts.values()) - REQUESTS <= 16 * 2
 
     [letter] = read(it.bootstrap, route.dead_letter_topic, 1)
     assert (letter.partition(), letter.key(), letter.value()) == (1, b"key", request(str(POISON), 13.0))
