@@ -89,7 +89,7 @@ class KafkaConnector:
 
     def open(self) -> None:
         """See Connector: starts joining the group; the broker may be away."""
-        callbacks = {"error_cb": self._on_error, "on_commit": self._guarantee.on_commit}
+        callbacks = {"error_cb": self._on_error, "on_commit": self._on_commit}
         try:
             # The end of a partition is told: it may lie behind markers and aborted records that no poll returns.
             properties = {**self._consumer_properties, "enable.partition.eof": True, **callbacks}
@@ -302,6 +302,12 @@ class KafkaConnector:
         if error.fatal():
             self._on_fatal(ConnectorError("kafka", self._refusals.text_of(error)))
         log.warning("%s", self._refusals.text_of(error))
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        self._guarantee.on_commit(error, partitions)
+        denied = None if error is None else self._refusals.of_consumer(error)
+        if denied is not None:
+            self._on_fatal(denied)
 
     def _on_fatal(self, error: ConnectorError) -> None:
         """Have the next ``poll`` raise; from any thread. The first error is the one that tells why."""
