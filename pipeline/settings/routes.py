@@ -22,6 +22,8 @@ _AT_LEAST_ONE: Final = (
     "max_batches_in_flight",
     "max_in_flight_bytes",
 )
+# Where two requests kill, two deaths may meet a third request that is innocent.
+_FEWEST_KILLS: Final = 3
 _NOT_NEGATIVE: Final = ("max_wait_ms", "commit_interval_ms", "revoke_timeout_s", "retention_s")
 _CHOICES: Final = {"guarantee": ("at_least_once", "exactly_once"), "result_headers": ("minimal", "full")}
 
@@ -123,8 +125,8 @@ def _check_limits(route: RouteSettings, place: str) -> None:
     for field, choices in _CHOICES.items():
         if getattr(route, field) not in choices:
             raise InvalidSettings(f"{place}.{field}", f"{getattr(route, field)!r} is not {' or '.join(choices)}")
-    if route.poison_after_kills < 0 or route.poison_after_kills == 1:
-        reason = f"must be 0 (off) or at least 2, got {route.poison_after_kills}: one kill does not tell which record"
+    if route.poison_after_kills < 0 or 0 < route.poison_after_kills < _FEWEST_KILLS:
+        reason = f"must be 0 (off) or at least 3, got {route.poison_after_kills}: fewer kills do not tell which record"
         raise InvalidSettings(f"{place}.poison_after_kills", reason)
     if route.poison_after_kills and route.guarantee == "exactly_once":
         reason = "its marks are committed outside transactions, and answers may be doubled: 0 with exactly_once"
