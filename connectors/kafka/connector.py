@@ -230,6 +230,9 @@ class KafkaConnector:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         log.info("assigned %s", _names(partitions))
+        if self._is_closing:  # nothing will be taken from them
+            consumer.incremental_assign(partitions)
+            return
         self._ask_for_suspects(consumer, partitions)
         with self._changed:
             self._tracker.assign(_keys(partitions))
@@ -242,7 +245,7 @@ class KafkaConnector:
 
     def _ask_for_suspects(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Read how the last owners of these partitions have ended; what can not be read accuses nobody."""
-        if not self._route.poison_after_kills:
+        if not (self._route.poison_after_kills and partitions):  # a rebalance that brings nothing asks nothing
             return
         try:
             found = consumer.committed(partitions, _COMMITTED_TIMEOUT_S)
