@@ -124,10 +124,14 @@ class ExactlyOnce:
 
     def mark(self, consumer: Consumer, due: Mapping[Partition, int]) -> None:
         """See Guarantee: waits for the transaction of these partitions, whose offsets must not be passed by."""
+        deadline_s = time.monotonic() + self._route.revoke_timeout_s
         with self._changed:
-            was_awaited, self._is_awaited = self._is_awaited, True
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._tracker.in_flight(due), self._route.revoke_timeout_s)
+            was_awaited = self._is_awaited
+        self.attend(consumer, is_awaited=True)
+        while not self._are_settled(due) and time.monotonic() < deadline_s:
+            # The group may go on meanwhile, and refuse the transaction that is waited for until it is told so.
+            self.attend(consumer, is_awaited=True)
+        with self._changed:
             self._is_awaited = was_awaited
         self._commit_marks(consumer, due, is_leaving=False)
 
@@ -138,10 +142,16 @@ class ExactlyOnce:
             due = self._suspects.leave(self._tracker.assigned if partitions is None else partitions)
         self._commit_marks(consumer, due, is_leaving=True)
 
+    def _are_settled(self, partitions: Mapping[Partition, int]) -> bool:
+        """Wait a moment, and return whether nothing is in flight there."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._tracker.in_flight(partitions), _AGAIN_S)
+
     def _commit_marks(self, consumer: Consumer, due: Mapping[Partition, int], *, is_leaving: bool) -> None:
         """Commit outside of transactions: only what they have committed before, and only where none is open."""
         with self._changed:
-            settled = {key: offset for key, offset in due.items() if not self._tracker.in_flight([key])}
+            now = self._suspects.reached(due)
+            settled = {key: offset for key, offset in now.items() if not self._tracker.in_flight([key])}
             offsets = self._suspects.marked(settled, is_leaving=is_leaving)
         if not offsets:
             return

@@ -15,6 +15,7 @@ from connectors.kafka import KafkaConnector
 from pipeline.connector import Record
 from pipeline.settings import RouteSettings
 from pipeline.testing.connector_contract import echo, never, poll_some
+from tests.integration.members import KafkaRoute
 
 DEADLINE_S = 40.0
 
@@ -170,3 +171,27 @@ def test_a_rebalance_waits_for_the_answers_in_flight_so_that_nothing_comes_again
         poll_until(first, lambda: bool(second.got))
     assert [(record.value, record.offset) for record in second.got] == [(b"next", 1)]
     worker.join()
+
+
+def test_exactly_once_an_answer_that_is_seen_is_committed_whatever_is_noted_beside_the_offset(kafka, topic_name, close):
+    """The broker is told of records before they are handed out, and those before them are being answered then."""
+    route = KafkaRoute(
+        kafka.bootstrap,
+        topic_name,
+        guarantee="exactly_once",
+        poison_after_kills=3,
+        max_batch_size=1,
+        commit_interval_ms=5_000,
+    )
+    connector = close(route.connector("one"))
+    route.produce([b"%d" % n for n in range(10)], b"key")
+    answered = 0
+    while answered < 10:
+        records = connector.poll(1, 0.05)
+        seen = len(route.values())
+        assert seen <= max(0, route.committed())
+        if records:
+            connector.answer(records, echo(records), never)
+            answered += len(records)
+    connector.close(DEADLINE_S)
+    assert (len(route.values()), route.committed()) == (10, route.end(route.settings.request_topic))
