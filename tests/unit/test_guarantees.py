@@ -1,0 +1,45 @@
+"""Each test that the page of guarantees names is there."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "guarantees.md").read_text()
+NAMED = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", PAGE)
+ROWS = [
+    [cell.strip() for cell in line.strip("|").split(" | ")]
+    for line in PAGE.partition("## The table")[2].partition("\n## ")[0].splitlines()
+    if line.startswith("| ") and not line.startswith("| case")
+]
+
+
+@cache
+def names_in(path: str) -> frozenset[str]:
+    tree = ast.parse((ROOT / path).read_text())
+    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
+def test_a_row_says_what_holds_and_names_its_tests_or_says_that_there_is_none(row: list[str]) -> None:
+    case, holds, tests = row[:3]
+    assert case
+    if not tests.startswith("no "):
+        assert holds
+        assert all(re.fullmatch(r"`tests/[\w/]+\.py::test_\w+`", cell) for cell in tests.split("<br>")), tests
+
+
+@pytest.mark.parametrize(("path", "name"), NAMED)
+def test_a_test_that_is_named_exists(path: str, name: str) -> None:
+    assert name in names_in(path)
+
+
+def test_the_tests_that_are_named_alone_are_named_in_the_table_too() -> None:
+    alone = set(re.findall(r"`(test_\w+)`", PAGE))
+    assert alone
+    assert alone <= {name for _, name in NAMED}
