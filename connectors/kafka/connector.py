@@ -152,15 +152,17 @@ class KafkaConnector:
     def _poll_paused(self, timeout_s: float) -> None:
         """Take part in the group; what comes all the same is kept."""
         message = self._consumer.poll(timeout_s)
-        error = None if message is None else message.error()
-        if message is not None and error is not None and error.code() != KafkaError._PARTITION_EOF:
-            self._on_message_error(error, message.topic())
-        elif message is not None:
+        if message is None:
+            return
+        failure = _failure(message)
+        if failure is not None:
+            self._on_message_error(failure, message.topic())
+        else:
             self._intake.keep(message)
 
     def _choose(self, messages: list[Message]) -> list[Message]:
         """Return what is taken now, where some records are suspected of killing workers; the others are kept."""
-        places = [None if _is_failure(message) else _place(message) for message in messages]
+        places = [_place(message) if _failure(message) is None else None for message in messages]
         with self._changed:
             is_quiet = self._changed.wait_for(self._is_quiet, _QUIET_S)
             taken, held = self._suspects.choose(places, is_quiet=is_quiet)
@@ -330,9 +332,10 @@ def _record(message: Message, topic: str, partition: int, offset: int, kills: in
     )
 
 
-def _is_failure(message: Message) -> bool:
+def _failure(message: Message) -> KafkaError | None:
+    """Return what went wrong; the end of a partition is nothing of that."""
     error = message.error()
-    return error is not None and error.code() != KafkaError._PARTITION_EOF
+    return None if error is None or error.code() == KafkaError._PARTITION_EOF else error
 
 
 def _place(message: Message) -> Place:

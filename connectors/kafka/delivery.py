@@ -13,7 +13,7 @@ from msgspec import structs
 
 from connectors.kafka.dead_letters import DeadLetters
 from connectors.kafka.refusals import Refusals
-from connectors.kafka.topic_sizes import TopicSizes
+from connectors.kafka.topic_sizes import NO_SUCH_TOPIC, TopicSizes
 from pipeline.connector import Answer, Headers, Record, Refuse
 from pipeline.errors import PenstockError, ReplyRefused, ResultTooLarge
 from pipeline.settings import RouteSettings
@@ -21,13 +21,7 @@ from pipeline.settings import RouteSettings
 log = logging.getLogger(__name__)
 
 _TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE)
-_NO_SUCH_PLACE = (
-    KafkaError._UNKNOWN_PARTITION,
-    KafkaError._UNKNOWN_TOPIC,
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError.TOPIC_EXCEPTION,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-)
+_NO_SUCH_PLACE = (KafkaError._UNKNOWN_PARTITION, *NO_SUCH_TOPIC)
 
 Report = Callable[[KafkaError | None, Message], None]
 

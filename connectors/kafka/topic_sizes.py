@@ -18,7 +18,7 @@ _AGAIN_TIMEOUT_S: Final = 1.0
 _AGAIN_AFTER_S: Final = 0.25
 # Requests name topics of their own, where ``reply_topics`` has a ``*``.
 _MOST_TOPICS: Final = 1000
-_NO_SUCH_TOPIC: Final = (
+NO_SUCH_TOPIC: Final = (
     KafkaError._UNKNOWN_TOPIC,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError.TOPIC_EXCEPTION,
@@ -77,6 +77,6 @@ class TopicSizes:
             log.warning("no metadata of topic %s: %s", topic, error)
             return 0
         self._missing.pop(topic, None)
-        if found is None or (found.error is not None and found.error.code() in _NO_SUCH_TOPIC):
+        if found is None or (found.error is not None and found.error.code() in NO_SUCH_TOPIC):
             self._missing[topic] = KafkaError(KafkaError._UNKNOWN_TOPIC) if found is None else found.error
         return len(found.partitions) if found is not None and not found.error else 0
