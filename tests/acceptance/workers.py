@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from pipeline.control.fleet import Fleet, read_fleet
+from pipeline.control.logs import logs_of
 from pipeline.local.ports import free_ports
 from pipeline.records import ServableState, State
 from pipeline.settings import Settings, load
@@ -107,7 +108,7 @@ class Deployment:
 
     def fleet(self) -> Fleet:
         """Return what the states topic holds."""
-        return read_fleet(self.settings.kafka, self.settings.control.states_topic)
+        return read_fleet(logs_of(self.settings), self.settings.control.states_topic)
 
     def wait_for_state(self, workers: Iterable[str], stream: str, version: int, state: State) -> list[ServableState]:
         """Wait until a version has a state on all of these workers."""

@@ -15,7 +15,9 @@ from pipeline.clock import SystemClock
 from pipeline.control.aspired import AspiredFollower, AspiredPublisher
 from pipeline.control.fleet import FleetFollower, read_fleet
 from pipeline.control.heartbeat import Heartbeat
-from pipeline.control.log_reader import CompactedLog, read_all
+from pipeline.control.kafka_log_reader import KafkaLogReader
+from pipeline.control.kafka_logs import KafkaLogs
+from pipeline.control.logs import Logs, read_all
 from pipeline.control.recovery import Recovery
 from pipeline.control.source_publisher import SourcePublisher
 from pipeline.control.states import StatePublisher
@@ -167,9 +169,9 @@ def test_partitions_that_are_added_while_it_runs_are_read(
 ) -> None:
     from confluent_kafka.admin import AdminClient, NewPartitions
 
-    monkeypatch.setattr("pipeline.control.log_reader._REDISCOVER_S", 0.2)
+    monkeypatch.setattr("pipeline.control.kafka_log_reader._REDISCOVER_S", 0.2)
     seen: list[tuple[bytes | None, int]] = []
-    reader = CompactedLog(
+    reader = KafkaLogReader(
         properties, topic, "r", on_record=lambda key, _value, part, _offset: seen.append((key, part)), on_fatal=print
     )
     reader.start()
@@ -290,7 +292,7 @@ def test_states_are_read_back_as_they_were_last_published(properties: dict[str, 
 
 def raw(properties: dict[str, Any], topic: str) -> list[tuple[bytes | None, bytes | None]]:
     seen: list[tuple[bytes | None, bytes | None]] = []
-    reader = CompactedLog(
+    reader = KafkaLogReader(
         properties, topic, "r", on_record=lambda key, value, *_: seen.append((key, value)), on_fatal=print
     )
     while not reader.caught_up.is_set():
