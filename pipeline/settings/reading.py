@@ -12,6 +12,7 @@ import yaml
 
 from pipeline.errors import InvalidSettings
 from pipeline.redaction import redacted
+from pipeline.settings.redis import RedisSettings, check_redis
 from pipeline.settings.references import check_secrets, resolved
 from pipeline.settings.routes import RouteSettings, check_patterns, check_route, complete_route
 from pipeline.settings.section import Scalar, Section
@@ -34,6 +35,7 @@ class Settings(Section, frozen=True):
     """
 
     kafka: dict[str, Scalar] = msgspec.field(default_factory=dict)
+    redis: RedisSettings = RedisSettings()
     control: ControlSettings = ControlSettings()
     watch: WatchSettings = WatchSettings()
     worker: WorkerSettings = WorkerSettings()
@@ -203,6 +205,7 @@ def _check(settings: Settings, where: str) -> None:
         routes = settings.routes.values()
         needed = [name for r in routes for name in (r.request_topic, r.result_topic, r.dead_letter_topic)]
         check_names(settings.topics, [*needed, *control], f"{where}: topics")
+    check_redis(settings.redis, f"{where}: redis")
     check_worker(settings.worker, f"{where}: worker")
     for name, stream in settings.servables.items():
         check_stream(stream, f"{where}: servables.{name}")
