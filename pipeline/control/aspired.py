@@ -11,7 +11,6 @@ import msgspec
 
 from pipeline.clock import Clock, SystemClock
 from pipeline.control import encoding
-from pipeline.control.kafka_log_reader import KafkaLogReader, MakeConsumer, OnFatal
 from pipeline.errors import Undecodable
 from pipeline.records import AspiredVersions
 

@@ -178,4 +178,3 @@ class KafkaLogReader:
             return
         self.availability.missed(error)
         self._discover_at = min(self._discover_at, time.monotonic() + _RETRY_S)
-

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import Consumer
 
-from pipeline.control.kafka_outbox import KafkaOutbox
 from pipeline.control.kafka_log_reader import KafkaLogReader, MakeConsumer
 from pipeline.control.kafka_log_writer import KafkaLogWriter
+from pipeline.control.kafka_outbox import KafkaOutbox
 
 if TYPE_CHECKING:
     from pipeline.control.logs import OnFatal, OnRecord

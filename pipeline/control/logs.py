@@ -158,9 +158,7 @@ def read_all(logs: Logs, topic: str, client_id: str = "penstock", timeout_s: flo
         else:
             latest[key or b""] = value
 
-    reader = logs.reader(
-        topic, client_id, on_record=on_record, on_fatal=lambda _error: None, log_level=logging.DEBUG
-    )
+    reader = logs.reader(topic, client_id, on_record=on_record, on_fatal=lambda _error: None, log_level=logging.DEBUG)
     deadline = time.monotonic() + timeout_s
     try:
         while not reader.caught_up.is_set():

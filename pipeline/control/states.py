@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+
 class StatePublisher:
     """Called with each state of this worker; returns at once, and publishes in the order of the calls.
 
