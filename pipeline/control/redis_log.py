@@ -1,16 +1,16 @@
 """A control log in Redis: a stream with the records, and beside it which of them is the last of its key.
 
-========================  ======  ====================================================================================
-key                       type    what
-========================  ======  ====================================================================================
-``<topic>``               stream  one entry per record: ``key``, and ``value`` unless it is a tombstone
-``{<topic>}:last``        hash    the id of the last entry of each key
-``{<topic>}:superfluous`` zset    entries that leave when their time has come, by that time (ms): superseded ones, tombstones
-========================  ======  ====================================================================================
+=========================  ======  =============================================================================
+key                        type    what
+=========================  ======  =============================================================================
+``<topic>``                stream  one entry per record: ``key``, and ``value`` unless it is a tombstone
+``{<topic>}:last``         hash    the id of the last entry of each key
+``{<topic>}:superfluous``  zset    entries that leave, superseded ones and tombstones, by when they do (Unix ms)
+=========================  ======  =============================================================================
 
-The id of an entry is ``<generation>-<time in ms>``: generations grow by one, and an entry that a failover has lost and one
-that was written in its place differ. A write is one script, so that all of this is one step; its keys have one hash slot.
-Whoever writes with other means writes by this script as well, or is not seen.
+The id of an entry is ``<generation>-<time in ms>``: generations grow by one, and an entry that a failover has lost and
+one that was written in its place differ. A write is one script, so that all of this is one step; its keys have one hash
+slot. Whoever writes by other means does it by this script too, or readers never see what was superseded go.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ _LEAST_S: Final = 0.05
 
 
 class RedisLogWriter:
-    """See LogWriter. While Redis is away it is tried again until the time is over; a record may be written twice then."""
+    """See LogWriter. While Redis is away it is tried again until the time is over; a record may then stand twice."""
 
     def __init__(self, redis: RedisSettings, topic: str, client_id: str) -> None:
         self._redis, self._topic, self._client_id = redis, topic, client_id

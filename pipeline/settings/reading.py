@@ -69,9 +69,9 @@ def load(
     """Return checked settings from a file, then the environment, then ``overrides`` (nested, as in the file).
 
     The file is ``path``, else what PENSTOCK_CONFIG names, else ``penstock.yaml`` in the working directory where there
-    is one. Variables: PENSTOCK_BOOTSTRAP (a Kafka address, or a URL of Redis), and PENSTOCK_<SECTION>__<KEY> with a YAML value, for instance
-    ``PENSTOCK_WORKER__WEB_PORT=6067`` or ``PENSTOCK_KAFKA__SECURITY_PROTOCOL=SASL_SSL`` (an underscore is a dot there).
-    Relative base paths are taken from the file's directory. Raises InvalidSettings.
+    is one. Variables: PENSTOCK_BOOTSTRAP (an address of Kafka, or a URL of Redis), and PENSTOCK_<SECTION>__<KEY> with a
+    YAML value, for instance ``PENSTOCK_WORKER__WEB_PORT=6067`` or ``PENSTOCK_KAFKA__SECURITY_PROTOCOL=SASL_SSL`` (an
+    underscore is a dot there). Relative base paths are taken from the file's directory. Raises InvalidSettings.
     """
     environ = environ or {}
     source = file_of(path, environ)

@@ -12,7 +12,8 @@ from pipeline.control.aspired import AspiredFollower, AspiredPublisher
 from pipeline.control.kafka_log_reader import KafkaLogReader
 from pipeline.control.kafka_logs import KafkaLogs
 from pipeline.control.logs import read_all
-from pipeline.control.topic_admin import check_topics, create_missing, describe, inspect
+from pipeline.control.topic_admin import create_missing, describe, inspect
+from pipeline.control.topic_reports import findings
 from pipeline.control.topics import TopicSpec, wanted
 from pipeline.errors import ConnectorError
 from pipeline.records import AspiredVersion, AspiredVersions
@@ -117,10 +118,10 @@ def test_topics_are_created_as_wanted_and_once(properties: dict[str, Any], topic
         },
     )
     specs = wanted(settings)
-    assert {finding.reason for finding in check_topics(settings)} == {"does not exist"}
+    assert {finding.reason for finding in findings(settings)} == {"does not exist"}
     assert sorted(create_missing(properties, specs, partitions=3)) == sorted(spec.name for spec in specs)
     assert create_missing(properties, specs, partitions=3) == []
-    assert check_topics(settings) == []
+    assert findings(settings) == []
     partitions = {
         r.spec.name.removeprefix(topic_name): r.described and r.described.partitions for r in inspect(settings)
     }
@@ -132,7 +133,7 @@ def test_a_control_topic_that_is_not_compacted_is_a_problem_with_its_remedy(
 ) -> None:
     create_missing(properties, [TopicSpec(topic_name, 1, {"cleanup.policy": "delete"}, "test")])
     control = ControlSettings(aspired_topic=topic_name, states_topic=f"{topic_name}.states")
-    (finding, _) = check_topics(Settings(kafka=properties, control=control))
+    (finding, _) = findings(Settings(kafka=properties, control=control))
     assert (finding.is_problem, finding.is_dangerous) == (True, True)
     assert "cleanup.policy" in finding.reason
     assert finding.fix == {"cleanup.policy": "compact"}
