@@ -20,6 +20,11 @@ _CAP_S: Final = 2.0
 # Beginnings of what a server says that will not be otherwise a moment later.
 _NOT_LET_IN: Final = ("WRONGPASS", "NOAUTH", "ERR invalid password", "ERR AUTH", "ERR Client sent AUTH")
 
+# What it says while it starts or fails over; in scripts in the middle of the text.
+_PASSING: Final = ("LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN", "CLUSTERDOWN", "BUSY ")
+_FULL: Final = ("OOM", "MISCONF")
+_NOT_ALLOWED: Final = ("NOPERM", "The user executing the script")
+
 
 def connect(settings: RedisSettings, client_name: str, *, retries: int = 3, timeout_s: float | None = None) -> Any:
     """Return a client of redis-py, ``redis.Redis`` or ``redis.RedisCluster``; bytes in, bytes out.
@@ -61,15 +66,29 @@ def package() -> Any:
     return redis
 
 
+def errors() -> tuple[type[Exception], ...]:
+    """Return what redis-py raises, for an ``except``."""
+    return (package().RedisError, OSError)
+
+
 def is_away(error: Exception) -> bool:
     """Whether an error of redis-py is one of those that heal by themselves: nobody there, starting, failing over."""
     redis = package()
-    if isinstance(error, redis.AuthenticationError | redis.exceptions.AuthorizationError):
+    lasting = (redis.AuthenticationError, redis.exceptions.AuthorizationError)
+    if isinstance(error, lasting) or _is_tls(error):
         return False
-    if _is_tls(error):
-        return False
-    away = (redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError, redis.exceptions.ClusterDownError)
-    return isinstance(error, (*away, OSError)) or str(error).startswith(("MASTERDOWN", "NOREPLICAS", "TRYAGAIN"))
+    away = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.RedisClusterException, OSError)
+    return isinstance(error, away) or any(word in str(error) for word in _PASSING)
+
+
+def is_full(error: Exception) -> bool:
+    """Whether the server takes nothing more: its ``maxmemory`` is reached, or its disk takes nothing."""
+    return any(word in str(error) for word in _FULL) or isinstance(error, package().OutOfMemoryError)
+
+
+def is_forgotten(error: Exception) -> bool:
+    """Whether the stream or its group is not there: never made, or deleted since."""
+    return any(word in str(error) for word in ("NOGROUP", "UNBLOCKED", "requires the key to exist"))
 
 
 def failure(settings: RedisSettings, error: Exception) -> ConnectorError:
@@ -81,13 +100,13 @@ def failure(settings: RedisSettings, error: Exception) -> ConnectorError:
     if isinstance(error, redis.AuthenticationError) or said.startswith(_NOT_LET_IN):
         step = "look at username and password of the section redis"
         return AuthenticationFailed(place, f"{step} ({said})")
-    if isinstance(error, redis.exceptions.NoPermissionError) or said.startswith("NOPERM"):
+    if isinstance(error, redis.exceptions.NoPermissionError) or any(word in said for word in _NOT_ALLOWED):
         step = "the user lacks a permission; docs/redis.md has what each program needs"
         return AccessDenied(
             place, f"{step} ({said})", address_of(settings.url).username or settings.username or "default"
         )
-    if isinstance(error, redis.OutOfMemoryError) or said.startswith("OOM"):
-        return ConnectorError(place, f"it is full: maxmemory is reached, and nothing was written ({said})")
+    if is_full(error):
+        return ConnectorError(place, f"it is full, and nothing was written; look at maxmemory and its disk ({said})")
     if is_away(error):
         return ConnectorError(place, f"it can not be reached; is it running? ({said})")
     return ConnectorError(place, said)
@@ -99,6 +118,7 @@ def _options(settings: RedisSettings, address: RedisAddress, client_name: str, r
 
     options: dict[str, Any] = {
         "db": address.database,
+        "protocol": 2,  # whatever the server, one form of replies
         "username": address.username or settings.username or None,
         "password": address.password or settings.password or None,
         "client_name": "".join(letter if letter.isprintable() and letter != " " else "-" for letter in client_name),

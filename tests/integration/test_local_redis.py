@@ -73,8 +73,7 @@ def test_a_server_that_is_away_is_no_lasting_failure() -> None:
 
 
 def test_a_full_server_is_told_as_such() -> None:
-    with LocalRedis(config=["maxmemory 2mb", "maxmemory-policy noeviction"]) as server:
-        client(server).set("large", b"x" * 2_000_000)
+    with LocalRedis(config=["maxmemory 1", "maxmemory-policy noeviction"]) as server:
         with pytest.raises(Exception, match="maxmemory") as caught:
             client(server).set("one-more", b"x")
         told = failure(RedisSettings(url=server.url), caught.value)
