@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import Final, Literal, Self, Unpack
 
 from pipeline.client.connection import Connection
+from pipeline.client.outgoing import Outgoing
 from pipeline.client.queue import Queue, QueueOptions
 from pipeline.client.reply_table import Outcome
 from pipeline.client.request import RequestData, RequestOptions, complete, headers_of, parse
-from pipeline.client.sender import Outgoing
 from pipeline.client.values import Value, value_of
 from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.codecs.codec import Codec

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self, Unpack
 
-from pipeline.client.group_reader import GroupReader, refuse_group
 from pipeline.client.input_queue import FLUSH_TIMEOUT_S, timed_out, value_or_raise
+from pipeline.client.link import GroupReader, group_reader_of
 from pipeline.client.queue import Queue, QueueOptions
 from pipeline.client.reply_table import Outcome
 from pipeline.client.values import Value, error_of, value_of
-from pipeline.errors import PenstockError
+from pipeline.errors import InvalidSettings, PenstockError
 from pipeline.records import PredictResult
 
 # What ``dequeue`` holds for one id: the outputs, or the error (RemoteError for an error result).
@@ -112,7 +112,7 @@ class OutputQueue(Queue):
     def _group_reader(self, group: str) -> GroupReader:
         client_id = self.client_id  # raises where this is closed
         if self._reader is None:
-            self._reader = GroupReader.opened(self._address, group, client_id, self._connect_timeout_s)
+            self._reader = group_reader_of(self._address, group, client_id, self._connect_timeout_s)
         return self._reader
 
     def _take(self, timeout_s: float, limit: int | None = None) -> dict[str, Outcome]:
@@ -139,6 +139,13 @@ class OutputQueue(Queue):
                 return outcome
             table.wait(uri, left_s)
             self._own()
+
+
+def refuse_group(group: str | None) -> None:
+    """Raise InvalidSettings for a look-up by id in a group."""
+    if group is not None:
+        reason = "a group hands its results out by dequeue and results, not by id"
+        raise InvalidSettings(f"OutputQueue(group={group!r})", reason)
 
 
 def value_or_error(outcome: Outcome) -> ValueOrError:
