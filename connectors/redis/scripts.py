@@ -19,13 +19,23 @@ class Script:
         self.sha = hashlib.sha1(body.encode()).hexdigest()  # noqa: S324  # the name that EVALSHA wants
 
 
-# Entries that are in the stream, of ids that are pending for us; what is pending and was deleted is let go.
+# {id, fields, deaths} of entries that are in the stream, of ids that are pending for us; what is pending and was
+# deleted is let go. Redis's count of deliveries is how many workers have died with an entry. One that was let go in
+# good order has 0: from now on it is in work.
 _PRESENT: Final = """
 local function present(ids)
   local found = {}
   for _, id in ipairs(ids) do
     local entry = redis.call('XRANGE', KEYS[1], id, id)[1]
-    if entry then found[#found + 1] = entry else redis.call('XACK', KEYS[1], ARGV[1], id) end
+    if entry then
+      local deaths = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)[1][4]
+      if deaths == 0 then
+        redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'IDLE', 0, 'RETRYCOUNT', 1, 'JUSTID')
+      end
+      found[#found + 1] = {id, entry[2], deaths}
+    else
+      redis.call('XACK', KEYS[1], ARGV[1], id)
+    end
   end
   return found
 end
@@ -77,14 +87,16 @@ return {reply[1], present(reply[2])}
 )
 
 KEEP: Final = Script("""
--- ARGV: group, consumer, idle time in ms, ids. Says of those that are the consumer's how long they have been idle, and
--- returns them.
+-- ARGV: group, consumer, idle time in ms, deaths or -1 for as many as before, ids. Notes both of those that are the
+-- consumer's, and returns them.
 local mine = {}
-for n = 4, #ARGV do
+for n = 5, #ARGV do
   if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[n], ARGV[n], 1, ARGV[2]) == 1 then mine[#mine + 1] = ARGV[n] end
 end
 for n = 1, #mine do
-  redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, mine[n], 'IDLE', ARGV[3], 'JUSTID')
+  local claim = {'XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, mine[n], 'IDLE', ARGV[3], 'JUSTID'}
+  if ARGV[4] ~= '-1' then claim[10], claim[11] = 'RETRYCOUNT', ARGV[4] end
+  redis.call(unpack(claim))
 end
 return mine
 """)
