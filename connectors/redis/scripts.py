@@ -114,30 +114,37 @@ end
 """)
 
 ANSWER: Final = Script("""
--- ARGV: group, consumer, and for each answer its entry's id, how many commands write it, and each command: how many
--- words, and those. Writes what is not answered yet, and deletes its entry. Returns {position, reason} of each answer
--- that can not be written, which is pending for the consumer as before; positions count from 0.
-local refused, at, position = {}, 3, 0
-while at <= #ARGV do
-  local id, commands = ARGV[at], tonumber(ARGV[at + 1])
-  local is_open = redis.call('XACK', KEYS[1], ARGV[1], id) == 1
-  local reason = false
-  at = at + 2
+-- ARGV: group, consumer, how many answers, their entries' ids, and for each how many commands write it, and each
+-- command: how many words, and those. Writes what is not answered yet, and deletes its entry: an entry that is there is
+-- not answered. A hash is replaced as a whole. Returns {position, reason} of each answer that can not be written, which
+-- is pending for the consumer as before; positions count from 0.
+local stream, group, answers = KEYS[1], ARGV[1], tonumber(ARGV[3])
+local are_open = redis.call('XACK', stream, group, unpack(ARGV, 4, 3 + answers)) == answers
+local refused, done, at = {}, {}, 4 + answers
+for n = 1, answers do
+  local id = ARGV[3 + n]
+  local is_open = are_open or #redis.call('XRANGE', stream, id, id) == 1
+  local commands, reason = tonumber(ARGV[at]), false
+  at = at + 1
   for _ = 1, commands do
     local words = tonumber(ARGV[at])
     if is_open and not reason then
       local reply = redis.pcall(unpack(ARGV, at + 1, at + words))
+      if ARGV[at + 1] == 'HSET' and (type(reply) == 'table' or reply < words / 2 - 1) then
+        redis.call('DEL', ARGV[at + 2])
+        reply = redis.pcall(unpack(ARGV, at + 1, at + words))
+      end
       reason = type(reply) == 'table' and reply.err
     end
     at = at + words + 1
   end
   if reason then
-    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'FORCE', 'JUSTID')
-    refused[#refused + 1] = {position, reason}
+    redis.call('XCLAIM', stream, group, ARGV[2], 0, id, 'FORCE', 'JUSTID')
+    refused[#refused + 1] = {n - 1, reason}
   elseif is_open then
-    redis.call('XDEL', KEYS[1], id)
+    done[#done + 1] = id
   end
-  position = position + 1
 end
+if #done > 0 then redis.call('XDEL', stream, unpack(done)) end
 return refused
 """)
