@@ -26,6 +26,7 @@ _AT_LEAST_ONE: Final = (
 )
 # Where two requests kill, two deaths may meet a third request that is innocent.
 _FEWEST_KILLS: Final = 3
+_KILLS: Final = {"at_least_once": 3, "exactly_once": 0}
 _NOT_NEGATIVE: Final = ("max_wait_ms", "commit_interval_ms", "revoke_timeout_s", "retention_s")
 _CHOICES: Final = {"guarantee": ("at_least_once", "exactly_once"), "result_headers": ("minimal", "full")}
 
@@ -34,8 +35,9 @@ class RouteSettings(Section, frozen=True):
     """One route: a request topic, the servable that answers, and a result topic, with its limits.
 
     Names that are left empty follow the route's name: ``<route>.requests``, ``<route>.results``,
-    ``<route>.requests-dlt``, group ``penstock.<route>``, and the servable of the route's own name. A request topic that
-    begins with ``^`` is a pattern (``topic_names``); result and dead-letter topic may then name ``{request_topic}``.
+    ``<route>.requests-dlt``, group ``penstock.<route>``, and the servable of the route's own name;
+    ``poison_after_kills`` follows the guarantee. A request topic that begins with ``^`` is a pattern
+    (``topic_names``); result and dead-letter topic may then name ``{request_topic}``.
     """
 
     connector: str = "kafka"
@@ -61,7 +63,7 @@ class RouteSettings(Section, frozen=True):
     revoke_timeout_s: float = 10.0
     retention_s: float = 0.0
     circuit: CircuitSettings = CircuitSettings()
-    poison_after_kills: int = 0
+    poison_after_kills: int | None = None
     redis: RedisRouteSettings = RedisRouteSettings()
 
     @property
@@ -96,6 +98,7 @@ def complete_route(name: str, route: RouteSettings) -> RouteSettings:
         reply_topics=tuple(dict.fromkeys((*route.reply_topics, *replies))),
         dead_letter_topic=route.dead_letter_topic or letters,
         group=route.group or f"penstock.{name}",
+        poison_after_kills=_kills(route),
     )
 
 
@@ -132,12 +135,18 @@ def _check_limits(route: RouteSettings, place: str) -> None:
     for field, choices in _CHOICES.items():
         if getattr(route, field) not in choices:
             raise InvalidSettings(f"{place}.{field}", f"{getattr(route, field)!r} is not {' or '.join(choices)}")
-    if route.poison_after_kills < 0 or 0 < route.poison_after_kills < _FEWEST_KILLS:
-        reason = f"must be 0 (off) or at least 3, got {route.poison_after_kills}: fewer kills do not tell which record"
+    kills = _kills(route)
+    if kills < 0 or 0 < kills < _FEWEST_KILLS:
+        reason = f"must be 0 (off) or at least 3, got {kills}: fewer kills do not tell which record"
         raise InvalidSettings(f"{place}.poison_after_kills", reason)
-    if route.poison_after_kills and route.guarantee == "exactly_once":
+    if kills and route.guarantee == "exactly_once":
         reason = "its marks are committed outside transactions, and answers may be doubled: 0 with exactly_once"
         raise InvalidSettings(f"{place}.poison_after_kills", reason)
+
+
+def _kills(route: RouteSettings) -> int:
+    """Return after how many kills a request is set aside."""
+    return _KILLS.get(route.guarantee, 0) if route.poison_after_kills is None else route.poison_after_kills
 
 
 def check_patterns(routes: Mapping[str, RouteSettings], control: Collection[str], place: str) -> None:
