@@ -105,6 +105,7 @@ class AsyncInputQueue(Queue):
         request = parse(request_data)
         connection = await self._connect(timeout)
         options = with_deadline(options, request, timeout)
+        options["replies"] = "here"
         request = build(connection, self._servable, request, connection.new_id(), options)
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         connection.table.claim(request.id, deliver_to(future))

@@ -10,7 +10,7 @@ from typing import Self, Unpack
 
 from pipeline.client.input_queue import FLUSH_TIMEOUT_S, timed_out, value_or_raise
 from pipeline.client.link import GroupReader, group_reader_of
-from pipeline.client.output_queue import ValueOrError, refuse_group, value_or_error
+from pipeline.client.output_queue import LOOK_S, ValueOrError, refuse_group, value_or_error
 from pipeline.client.queue import Queue, QueueOptions
 from pipeline.client.reply_table import Outcome, ReplyTable
 from pipeline.client.values import Value
@@ -110,13 +110,16 @@ class AsyncOutputQueue(Queue):
     async def _find(self, uri: str, timeout_s: float, *, is_kept: bool) -> Outcome | None:
         refuse_group(self._group)
         deadline_s = time.monotonic() + timeout_s
-        table = await self._table()
+        table, connection = await self._table(), self._own()
+        look_s = LOOK_S if connection.has_store else timeout_s
         while True:
             outcome = table.get(uri) if is_kept else table.pop(uri)
+            if outcome is None and connection.has_store:
+                outcome = await asyncio.to_thread(connection.stored, uri, is_kept=is_kept)
             left_s = deadline_s - time.monotonic()
             if outcome is not None or left_s <= 0:
                 return outcome
-            await wait(table, uri, left_s)
+            await wait(table, uri, min(left_s, look_s))
             self._own()  # raises where it was closed meanwhile
 
     async def _take(self, timeout_s: float, limit: int | None = None) -> dict[str, Outcome]:

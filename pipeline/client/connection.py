@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pipeline.client.address import Address
 from pipeline.client.link import Sender, link_of
 from pipeline.client.outgoing import ID_HEADER, Outgoing
-from pipeline.client.reply_table import ReplyTable
+from pipeline.client.reply_table import Outcome, ReplyTable
 from pipeline.errors import ConnectorError
 
 
@@ -69,6 +69,15 @@ class Connection:
             raise ConnectorError(self.address.place, "the connection is not open")
         return self._link.sender
 
+    @property
+    def has_store(self) -> bool:
+        """See Link."""
+        return self._link.has_store
+
+    def stored(self, id_: str, *, is_kept: bool) -> Outcome | None:
+        """See Link."""
+        return self._link.stored(id_, is_kept=is_kept)
+
     def new_id(self) -> str:
         """Return a request id that no other connection, process or machine makes."""
         return f"{self._id_prefix}-{next(self._ids)}"
@@ -80,9 +89,12 @@ class Connection:
         content_type: str,
         key: str | bytes | None,
         headers: Sequence[tuple[str, str | bytes]],
+        *,
+        is_answered_here: bool = True,
     ) -> Outgoing:
-        """Return a request with the headers that bring its answer back here."""
-        named: list[tuple[str, str | bytes]] = [*self._reply_headers, ("content-type", content_type), *headers]
+        """Return a request, with the headers that bring its answer back here where it is to come here."""
+        replies = self._reply_headers if is_answered_here else ()
+        named: list[tuple[str, str | bytes]] = [*replies, ("content-type", content_type), *headers]
         if key is None:
             return Outgoing(id_, value, id_.encode(), named)
         named.append((ID_HEADER, id_))  # the key does not tell it

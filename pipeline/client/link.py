@@ -67,6 +67,18 @@ class Link(Protocol):
         """Raise ConnectorError where requests can not be sent. After ``open``."""
         ...
 
+    @property
+    def has_store(self) -> bool:
+        """Whether results of anybody may lie at the broker by their ids."""
+        ...
+
+    def stored(self, id_: str, *, is_kept: bool) -> Outcome | None:
+        """Return the result that lies at the broker for an id, None where there is none; it goes unless ``is_kept``.
+
+        Blocks; raises ConnectorError. Any thread.
+        """
+        ...
+
     def stop(self) -> None:
         """Deliver what was sent and end, soon; does not wait, takes no lock, may be called from anywhere."""
         ...

@@ -40,7 +40,10 @@ def wait_for(what: str, condition: Any, timeout_s: float = DEADLINE_S, every_s: 
 
 
 class Deployment:
-    """One penstock.yaml with topics, a watcher and workers; everything is stopped at its end."""
+    """One penstock.yaml with topics, a watcher and workers; everything is stopped at its end.
+
+    ``bootstrap`` is the address of a Kafka, or the URL of a Redis: then no Kafka is named anywhere.
+    """
 
     def __init__(self, folder: Path, bootstrap: str, sections: Mapping[str, Any]) -> None:
         self.folder, self.bootstrap = folder, bootstrap
@@ -60,8 +63,13 @@ class Deployment:
             }
             for name, route in sections["routes"].items()
         }
+        if bootstrap.startswith("redis://"):
+            broker = {"redis": {"url": bootstrap}}
+            routes = {name: {"connector": "redis", **route} for name, route in routes.items()}
+        else:
+            broker = {"kafka": {"bootstrap.servers": bootstrap, "session.timeout.ms": 6000}}
         tree = {
-            "kafka": {"bootstrap.servers": bootstrap, "session.timeout.ms": 6000},
+            **broker,
             **self.topics,
             **sections,
             "routes": routes,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass, field
 
@@ -95,7 +96,8 @@ class RedisEcho(EchoWorker):
 
     def run(self) -> None:
         client, requests = redis_py.Redis.from_url(self.address), f"{self.route}.requests"
-        client.xgroup_create(requests, "workers", "0", mkstream=True)
+        with contextlib.suppress(redis_py.ResponseError):  # another one was here before
+            client.xgroup_create(requests, "workers", "0", mkstream=True)
         while not self.stopping.is_set():
             found = client.xreadgroup("workers", "echo", {requests: ">"}, 100, 50)
             for entry_id, fields in found[0][1] if found else ():

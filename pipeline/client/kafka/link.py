@@ -61,6 +61,14 @@ class KafkaLink:
         """See Link: no broker answers in time, or it does not know the request topic."""
         self.sender.check_topic(timeout_s)
 
+    @property
+    def has_store(self) -> bool:
+        """See Link: a topic has no ids."""
+        return False
+
+    def stored(self, id_: str, *, is_kept: bool) -> None:
+        """See Link."""
+
     def stop(self) -> None:
         """See Link."""
         self._receiver.stop()

@@ -12,8 +12,9 @@ from pipeline.client.outgoing import CLIENT_ID_HEADER, id_of
 from pipeline.client.redis.place import RedisPlace
 from pipeline.client.redis.receiver import Entry, Receiver
 from pipeline.client.redis.sender import RedisSender
+from pipeline.client.redis.store import Store
 from pipeline.client.redis.trouble import RedisTrouble
-from pipeline.client.reply_table import ReplyTable
+from pipeline.client.reply_table import Outcome, ReplyTable
 from pipeline.client.results import Results
 from pipeline.errors import ConnectorError, Undecodable
 
@@ -33,6 +34,7 @@ class RedisLink:
         self._stream = redis_wire.reply_stream(address.result_topic, address.client_id)
         self._results = Results()
         self._flush_s = _LAST_FLUSH_S
+        self._store = Store(place, address.result_topic, address.client_id)
         self.trouble = RedisTrouble(place)
         self.sender: RedisSender
         self._receiver: Receiver
@@ -49,6 +51,17 @@ class RedisLink:
     def check(self, timeout_s: float) -> None:
         """See Link: whoever could make the stream of the answers is let in."""
 
+    @property
+    def has_store(self) -> bool:
+        """See Link: hashes, of requests that asked for no answer here."""
+        return True
+
+    def stored(self, id_: str, *, is_kept: bool) -> Outcome | None:
+        """See Link."""
+        fields = self._store.take(id_, is_kept=is_kept)
+        value = redis_wire.read(fields)[0]
+        return self._results.read(value, id_, f"the result of {id_}")[1] if value else None
+
     def stop(self) -> None:
         """See Link."""
         self._receiver.stop()
@@ -59,6 +72,7 @@ class RedisLink:
         self._receiver.stop()
         self._receiver.join(timeout_s)
         self.sender.join(timeout_s)
+        self._store.close()
 
     def _on_failed(self, id_: str, error: ConnectorError) -> bool:
         is_claimed = self._table.is_claimed(id_)
