@@ -75,13 +75,14 @@ class RedisLogReader:
 
     def step(self, timeout_s: float = 0.2) -> None:
         """See LogReader; while Redis is away, blocks for as long as it takes to find that out."""
+        redis_access.package()  # raises where it is not installed
         try:
             if self._client is None:
                 self._client = redis_access.connect(
                     self._redis, self._client_id, retries=0, timeout_s=self._redis.timeout_s + timeout_s
                 )
             entries = self._read(timeout_s)
-        except redis_access.package().RedisError as error:
+        except redis_access.errors() as error:
             self._missed(redis_access.failure(self._redis, error), is_away=redis_access.is_away(error))
             return
         except ConnectorError as error:  # a cluster that is away

@@ -37,7 +37,7 @@ class RedisLogWriter:
                 left_s = deadline_s - time.monotonic()
                 try:
                     return self._attempt(key, value, max(_LEAST_S, min(left_s, self._redis.timeout_s)))
-                except redis_access.package().RedisError as error:
+                except redis_access.errors() as error:
                     self._let_go()
                     failure, is_away = redis_access.failure(self._redis, error), redis_access.is_away(error)
                 if not is_away:

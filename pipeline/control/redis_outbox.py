@@ -97,7 +97,6 @@ class RedisOutbox:
 
     def _write(self, records: Records) -> tuple[list[bytes], str]:
         """Return the keys whose records are written, or never will be, and what is wrong, empty for nothing."""
-        package = redis_access.package()
         try:
             if self._client is None:
                 self._client = redis_access.connect(self._redis, self._client_id, retries=0)
@@ -105,7 +104,7 @@ class RedisOutbox:
             for key, value in records.items():
                 redis_log.write_to(pipeline, self._topic, key, value, superseded_ms=_SUPERSEDED_MS)
             results = pipeline.execute(raise_on_error=False)
-        except package.RedisError as error:
+        except redis_access.errors() as error:
             results = [error] * len(records)
         except ConnectorError as error:  # a cluster that is away
             return [], str(error)
@@ -117,7 +116,7 @@ class RedisOutbox:
                 continue
             is_away = redis_access.is_away(result)
             problem = problem if is_away else str(redis_access.failure(self._redis, result))
-            if not is_away and not isinstance(result, package.OutOfMemoryError):
+            if not is_away and not redis_access.is_full(result):
                 done.append(key)  # what waiting does not heal
         if len(done) < len(records):
             self._let_go()

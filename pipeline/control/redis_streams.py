@@ -60,7 +60,7 @@ def inspect(settings: Settings, timeout_s: float = 10.0) -> list[TopicReport]:
         facts: dict[str, Any] = {}
         for section in ("server", "memory", "persistence"):
             facts |= client.info(section)
-    except redis_access.package().RedisError as error:
+    except redis_access.errors() as error:
         raise redis_access.failure(redis, error) from error
     finally:
         client.close()
