@@ -68,7 +68,8 @@ def package() -> Any:
 
 def errors() -> tuple[type[Exception], ...]:
     """Return what redis-py raises, for an ``except``."""
-    return (package().RedisError, OSError)
+    redis = package()
+    return (redis.RedisError, redis.exceptions.RedisClusterException, OSError)
 
 
 def is_away(error: Exception) -> bool:
