@@ -33,27 +33,24 @@ def connect(settings: RedisSettings, client_name: str, *, retries: int = 3, time
     connection of its pool. A command that finds no server is tried again ``retries`` times with growing pauses, after
     that it raises what redis-py raises; ``failure`` makes it one of ours. ``timeout_s`` is how long an answer may take,
     where that is not ``settings.timeout_s``: as long as a command may block, and some. Raises ConnectorError without
-    the package, and for a cluster that is away.
+    the package, and what redis-py raises for a cluster that is away.
     """
     redis = package()
     address = address_of(settings.url)
     options = _options(settings, address, client_name, retries)
     if timeout_s is not None:
         options["socket_timeout"] = timeout_s
-    try:
-        if address.kind == "unix":
-            return redis.Redis(unix_socket_path=address.path, **options)
-        if address.kind == "cluster":
-            nodes = [redis.cluster.ClusterNode(host, port) for host, port in address.hosts]
-            del options["db"]
-            return redis.RedisCluster(startup_nodes=nodes, **options)
-        if address.kind == "sentinel":
-            sentinel = redis.Sentinel(address.hosts, sentinel_kwargs=_sentinel_options(settings, options), **options)
-            return sentinel.master_for(address.service)
-        [(host, port)] = address.hosts
-        return redis.Redis(host=host, port=port, **options)
-    except redis.RedisError as error:
-        raise failure(settings, error) from error
+    if address.kind == "unix":
+        return redis.Redis(unix_socket_path=address.path, **options)
+    if address.kind == "cluster":
+        nodes = [redis.cluster.ClusterNode(host, port) for host, port in address.hosts]
+        del options["db"]
+        return redis.RedisCluster(startup_nodes=nodes, **options)
+    if address.kind == "sentinel":
+        sentinel = redis.Sentinel(address.hosts, sentinel_kwargs=_sentinel_options(settings, options), **options)
+        return sentinel.master_for(address.service)
+    [(host, port)] = address.hosts
+    return redis.Redis(host=host, port=port, **options)
 
 
 def package() -> Any:

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from connectors.redis import RedisConnector
 from pipeline.connector import Answer, Record
 from pipeline.errors import InvalidSettings, TlsFailed
+from pipeline.local.ports import free_ports
 from pipeline.local.redis import LocalRedis
 from pipeline.local.redis_cluster import LocalRedisCluster
 from pipeline.redis_access import connect
-from pipeline.settings import RedisSettings
+from pipeline.settings import RedisSettings, RouteSettings
 from tests.integration.members import Member, wait_for
 from tests.integration.redis_members import RedisRoute, answer, poll
 from tests.security.certificates import Authority
@@ -130,6 +132,16 @@ def test_a_worker_follows_its_sentinels_to_the_new_master() -> None:
             assert member.errors == []
             route.close()
             there.close()
+
+
+def test_a_cluster_that_is_away_at_the_start_is_waited_for() -> None:
+    [port] = free_ports(1)
+    route = RouteSettings(request_topic="{a}.q", result_topic="{a}.r", dead_letter_topic="{a}.d", group="g")
+    connector = RedisConnector(route, RedisSettings(url=f"redis+cluster://127.0.0.1:{port}"), "w1")
+    connector.open()
+    assert not connector.poll(1, 0.05)
+    assert not connector.poll(0, 0.0)
+    connector.close(1)
 
 
 @pytest.fixture(scope="module")
