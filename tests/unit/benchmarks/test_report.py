@@ -83,6 +83,8 @@ def test_the_cases_have_names_and_targets():
         "loads": 1.1,
         "isolation": 1.15,
         "backlog": 600.0,
+        "redis": 1.0,
+        "redis-enqueue": 3.0,
     }
     assert {name: case.TARGET for name, case in CASES.items()} == targets
 
