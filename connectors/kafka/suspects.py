@@ -34,6 +34,8 @@ from connectors.kafka.offsets import Partition
 Place = tuple[Partition, int]
 
 _LEAST: Final = 16
+# Windows that a mark reaches ahead at most: several lie between two commits where requests come fast.
+_MOST_WINDOWS: Final = 16
 # Below every offset, and not above the base that is not known.
 _NONE: Final = -1
 _MARK: Final = re.compile(r"penstock/1 (idle|working|careful|trying) (\d{1,18}) (\d{1,18}) (\d{1,9}) (\d{1,18})")
@@ -69,17 +71,31 @@ def parse(offset: int, text: str | None) -> Mark:
 class _State:
     """One partition: suspects are below ``until``, those below ``narrow`` twice.
 
-    ``tries`` is how many workers have died with the first of them, not counting the first death.
-    ``base`` is the offset that is committed where nothing more is done, -1 until it is known. Records below ``granted``
-    may be handed out by what the broker has; ``asked`` is what it was told last. ``taken`` is the end of what was
-    handed out, ``marked`` that at the last mark. ``is_clean``: what it was told last accuses nobody.
+    ``tries`` is how many workers have died with the first of them, not counting the first death; ``group`` is how many
+    are taken together. ``base`` is the offset that is committed where nothing more is done, -1 until it is known.
+    Records below ``granted`` may be handed out by what the broker has; ``asked`` is what it was told last, ``ahead`` how
+    much further. ``taken`` is the end of what was handed out, ``marked`` that at the last mark. ``is_clean``: what the
+    broker was told last accuses nobody.
     """
 
-    __slots__ = ("asked", "base", "granted", "group", "is_clean", "marked", "narrow", "taken", "tries", "until")
+    __slots__ = (
+        "ahead",
+        "asked",
+        "base",
+        "granted",
+        "group",
+        "is_clean",
+        "marked",
+        "narrow",
+        "taken",
+        "tries",
+        "until",
+    )
 
     def __init__(self, base: int, mark: Mark, window: int) -> None:
-        # A window is all that one worker can have in flight, and twice that is the most that it may have said.
-        self.until = min(mark.until, base + 2 * window) if mark.kind != "idle" else _NONE
+        # What is taken between two marks, and what is in flight, is as much at most.
+        self.until = min(mark.until, base + 2 * _MOST_WINDOWS * window) if mark.kind != "idle" else _NONE
+        self.ahead = 0
         self.group = math.isqrt(max(0, self.until - base - 1)) + 1  # the root, rounded up
         was_alone = mark.kind == "trying" and mark.end <= base + 1
         self.narrow = _NONE if was_alone else min(mark.end, self.until)
@@ -102,8 +118,9 @@ class _State:
 class Suspects:
     """Decides which records may be handed out now, and what is written beside the offsets.
 
-    ``window`` is how many records of a partition can be in flight; 0 switches it all off. A mark of work reaches at
-    least ``least`` records ahead: a low number means few suspects after a death, a high one few marks to wait for.
+    ``window`` is how many records of a partition can be in flight; 0 switches it all off. A mark of work reaches as far
+    ahead as twice what was taken since the mark before, so that the next one is there before it is needed, and at least
+    ``least`` records: a low number means few suspects after a death, a high one few marks to wait for.
     """
 
     def __init__(self, window: int, least: int = _LEAST) -> None:
@@ -170,7 +187,7 @@ class Suspects:
         offset is done, the higher one is committed. The kills of these records are asked for before.
         """
         due: dict[Partition, int] = {}
-        if self._trying is not None:  # it is done, and its mark must not accuse it any more
+        if self._trying is not None:  # they are done, and their mark, which the broker may have still, accuses them
             state = self._states[self._trying]
             due[self._trying], state.tries = state.base, 0
             self._trying = None
@@ -203,18 +220,18 @@ class Suspects:
             return ""
         if offset > state.base:
             state.base, state.tries = offset, 0
-            if partition == self._trying:
-                self._trying = None
         state.is_clean = is_leaving
         if state.until > offset:
-            if partition == self._trying and not is_leaving:
+            if partition == self._trying and offset < state.taken and not is_leaving:
                 return str(Mark("trying", offset, state.until, state.tries, state.taken))
             return str(Mark("careful", offset, state.until, state.tries, max(0, state.narrow)))
         if is_leaving:
             return str(Mark("idle", offset))
-        ahead = min(max(self._least, 2 * (state.taken - state.marked)), self._window)
+        # One that was busy a moment ago may be again: a consumer brings now many of one partition, now of another.
+        pace = max(2 * (state.taken - state.marked), state.ahead // 2, self._least)
+        state.ahead = min(pace, _MOST_WINDOWS * self._window)
         state.marked = state.taken
-        state.asked = max(state.taken, offset) + ahead
+        state.asked = max(state.taken, offset) + state.ahead
         state.granted = min(state.granted, state.asked)
         return str(Mark("working", offset, state.asked))
 
@@ -240,7 +257,11 @@ class Suspects:
     def accepted(self, partition: Partition, offset: int, text: str | None) -> None:
         """Note that the broker has an offset with the text beside it."""
         state, mark = self._states.get(partition), parse(offset, text)
-        if state is not None and mark.kind == "working":
+        if state is None:
+            return
+        if partition == self._trying and offset >= state.taken:
+            self._trying = None
+        if mark.kind == "working":
             state.granted = max(state.granted, min(mark.until, state.asked))
 
     def leave(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
