@@ -34,6 +34,8 @@ _Told = tuple[str, int, int]
 
 # How long ``close`` lets the consumer take part in rebalances between two looks at what is in flight.
 _CLOSING_POLL_S: Final = 0.05
+# How long leaving the group may take beyond the time that ``close`` was given.
+_LEAVING_S: Final = 5.0
 # How long a poll waits for the records in flight, where the next one must come alone; and for the offsets of a group.
 _QUIET_S: Final = 0.1
 _COMMITTED_TIMEOUT_S: Final = 10.0
@@ -136,7 +138,18 @@ class KafkaConnector:
         self._is_closing = True
         self._guarantee.stop(max(0.1, deadline_s - time.monotonic()))
         self._guarantee.settle(self._consumer, None)
-        self._consumer.close()
+        # On a thread: seldom, in the middle of a rebalance, the client waits for itself and never comes back.
+        leaving = threading.Thread(target=self._leave, name=f"{self._route.group}-leaving", daemon=True)
+        leaving.start()
+        leaving.join(max(_LEAVING_S, deadline_s - time.monotonic()))
+        if leaving.is_alive():
+            log.warning("group %s was not left: its coordinator gives this member up in time", self._route.group)
+
+    def _leave(self) -> None:
+        try:
+            self._consumer.close()
+        except (KafkaException, RuntimeError) as error:
+            log.warning("group %s was not left in good order: %s", self._route.group, error)
 
     def _finish(self, deadline_s: float) -> None:
         """Wait for what is in flight, and take part in rebalances meanwhile."""
