@@ -12,6 +12,7 @@ from pipeline.settings import topic_names
 from pipeline.settings.circuit import CircuitSettings, check_circuit
 from pipeline.settings.dead_letters import DeadLetterSettings, check_dead_letters
 from pipeline.settings.header_names import HeaderNames, check_header_names
+from pipeline.settings.redis import RedisRouteSettings, check_redis_route
 from pipeline.settings.section import Section
 
 _AT_LEAST_ONE: Final = (
@@ -62,6 +63,7 @@ class RouteSettings(Section, frozen=True):
     retention_s: float = 0.0
     circuit: CircuitSettings = CircuitSettings()
     poison_after_kills: int | None = None
+    redis: RedisRouteSettings = RedisRouteSettings()
 
     @property
     def is_pattern(self) -> bool:
@@ -116,6 +118,7 @@ def check_route(
     check_circuit(route.circuit, f"{place}.circuit")
     check_header_names(route.headers, f"{place}.headers")
     check_dead_letters(route.dead_letters, f"{place}.dead_letters")
+    check_redis_route(route.redis, f"{place}.redis")
 
 
 def _check_limits(route: RouteSettings, place: str) -> None:

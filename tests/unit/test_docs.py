@@ -36,6 +36,8 @@ SECTIONS = [
     settings.WarmUpSettings,
     settings.BatchingSettings,
     settings.CircuitSettings,
+    settings.RedisSettings,
+    settings.RedisRouteSettings,
 ]
 
 
@@ -81,8 +83,9 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
-def test_the_files_that_the_architecture_names_exist() -> None:
-    text = (DOCS / "architecture.md").read_text()
+@pytest.mark.parametrize("page", ["architecture.md", "redis.md"])
+def test_the_files_that_prove_what_is_guaranteed_exist(page: str) -> None:
+    text = (DOCS / page).read_text()
     for path in re.findall(r"`(tests/[\w/.]+)`", text):
         assert (ROOT / path).exists(), path
 
