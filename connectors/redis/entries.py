@@ -58,7 +58,13 @@ class PlainEntries:
 
     def commands(self, record: RedisRecord, answer: Answer) -> list[Command]:
         """See Entries."""
-        topic = answer.topic or self._route.result_topic
+        results = self._route.result_topic
+        topic = answer.topic or results
+        if redis_wire.is_reply_stream(topic, results):
+            fields = redis_wire.fields_of(answer.value, record.key or record.entry_id, answer.headers)
+            # A client that is gone has no stream any more, and none is made for it.
+            reply: Command = ("XADD", topic, "NOMKSTREAM", "*", *fields)
+            return [reply, self._appended(results, record, answer)] if self._is_stream else [reply]
         if self._is_stream:
             return [self._appended(topic, record, answer)]
         key = redis_wire.result_key(topic, record.key, record.entry_id)

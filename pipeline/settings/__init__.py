@@ -7,7 +7,7 @@ field; a test compares the two.
 from pipeline.settings.circuit import CircuitSettings
 from pipeline.settings.dead_letters import DeadLetterSettings
 from pipeline.settings.header_names import BINARY_PARTITION, HeaderNames
-from pipeline.settings.reading import FILE_NAME, Settings, file_of, load, to_text
+from pipeline.settings.reading import FILE_NAME, Settings, at_address, file_of, load, to_text
 from pipeline.settings.redis import RedisRouteSettings, RedisSettings
 from pipeline.settings.routes import RouteSettings
 from pipeline.settings.section import Scalar, Section
@@ -37,6 +37,7 @@ __all__ = [
     "WarmUpSettings",
     "WatchSettings",
     "WorkerSettings",
+    "at_address",
     "file_of",
     "load",
     "to_text",

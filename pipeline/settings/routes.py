@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from pipeline import redis_wire
 from pipeline.errors import InvalidSettings
 from pipeline.settings import topic_names
 from pipeline.settings.circuit import CircuitSettings, check_circuit
@@ -87,11 +88,14 @@ def complete_route(name: str, route: RouteSettings) -> RouteSettings:
     """Return a route with the names that were left empty."""
     requests = route.request_topic or f"{name}.requests"
     letters = f"{topic_names.PLACEHOLDER if topic_names.is_pattern(requests) else requests}-dlt"
+    results = route.result_topic or f"{name}.results"
+    replies = (redis_wire.reply_stream(results, "*"),) if route.connector == "redis" else ()
     return msgspec.structs.replace(
         route,
         servable=route.servable or name,
         request_topic=requests,
-        result_topic=route.result_topic or f"{name}.results",
+        result_topic=results,
+        reply_topics=tuple(dict.fromkeys((*route.reply_topics, *replies))),
         dead_letter_topic=route.dead_letter_topic or letters,
         group=route.group or f"penstock.{name}",
         poison_after_kills=_kills(route),

@@ -1,4 +1,4 @@
-"""A deployment for each test: topics of its own on the shared Kafka, and a servable that adds a number."""
+"""A deployment for each test: topics of its own on the shared Kafka, or streams on the shared Redis; and a servable."""
 
 from __future__ import annotations
 
@@ -35,6 +35,16 @@ Deploy = Callable[..., Deployment]
 @pytest.fixture
 def deploy(tmp_path: Path, kafka: Any) -> Iterator[Deploy]:
     """Make a deployment with the stream and route ``factor``, its sections replaced by the arguments."""
+    yield from _deploying(tmp_path, kafka.bootstrap)
+
+
+@pytest.fixture
+def deploy_on_redis(tmp_path: Path, redis: Any) -> Iterator[Deploy]:
+    """As ``deploy``, on a Redis alone."""
+    yield from _deploying(tmp_path, redis.url)
+
+
+def _deploying(tmp_path: Path, address: str) -> Iterator[Deploy]:
     made: list[Deployment] = []
 
     def make(**sections: Any) -> Deployment:
@@ -42,7 +52,7 @@ def deploy(tmp_path: Path, kafka: Any) -> Iterator[Deploy]:
         stream = {"base_path": "models/factor", "kind": "python", "options": {"class": "factor_model:Factor"}}
         (tmp_path / "models" / "factor").mkdir(parents=True, exist_ok=True)
         tree = {"servables": {"factor": stream}, "routes": {"factor": {}}, **sections}
-        made.append(Deployment(tmp_path, kafka.bootstrap, tree))
+        made.append(Deployment(tmp_path, address, tree))
         return made[-1]
 
     yield make

@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.control import encoding
 from pipeline.control.aspired import AspiredPublisher
+from pipeline.control.logs import logs_of
 from pipeline.records import AspiredVersion, AspiredVersions, PredictRequest, State, WorkerState
 from pipeline.tensors import from_array
 from tests.acceptance.conftest import Deploy
@@ -72,7 +73,7 @@ def test_aspirations_are_taken_up_at_once_beside_a_load_and_beside_code_that_hol
     )
     (tmp_path / "spin_model.py").write_text(SPIN)
     it.drop("factor", 1, {"factor": b"1"})
-    aspired = AspiredPublisher(it.settings.kafka, it.settings.control.aspired_topic, "test")
+    aspired = AspiredPublisher(logs_of(it.settings), it.settings.control.aspired_topic, "test")
     for stream in ("factor", "spin"):
         aspired.publish(one_version(stream, it.models / "factor" / "1"))
     it.worker("one").wait_until_ready()
