@@ -10,6 +10,7 @@ import msgspec
 from pipeline.errors import InvalidSettings
 from pipeline.settings import topic_names
 from pipeline.settings.circuit import CircuitSettings, check_circuit
+from pipeline.settings.cluster_serving import FORMAT, RESULT_PREFIX, ClusterServingSettings, check_cluster_serving
 from pipeline.settings.dead_letters import DeadLetterSettings, check_dead_letters
 from pipeline.settings.header_names import HeaderNames, check_header_names
 from pipeline.settings.section import Section
@@ -34,6 +35,8 @@ class RouteSettings(Section, frozen=True):
     Names that are left empty follow the route's name: ``<route>.requests``, ``<route>.results``,
     ``<route>.requests-dlt``, group ``penstock.<route>``, and the servable of the route's own name. A request topic that
     begins with ``^`` is a pattern (``topic_names``); result and dead-letter topic may then name ``{request_topic}``.
+    With ``format: cluster-serving`` they are the topics of the job that is called like the route: ``<route>`` and
+    ``cluster-serving_<route>``.
     """
 
     connector: str = "kafka"
@@ -60,6 +63,7 @@ class RouteSettings(Section, frozen=True):
     retention_s: float = 0.0
     circuit: CircuitSettings = CircuitSettings()
     poison_after_kills: int = 0
+    cluster_serving: ClusterServingSettings = ClusterServingSettings()
 
     @property
     def is_pattern(self) -> bool:
@@ -81,13 +85,15 @@ class RouteSettings(Section, frozen=True):
 
 def complete_route(name: str, route: RouteSettings) -> RouteSettings:
     """Return a route with the names that were left empty."""
-    requests = route.request_topic or f"{name}.requests"
+    is_job = route.format == FORMAT
+    requests = route.request_topic or (name if is_job else f"{name}.requests")
+    results = f"{RESULT_PREFIX}{requests}" if is_job else f"{name}.results"
     letters = f"{topic_names.PLACEHOLDER if topic_names.is_pattern(requests) else requests}-dlt"
     return msgspec.structs.replace(
         route,
         servable=route.servable or name,
         request_topic=requests,
-        result_topic=route.result_topic or f"{name}.results",
+        result_topic=route.result_topic or results,
         dead_letter_topic=route.dead_letter_topic or letters,
         group=route.group or f"penstock.{name}",
     )
@@ -113,6 +119,7 @@ def check_route(
     check_circuit(route.circuit, f"{place}.circuit")
     check_header_names(route.headers, f"{place}.headers")
     check_dead_letters(route.dead_letters, f"{place}.dead_letters")
+    check_cluster_serving(route.cluster_serving, f"{place}.cluster_serving", has_format=route.format == FORMAT)
 
 
 def _check_limits(route: RouteSettings, place: str) -> None:
