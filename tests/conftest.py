@@ -1,4 +1,4 @@
-"""Fixtures and guards for every test: a real Kafka, names nobody else uses, no thread left behind."""
+"""Fixtures and guards for every test: a real Kafka and a real Redis, names nobody else uses, no thread left behind."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 from pipeline.local.kafka import LocalKafka
+from pipeline.local.redis import LocalRedis
 from pipeline.servables.triton import before_tensorflow_or_torch
 
 if TYPE_CHECKING:
@@ -70,6 +71,28 @@ def kafka() -> Iterator[RunningKafka]:
         return
     with LocalKafka() as local:
         yield RunningKafka(local.bootstrap)
+
+
+@dataclass(frozen=True)
+class RunningRedis:
+    """A Redis to test against; whose it is, is nobody's business."""
+
+    url: str
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RunningRedis]:
+    """A real Redis, shared by all tests of the run: the one at PENSTOCK_TEST_REDIS, else one of our own.
+
+    Never skips: a Redis that can not be started is a failure. A test that stops, kills or fills one starts its own
+    LocalRedis.
+    """
+    url = os.environ.get("PENSTOCK_TEST_REDIS")
+    if url:
+        yield RunningRedis(url)
+        return
+    with LocalRedis() as local:
+        yield RunningRedis(local.url)
 
 
 @pytest.fixture

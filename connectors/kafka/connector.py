@@ -258,7 +258,7 @@ class KafkaConnector:
         with self._changed:
             suspected = self._suspects.assign(committed)
         for topic, partition in suspected:
-            reason = "was killed with requests in flight: they are taken one at a time now"
+            reason = "was killed with requests in flight: they are taken a few at a time now"
             log.warning("the last owner of %s[%d] %s", topic, partition, reason)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

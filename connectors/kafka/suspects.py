@@ -6,19 +6,22 @@ that the next owner knows how the last one ended: one that leaves in good order 
 ==========  ========================================================================================================
 idle        nothing is in flight: the owner has left, or has taken nothing yet
 working     records below ``until`` may be in flight. Found by a new owner: the last one was killed by one of them
-careful     the record at the offset, and all below ``until``, are suspects; none of them is in flight
-trying      the record at the offset is in flight, and no other record of this worker is
+careful     the records below ``until`` are suspects, and none of them is in flight; one of those below ``end`` has
+            killed a second worker
+trying      the suspects below ``end`` are in flight, and no other record of this worker is
 ==========  ========================================================================================================
 
-Suspects are taken one at a time, each with a mark of its own that the broker has before the record is handed out. So a
-worker that dies then has named the record, and only such deaths count: ``kills`` is their number, and one for the death
-that made the record a suspect. A suspect that is answered is none any more, and its neighbours were none of its kind.
+Suspects are taken in groups, each with a mark of its own that the broker has before the group is handed out, and
+nothing else is in flight with it. There are about as many groups as records in each: so few marks are waited for, and a
+second death leaves few suspects. Those come one at a time, and a worker that dies then has named the record: ``kills``
+is the number of its deaths, with those that made it a suspect. A suspect that is answered is none any more.
 
 Pure bookkeeping, no Kafka; not thread-safe.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -33,19 +36,23 @@ Place = tuple[Partition, int]
 _LEAST: Final = 16
 # Below every offset, and not above the base that is not known.
 _NONE: Final = -1
-_MARK: Final = re.compile(r"penstock/1 (idle|working|careful|trying) (\d{1,18}) (\d{1,18}) (\d{1,9})")
+_MARK: Final = re.compile(r"penstock/1 (idle|working|careful|trying) (\d{1,18}) (\d{1,18}) (\d{1,9}) (\d{1,18})")
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """What stands beside a committed offset. ``tries`` is how many workers have died while they tried its record."""
+    """What stands beside a committed offset.
+
+    ``tries`` is how many workers have died with its record, after the first one and before this one tries it.
+    """
 
     kind: str
     offset: int
     until: int = 0
     tries: int = 0
+    end: int = 0
 
     def __str__(self) -> str:
-        return f"penstock/1 {self.kind} {self.offset} {self.until} {self.tries}"
+        return f"penstock/1 {self.kind} {self.offset} {self.until} {self.tries} {self.end}"
 
 
 def parse(offset: int, text: str | None) -> Mark:
@@ -56,25 +63,40 @@ def parse(offset: int, text: str | None) -> Mark:
     found = _MARK.fullmatch(text or "")
     if found is None or int(found[2]) != offset:
         return Mark("idle", offset)
-    return Mark(found[1], offset, int(found[3]), int(found[4]))
+    return Mark(found[1], offset, int(found[3]), int(found[4]), int(found[5]))
 
 
 class _State:
-    """One partition: suspects are below ``until``; the first of them has been tried ``tries`` times.
+    """One partition: suspects are below ``until``, those below ``narrow`` twice.
 
+    ``tries`` is how many workers have died with the first of them, not counting the first death.
     ``base`` is the offset that is committed where nothing more is done, -1 until it is known. Records below ``granted``
     may be handed out by what the broker has; ``asked`` is what it was told last. ``taken`` is the end of what was
     handed out, ``marked`` that at the last mark. ``is_clean``: what it was told last accuses nobody.
     """
 
-    __slots__ = ("asked", "base", "granted", "is_clean", "marked", "taken", "tries", "until")
+    __slots__ = ("asked", "base", "granted", "group", "is_clean", "marked", "narrow", "taken", "tries", "until")
 
     def __init__(self, base: int, mark: Mark, window: int) -> None:
         # A window is all that one worker can have in flight, and twice that is the most that it may have said.
         self.until = min(mark.until, base + 2 * window) if mark.kind != "idle" else _NONE
-        self.tries = mark.tries + (mark.kind == "trying")
+        self.group = math.isqrt(max(0, self.until - base - 1)) + 1  # the root, rounded up
+        was_alone = mark.kind == "trying" and mark.end <= base + 1
+        self.narrow = _NONE if was_alone else min(mark.end, self.until)
+        self.tries = mark.tries + was_alone
         self.base = self.taken = self.marked = self.granted = self.asked = base
         self.is_clean = mark.kind in ("idle", "careful")
+
+    def deaths_of(self, first: int, end: int) -> int:
+        """Return how many have died with the one record of a span, not counting the first death; 0 for more records."""
+        if end > first + 1:
+            return 0
+        return max(self.tries if first == self.base else 0, int(first < self.narrow))
+
+    def most_together(self, offset: int) -> int:
+        """Return how many suspects are taken together, of which this is the first."""
+        is_named = self.tries and offset == self.base
+        return 1 if is_named or offset < self.narrow else self.group
 
 
 class Suspects:
@@ -122,7 +144,7 @@ class Suspects:
         """Return which positions are taken now and which are held back, both in order. None is no record.
 
         Suspects, and what follows them in their partition, are held back until no other record is in flight
-        (``is_quiet``); then one comes alone.
+        (``is_quiet``); then some of one partition come, and nothing else.
         """
         if self._trying is not None and not is_quiet:
             return [], list(range(len(places)))
@@ -136,7 +158,9 @@ class Suspects:
             else:
                 taken.append(position)
         if held and not taken and is_quiet:
-            return held[:1], held[1:]
+            taken = self._group(places, held)
+            together = set(taken)
+            return taken, [position for position in held if position not in together]
         return taken, held
 
     def take(self, spans: Mapping[Partition, tuple[int, int]]) -> dict[Partition, int]:
@@ -156,7 +180,7 @@ class Suspects:
                 continue
             if self._is_suspect((partition, first)):
                 self._trying = partition
-                found.tries = found.tries if first == found.base else 0
+                found.tries = found.deaths_of(first, end)
                 due[partition] = found.base = first
             else:
                 self._take_in_order(partition, found, first, end, due)
@@ -166,7 +190,7 @@ class Suspects:
     def _take_in_order(
         self, partition: Partition, state: _State, first: int, end: int, due: dict[Partition, int]
     ) -> None:
-        state.until = _NONE  # a partition is in order: none of its suspects is left
+        state.until = state.narrow = _NONE  # a partition is in order: none of its suspects is left
         if state.base < 0:
             state.base = state.marked = first
         if end > state.granted:
@@ -183,8 +207,9 @@ class Suspects:
                 self._trying = None
         state.is_clean = is_leaving
         if state.until > offset:
-            kind = "trying" if partition == self._trying and not is_leaving else "careful"
-            return str(Mark(kind, offset, state.until, state.tries))
+            if partition == self._trying and not is_leaving:
+                return str(Mark("trying", offset, state.until, state.tries, state.taken))
+            return str(Mark("careful", offset, state.until, state.tries, max(0, state.narrow)))
         if is_leaving:
             return str(Mark("idle", offset))
         ahead = min(max(self._least, 2 * (state.taken - state.marked)), self._window)
@@ -222,6 +247,22 @@ class Suspects:
         """Return offsets to commit once more at the end, because what stands beside them would accuse their records."""
         states = [(partition, self._states.get(partition)) for partition in partitions]
         return {key: state.base for key, state in states if state and not state.is_clean and state.base >= 0}
+
+    def _group(self, places: Sequence[Place | None], held: Sequence[int]) -> list[int]:
+        """Return the positions of the suspects that come next, all of one partition."""
+        first = places[held[0]]
+        assert first is not None
+        partition, offset = first
+        most = self._states[partition].most_together(offset)
+        found: list[int] = []
+        for position in held:
+            place = places[position]
+            assert place is not None
+            if place[0] == partition:
+                if len(found) == most or not self._is_suspect(place):
+                    break
+                found.append(position)
+        return found
 
     def _is_suspect(self, place: Place) -> bool:
         state = self._states.get(place[0])

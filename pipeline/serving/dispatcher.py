@@ -174,7 +174,7 @@ class Dispatcher:
         return pending
 
     def _check_kills(self, record: Record, beyond: int) -> None:
-        allowed = self._route.poison_after_kills
+        allowed = self._route.poison_after_kills or 0
         if record.kills and 0 < allowed <= record.kills - beyond:
             raise PoisonRecord(record.kills)
 

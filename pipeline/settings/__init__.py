@@ -9,6 +9,7 @@ from pipeline.settings.cluster_serving import ClusterServingSettings
 from pipeline.settings.dead_letters import DeadLetterSettings
 from pipeline.settings.header_names import BINARY_PARTITION, HeaderNames
 from pipeline.settings.reading import FILE_NAME, Settings, file_of, load, to_text
+from pipeline.settings.redis import RedisRouteSettings, RedisSettings
 from pipeline.settings.routes import RouteSettings
 from pipeline.settings.section import Scalar, Section
 from pipeline.settings.streams import BatchingSettings, StreamSettings, VersionPolicy, WarmUpSettings
@@ -26,6 +27,8 @@ __all__ = [
     "ControlSettings",
     "DeadLetterSettings",
     "HeaderNames",
+    "RedisRouteSettings",
+    "RedisSettings",
     "RouteSettings",
     "Scalar",
     "Section",

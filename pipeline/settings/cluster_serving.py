@@ -11,6 +11,8 @@ from pipeline.settings.section import Section
 FORMAT: Final = "cluster-serving"
 # The result of job ``j`` goes to topic ``cluster-serving_j``, or to the key ``cluster-serving_j:<uri>``.
 RESULT_PREFIX: Final = "cluster-serving_"
+# Of the consumers of a stream: the name that their clients know.
+GROUP: Final = "serving"
 FAILURES: Final = ("nan", "array")
 COLOURS: Final = ("BGR", "RGB", "GRAY")
 POST_PROCESSING: Final = re.compile(r"(topN|pickTopN)\(([1-9][0-9]{0,8})\)")

@@ -12,6 +12,7 @@ import yaml
 
 from pipeline.errors import InvalidSettings
 from pipeline.redaction import redacted
+from pipeline.settings.redis import RedisSettings, check_redis
 from pipeline.settings.references import check_secrets, resolved
 from pipeline.settings.routes import RouteSettings, check_patterns, check_route, complete_route
 from pipeline.settings.section import Scalar, Section
@@ -25,6 +26,8 @@ FILE_NAME: Final = "penstock.yaml"
 _PREFIX: Final = "PENSTOCK_"
 # A topic's name as Kafka allows it; also what a route, stream, worker or group may be called.
 _NAME: Final = re.compile(r"[a-zA-Z0-9._-]{1,200}")
+# In a cluster of Redis the part in braces says on which node a stream is.
+_STREAM: Final = re.compile(r"[a-zA-Z0-9._-]*\{[a-zA-Z0-9._-]+\}[a-zA-Z0-9._-]*")
 
 
 class Settings(Section, frozen=True):
@@ -34,6 +37,7 @@ class Settings(Section, frozen=True):
     """
 
     kafka: dict[str, Scalar] = msgspec.field(default_factory=dict)
+    redis: RedisSettings = RedisSettings()
     control: ControlSettings = ControlSettings()
     watch: WatchSettings = WatchSettings()
     worker: WorkerSettings = WorkerSettings()
@@ -188,13 +192,19 @@ def _check(settings: Settings, where: str) -> None:
     names = [*settings.routes, *settings.servables, settings.worker.id or "worker"]
     control = (settings.control.aspired_topic, settings.control.states_topic)
     names += control
+    streams = {
+        name
+        for route in settings.routes.values()
+        if route.connector == "redis"
+        for name in (route.request_topic, route.result_topic, route.dead_letter_topic)
+    }
     requests = {route.request_topic: name for name, route in settings.routes.items()}
     for name, route in settings.routes.items():
         sample = name if route.is_pattern else route.request_topic  # a template is a name when it is filled
         names += [sample, fill(route.result_topic, sample), fill(route.dead_letter_topic, sample), route.group]
         check_route(name, route, settings.servables, requests, f"{where}: routes.{name}")
     for name in names:
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name) and not (name in streams and _STREAM.fullmatch(name)):
             raise InvalidSettings(where, f"{name!r} is not a name; use letters, digits, '.', '_' and '-'")
     check_patterns(settings.routes, control, f"{where}: routes")
     for name, topic in settings.topics.items():
@@ -203,6 +213,7 @@ def _check(settings: Settings, where: str) -> None:
         routes = settings.routes.values()
         needed = [name for r in routes for name in (r.request_topic, r.result_topic, r.dead_letter_topic)]
         check_names(settings.topics, [*needed, *control], f"{where}: topics")
+    check_redis(settings.redis, f"{where}: redis")
     check_worker(settings.worker, f"{where}: worker")
     for name, stream in settings.servables.items():
         check_stream(stream, f"{where}: servables.{name}")

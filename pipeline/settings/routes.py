@@ -10,9 +10,16 @@ import msgspec
 from pipeline.errors import InvalidSettings
 from pipeline.settings import topic_names
 from pipeline.settings.circuit import CircuitSettings, check_circuit
-from pipeline.settings.cluster_serving import FORMAT, RESULT_PREFIX, ClusterServingSettings, check_cluster_serving
+from pipeline.settings.cluster_serving import (
+    FORMAT,
+    GROUP,
+    RESULT_PREFIX,
+    ClusterServingSettings,
+    check_cluster_serving,
+)
 from pipeline.settings.dead_letters import DeadLetterSettings, check_dead_letters
 from pipeline.settings.header_names import HeaderNames, check_header_names
+from pipeline.settings.redis import RedisRouteSettings, check_redis_route
 from pipeline.settings.section import Section
 
 _AT_LEAST_ONE: Final = (
@@ -25,6 +32,7 @@ _AT_LEAST_ONE: Final = (
 )
 # Where two requests kill, two deaths may meet a third request that is innocent.
 _FEWEST_KILLS: Final = 3
+_KILLS: Final = {"at_least_once": 3, "exactly_once": 0}
 _NOT_NEGATIVE: Final = ("max_wait_ms", "commit_interval_ms", "revoke_timeout_s", "retention_s")
 _CHOICES: Final = {"guarantee": ("at_least_once", "exactly_once"), "result_headers": ("minimal", "full")}
 
@@ -33,10 +41,11 @@ class RouteSettings(Section, frozen=True):
     """One route: a request topic, the servable that answers, and a result topic, with its limits.
 
     Names that are left empty follow the route's name: ``<route>.requests``, ``<route>.results``,
-    ``<route>.requests-dlt``, group ``penstock.<route>``, and the servable of the route's own name. A request topic that
-    begins with ``^`` is a pattern (``topic_names``); result and dead-letter topic may then name ``{request_topic}``.
-    With ``format: cluster-serving`` they are the topics of the job that is called like the route: ``<route>`` and
-    ``cluster-serving_<route>``.
+    ``<route>.requests-dlt``, group ``penstock.<route>``, and the servable of the route's own name;
+    ``poison_after_kills`` follows the guarantee. A request topic that begins with ``^`` is a pattern
+    (``topic_names``); result and dead-letter topic may then name ``{request_topic}``. With ``format: cluster-serving``
+    names are those of the job that is called like the route: ``<route>``, ``cluster-serving_<route>`` and, in Redis,
+    group ``serving``.
     """
 
     connector: str = "kafka"
@@ -62,7 +71,8 @@ class RouteSettings(Section, frozen=True):
     revoke_timeout_s: float = 10.0
     retention_s: float = 0.0
     circuit: CircuitSettings = CircuitSettings()
-    poison_after_kills: int = 0
+    poison_after_kills: int | None = None
+    redis: RedisRouteSettings = RedisRouteSettings()
     cluster_serving: ClusterServingSettings = ClusterServingSettings()
 
     @property
@@ -88,6 +98,7 @@ def complete_route(name: str, route: RouteSettings) -> RouteSettings:
     is_job = route.format == FORMAT
     requests = route.request_topic or (name if is_job else f"{name}.requests")
     results = f"{RESULT_PREFIX}{requests}" if is_job else f"{name}.results"
+    group = GROUP if is_job and route.connector == "redis" else f"penstock.{name}"
     letters = f"{topic_names.PLACEHOLDER if topic_names.is_pattern(requests) else requests}-dlt"
     return msgspec.structs.replace(
         route,
@@ -95,7 +106,8 @@ def complete_route(name: str, route: RouteSettings) -> RouteSettings:
         request_topic=requests,
         result_topic=route.result_topic or results,
         dead_letter_topic=route.dead_letter_topic or letters,
-        group=route.group or f"penstock.{name}",
+        group=route.group or group,
+        poison_after_kills=_kills(route),
     )
 
 
@@ -119,6 +131,9 @@ def check_route(
     check_circuit(route.circuit, f"{place}.circuit")
     check_header_names(route.headers, f"{place}.headers")
     check_dead_letters(route.dead_letters, f"{place}.dead_letters")
+    check_redis_route(route.redis, f"{place}.redis")
+    if route.format == FORMAT and route.redis.results != "hash":
+        raise InvalidSettings(f"{place}.redis.results", f"with format: {FORMAT} results are hashes; leave it out")
     check_cluster_serving(route.cluster_serving, f"{place}.cluster_serving", has_format=route.format == FORMAT)
 
 
@@ -132,12 +147,18 @@ def _check_limits(route: RouteSettings, place: str) -> None:
     for field, choices in _CHOICES.items():
         if getattr(route, field) not in choices:
             raise InvalidSettings(f"{place}.{field}", f"{getattr(route, field)!r} is not {' or '.join(choices)}")
-    if route.poison_after_kills < 0 or 0 < route.poison_after_kills < _FEWEST_KILLS:
-        reason = f"must be 0 (off) or at least 3, got {route.poison_after_kills}: fewer kills do not tell which record"
+    kills = _kills(route)
+    if kills < 0 or 0 < kills < _FEWEST_KILLS:
+        reason = f"must be 0 (off) or at least 3, got {kills}: fewer kills do not tell which record"
         raise InvalidSettings(f"{place}.poison_after_kills", reason)
-    if route.poison_after_kills and route.guarantee == "exactly_once":
+    if kills and route.guarantee == "exactly_once":
         reason = "its marks are committed outside transactions, and answers may be doubled: 0 with exactly_once"
         raise InvalidSettings(f"{place}.poison_after_kills", reason)
+
+
+def _kills(route: RouteSettings) -> int:
+    """Return after how many kills a request is set aside."""
+    return _KILLS.get(route.guarantee, 0) if route.poison_after_kills is None else route.poison_after_kills
 
 
 def check_patterns(routes: Mapping[str, RouteSettings], control: Collection[str], place: str) -> None:

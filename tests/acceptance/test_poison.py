@@ -53,7 +53,6 @@ def test_a_request_that_kills_workers_is_set_aside_after_three_and_its_neighbour
             "factor": {
                 "max_batch_size": 16,
                 "max_batches_in_flight": 2,
-                "poison_after_kills": 3,
             }
         },
         # A static member comes back to its partitions at once, instead of after the session timeout.

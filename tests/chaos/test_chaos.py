@@ -12,7 +12,6 @@ from tests.chaos.planner import most_duplicates
 from tests.chaos.run import Chaos
 
 SEED = 1
-MINUTES = 2.0
 GUARANTEES = tuple(Guarantee)
 
 
@@ -31,7 +30,7 @@ def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
 @pytest.mark.slow
 @pytest.mark.parametrize("guarantee", GUARANTEES)
 def test_every_request_is_answered_as_its_guarantee_says_whatever_goes_wrong(
-    guarantee, cluster, tmp_path, say, pytestconfig
+    guarantee, cluster, tmp_path, say, minutes, pytestconfig
 ):
     """``--chaos-seed`` and ``--chaos-minutes``, of all guarantees together; ``make chaos`` is the long form.
 
@@ -39,7 +38,6 @@ def test_every_request_is_answered_as_its_guarantee_says_whatever_goes_wrong(
     """
     seed = pytestconfig.getoption("--chaos-seed")
     seed = SEED if seed is None else seed
-    minutes = pytestconfig.getoption("--chaos-minutes") or MINUTES
     again = f"make chaos SEED={seed} MINUTES={minutes:g} ARGS='-k {guarantee}'"
     say(f"\n{guarantee}, {minutes / len(GUARANTEES):g} min; the same again: {again}")
     outcome = Chaos(cluster, tmp_path, guarantee, seed, 60 * minutes / len(GUARANTEES), say).run()

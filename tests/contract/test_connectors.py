@@ -12,8 +12,10 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from connectors.kafka import KafkaConnector
 from connectors.memory import MemoryBroker, MemoryConnector
+from connectors.redis import RedisConnector
 from pipeline.connector import Connector
-from pipeline.settings import RouteSettings
+from pipeline.redis_access import connect
+from pipeline.settings import RedisRouteSettings, RedisSettings, RouteSettings
 from pipeline.testing.connector_contract import BrokerUnderTest, ConnectorContract
 
 
@@ -99,3 +101,47 @@ class TestKafka(ConnectorContract):
 class TestKafkaExactlyOnce(TestKafka):
     def make_broker(self) -> BrokerUnderTest:
         return Kafka(self._bootstrap, "exactly_once")
+
+
+class Redis:
+    def __init__(self, url: str, results: str = "stream") -> None:
+        self._redis = RedisSettings(url=url)
+        self._client = connect(self._redis, "contract")
+        name = f"contract-{uuid.uuid4().hex[:10]}"
+        self._route = RouteSettings(
+            request_topic=f"{name}.q",
+            result_topic=f"{name}.r",
+            dead_letter_topic=f"{name}.d",
+            group=name,
+            redis=RedisRouteSettings(results=results),
+        )
+
+    def connector(self) -> Connector:
+        return RedisConnector(self._route, self._redis, f"contract-{uuid.uuid4().hex[:10]}")
+
+    def produce(self, values: Sequence[bytes], key: bytes | None = b"key") -> None:
+        for value in values:
+            self._client.xadd(self._route.request_topic, {"value": value} | ({} if key is None else {"key": key}))
+
+    def results(self, count: int) -> list[bytes]:
+        return [entry[b"value"] for entry in self._read(self._route.result_topic, count)]
+
+    def dead_letters(self, count: int) -> list[tuple[bytes, bytes | None]]:
+        return [(entry[b"value"], entry[b"key"]) for entry in self._read(self._route.dead_letter_topic, count)]
+
+    def _read(self, topic: str, count: int) -> list[dict[bytes, bytes]]:
+        deadline = time.monotonic() + 20
+        while (found := self._client.xlen(topic)) < count:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{found} of {count} in {topic}")
+            time.sleep(0.02)
+        return [entry for _, entry in self._client.xrange(topic)]
+
+
+class TestRedis(ConnectorContract):
+    @pytest.fixture(autouse=True)
+    def _redis(self, redis: object) -> None:
+        self._url = redis.url  # type: ignore[attr-defined]  # the fixture's class lives in conftest
+
+    def make_broker(self) -> BrokerUnderTest:
+        return Redis(self._url)

@@ -36,6 +36,8 @@ SECTIONS = [
     settings.WarmUpSettings,
     settings.BatchingSettings,
     settings.CircuitSettings,
+    settings.RedisSettings,
+    settings.RedisRouteSettings,
 ]
 
 

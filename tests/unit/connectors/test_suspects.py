@@ -195,8 +195,8 @@ def test_an_owner_that_left_in_good_order_accuses_nobody() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [None, "", "moved by hand", "penstock/1 working 5", "penstock/1 working 4 9 0", "penstock/2 working 5 9 0",
-     "penstock/1 working 5 99999999999999999999 0", "penstock/1 trying 5 9 2 and more"],
+    [None, "", "moved by hand", "penstock/1 working 5", "penstock/1 working 4 9 0 0", "penstock/2 working 5 9 0 0",
+     "penstock/1 working 5 99999999999999999999 0 0", "penstock/1 trying 5 9 2 7 and more"],
 )  # fmt: skip
 def test_what_others_wrote_beside_an_offset_accuses_nobody(text: str | None) -> None:
     it = owner(5, text)
@@ -226,8 +226,8 @@ def test_a_suspect_waits_for_what_is_in_flight_and_holds_back_what_follows_it() 
     places = [(Q, 0), (P, 5), (Q, 1), (P, 6), (P, 7), None]
     assert it.choose(places, is_quiet=True) == ([0, 2, 5], [1, 3, 4])
     assert it.choose(places[1:2], is_quiet=False) == ([], [0])
-    assert it.choose([(P, 5), (P, 6), (P, 7)], is_quiet=True) == ([0], [1, 2])
-    it.take({P: (5, 6)})
+    assert it.choose([(P, 5), (P, 6), (P, 7)], is_quiet=True) == ([0, 1], [2])
+    it.take({P: (5, 7)})
     assert it.choose([(Q, 2)], is_quiet=False) == ([], [0])
 
 
@@ -237,7 +237,49 @@ def test_kills_of_one_record_are_not_those_of_the_next() -> None:
     it.take({P: (5, 6)})
     assert it.kills((P, 6)) == 0
     it.take({P: (6, 7)})
-    assert parse(6, it.mark(P, 6)) == Mark("trying", 6, 9, 0)
+    assert parse(6, it.mark(P, 6)) == Mark("trying", 6, 9, 0, 7)
+
+
+def test_suspects_come_in_as_many_groups_as_a_group_has_records_and_after_a_second_death_alone() -> None:
+    window = 2048
+    many = list(range(100, 100 + window))
+    it = owner(100, str(Mark("working", 100, 100 + window)), window)
+    taken, held = it.choose([(P, offset) for offset in many], is_quiet=True)
+    assert len(taken) == 46  # 46 * 46 is the first square that is no less
+    assert len(held) == window - 46
+    it.take({P: (100, 146)})
+    killed = it.mark(P, 100)
+    assert parse(100, killed) == Mark("trying", 100, 100 + window, 0, 146)
+
+    it = owner(100, killed, window)
+    for offset in (100, 101):
+        places = [(P, each) for each in many[offset - 100 :]]
+        assert it.choose(places, is_quiet=True)[0] == [0]
+        assert it.kills((P, offset)) == 0
+        it.take({P: (offset, offset + 1)})
+        killed_again = it.mark(P, offset)
+        assert parse(offset, killed_again) == Mark("trying", offset, 100 + window, 1, offset + 1)
+
+    it = owner(101, killed_again, window)
+    assert it.kills((P, 101)) == 3  # in flight, in a group, alone
+    assert it.choose([(P, 101), (P, 102)], is_quiet=True) == ([0], [1])
+    it.take({P: (101, 102)})
+    assert it.choose([(P, offset) for offset in range(102, 200)], is_quiet=True)[0] == list(range(46))
+
+
+def test_a_group_is_of_one_partition_whatever_lies_between() -> None:
+    it = owner(5, str(Mark("working", 5, 14)))
+    it.assign({Q: (0, str(Mark("working", 0, 9)))})
+    places = [(P, 5), (Q, 0), (P, 6), (Q, 1), (P, 7), (P, 8)]
+    assert it.choose(places, is_quiet=True) == ([0, 2, 4], [1, 3, 5])
+
+
+def test_a_leave_in_the_middle_of_a_second_search_is_remembered() -> None:
+    it = owner(5, str(Mark("trying", 5, 20, 0, 9)))
+    it.take({P: (5, 6)})
+    left = it.mark(P, 6, is_leaving=True)
+    assert parse(6, left) == Mark("careful", 6, 20, 0, 9)
+    assert owner(6, left).choose([(P, 6), (P, 7)], is_quiet=True) == ([0], [1])
 
 
 def test_a_steady_load_waits_for_few_marks() -> None:

@@ -19,7 +19,7 @@ def test_the_settings_of_the_page_are_settings(tmp_path: Path) -> None:
     path = tmp_path / "penstock.yaml"
     path.write_text(block)
     route = settings.load(path).routes["digits"]
-    assert (route.dead_letter_topic, route.poison_after_kills) == ("dlq.digits", 3)
+    assert (route.dead_letter_topic, route.poison_after_kills) == ("dlq.digits", 5)
     assert route.dead_letters.takes("model_error")
     assert not route.dead_letters.takes("not_ready")
 
