@@ -118,5 +118,3 @@ def _check(route: RouteSettings, redis: RedisSettings) -> None:
     if route.guarantee != "at_least_once":
         reason = "is Kafka's; in one Redis each request is answered once anyway, see docs/redis.md"
         raise InvalidSettings(f"{place}: guarantee", f"{route.guarantee} {reason}")
-    if route.poison_after_kills:
-        raise InvalidSettings(f"{place}: poison_after_kills", "Redis does not tell which request killed a worker; 0")

@@ -23,8 +23,10 @@ from pipeline.settings import RouteSettings
 
 log = logging.getLogger(__name__)
 
-# A script holds up everybody else, and its words lie in memory twice: batches with more bytes are written in parts.
+# A script holds up everybody else, its words lie in memory twice, and it takes 8,000 or so as one list: larger batches
+# are written in parts.
 _MOST_BYTES: Final = 8 * 1024 * 1024
+_MOST_ANSWERS: Final = 512
 
 _Item = tuple[RedisRecord, Answer]
 
@@ -94,7 +96,7 @@ class Delivery:
     def _write(self, items: Sequence[_Item]) -> list[tuple[RedisRecord, Answer, str]]:
         """Write answers, and return those that can not be written, with the reason."""
         here: list[_Item] = []
-        words: list[bytes | str | int] = []
+        words: list[bytes | str | int] = []  # as the script wants them
         left: list[tuple[RedisRecord, Answer, str]] = []
         for record, answer in items:
             commands = self._entries.commands(record, answer)
@@ -104,12 +106,12 @@ class Delivery:
                 left.append((record, answer, "it is in another slot of the cluster than the request topic"))
                 continue
             here.append((record, answer))
-            words += (record.entry_id, len(commands))
+            words.append(len(commands))
             for command in commands:
                 words.append(len(command))
                 words += command
         if here:
-            reply = self._until_taken(words)
+            reply = self._until_taken([len(here), *[record.entry_id for record, _ in here], *words])
             left += [(*here[position], why.decode(errors="replace")) for position, why in reply]
         return left
 
@@ -138,10 +140,11 @@ class Delivery:
 
 
 def _parts(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
-    """Yield the items in order, cut before they have too many bytes."""
+    """Yield the items in order, cut before they are too many or have too many bytes."""
     start = size_bytes = 0
     for position, (_, answer) in enumerate(items):
-        if position > start and size_bytes + len(answer.value) > _MOST_BYTES:
+        is_full = position - start == _MOST_ANSWERS or size_bytes + len(answer.value) > _MOST_BYTES
+        if position > start and is_full:
             yield items[start:position]
             start, size_bytes = position, 0
         size_bytes += len(answer.value)

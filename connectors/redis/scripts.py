@@ -19,13 +19,23 @@ class Script:
         self.sha = hashlib.sha1(body.encode()).hexdigest()  # noqa: S324  # the name that EVALSHA wants
 
 
-# Entries that are in the stream, of ids that are pending for us; what is pending and was deleted is let go.
+# {id, fields, deaths} of entries that are in the stream, of ids that are pending for us; what is pending and was
+# deleted is let go. Redis's count of deliveries is how many workers have died with an entry. One that was let go in
+# good order has 0: from now on it is in work.
 _PRESENT: Final = """
 local function present(ids)
   local found = {}
   for _, id in ipairs(ids) do
     local entry = redis.call('XRANGE', KEYS[1], id, id)[1]
-    if entry then found[#found + 1] = entry else redis.call('XACK', KEYS[1], ARGV[1], id) end
+    if entry then
+      local deaths = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)[1][4]
+      if deaths == 0 then
+        redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'IDLE', 0, 'RETRYCOUNT', 1, 'JUSTID')
+      end
+      found[#found + 1] = {id, entry[2], deaths}
+    else
+      redis.call('XACK', KEYS[1], ARGV[1], id)
+    end
   end
   return found
 end
@@ -77,14 +87,16 @@ return {reply[1], present(reply[2])}
 )
 
 KEEP: Final = Script("""
--- ARGV: group, consumer, idle time in ms, ids. Says of those that are the consumer's how long they have been idle, and
--- returns them.
+-- ARGV: group, consumer, idle time in ms, deaths or -1 for as many as before, ids. Notes both of those that are the
+-- consumer's, and returns them.
 local mine = {}
-for n = 4, #ARGV do
+for n = 5, #ARGV do
   if #redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[n], ARGV[n], 1, ARGV[2]) == 1 then mine[#mine + 1] = ARGV[n] end
 end
 for n = 1, #mine do
-  redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, mine[n], 'IDLE', ARGV[3], 'JUSTID')
+  local claim = {'XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, mine[n], 'IDLE', ARGV[3], 'JUSTID'}
+  if ARGV[4] ~= '-1' then claim[10], claim[11] = 'RETRYCOUNT', ARGV[4] end
+  redis.call(unpack(claim))
 end
 return mine
 """)
@@ -102,30 +114,37 @@ end
 """)
 
 ANSWER: Final = Script("""
--- ARGV: group, consumer, and for each answer its entry's id, how many commands write it, and each command: how many
--- words, and those. Writes what is not answered yet, and deletes its entry. Returns {position, reason} of each answer
--- that can not be written, which is pending for the consumer as before; positions count from 0.
-local refused, at, position = {}, 3, 0
-while at <= #ARGV do
-  local id, commands = ARGV[at], tonumber(ARGV[at + 1])
-  local is_open = redis.call('XACK', KEYS[1], ARGV[1], id) == 1
-  local reason = false
-  at = at + 2
+-- ARGV: group, consumer, how many answers, their entries' ids, and for each how many commands write it, and each
+-- command: how many words, and those. Writes what is not answered yet, and deletes its entry: an entry that is there is
+-- not answered. A hash is replaced as a whole. Returns {position, reason} of each answer that can not be written, which
+-- is pending for the consumer as before; positions count from 0.
+local stream, group, answers = KEYS[1], ARGV[1], tonumber(ARGV[3])
+local are_open = redis.call('XACK', stream, group, unpack(ARGV, 4, 3 + answers)) == answers
+local refused, done, at = {}, {}, 4 + answers
+for n = 1, answers do
+  local id = ARGV[3 + n]
+  local is_open = are_open or #redis.call('XRANGE', stream, id, id) == 1
+  local commands, reason = tonumber(ARGV[at]), false
+  at = at + 1
   for _ = 1, commands do
     local words = tonumber(ARGV[at])
     if is_open and not reason then
       local reply = redis.pcall(unpack(ARGV, at + 1, at + words))
+      if ARGV[at + 1] == 'HSET' and (type(reply) == 'table' or reply < words / 2 - 1) then
+        redis.call('DEL', ARGV[at + 2])
+        reply = redis.pcall(unpack(ARGV, at + 1, at + words))
+      end
       reason = type(reply) == 'table' and reply.err
     end
     at = at + words + 1
   end
   if reason then
-    redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'FORCE', 'JUSTID')
-    refused[#refused + 1] = {position, reason}
+    redis.call('XCLAIM', stream, group, ARGV[2], 0, id, 'FORCE', 'JUSTID')
+    refused[#refused + 1] = {n - 1, reason}
   elseif is_open then
-    redis.call('XDEL', KEYS[1], id)
+    done[#done + 1] = id
   end
-  position = position + 1
 end
+if #done > 0 then redis.call('XDEL', stream, unpack(done)) end
 return refused
 """)
