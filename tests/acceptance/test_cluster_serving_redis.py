@@ -147,8 +147,6 @@ def test_dequeue_returns_all_results_and_takes_them(ask: Any, raw: Any) -> None:
     ids=["an array", "a dict", "JSON"],
 )
 def test_predict_returns_the_result(ask: Any, request_data: Any, expected: Any) -> None:
-    if "x" in request_data and isinstance(request_data, dict):
-        pytest.fail("driver") if False else None
     assert values(ask().call("in", "predict", request_data)) == expected
 
 
@@ -199,7 +197,7 @@ def test_outputs_that_their_server_could_not_send(ask: Any, raw: Any) -> None:
     raw.delete("cluster-serving_nothing:empty")
 
 
-def test_a_request_that_fails_is_nan_with_the_reason_beside_it_and_its_neighbours_are_answered(ask: Any, raw: Any) -> None:
+def test_a_request_that_fails_is_nan_with_the_reason_beside_it_and_alone(ask: Any, raw: Any) -> None:
     client = ask()
     for number, row in enumerate([[1, 1], [13, 1], [2, 2], [1, 2, 3]]):
         client.call("in", "enqueue", f"f{number}", t=array([row]))

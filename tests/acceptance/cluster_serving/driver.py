@@ -22,6 +22,8 @@ def given(value):
         return np.array(value["array"], value.get("dtype", "float32"))
     if isinstance(value, list):
         return [given(item) for item in value]
+    if isinstance(value, dict):
+        return {key: given(item) for key, item in value.items()}
     return value
 
 
@@ -48,6 +50,6 @@ for line in sys.stdin:
         else:
             method = getattr(objects[command["call"]], command["method"])
             answer = {"returned": told(method(*map(given, command.get("args", [])), **arguments))}
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # whatever it is, the test shall see it
         answer = {"raised": type(error).__name__, "text": str(error)}
     print(json.dumps(answer), file=answers, flush=True)
