@@ -275,7 +275,7 @@ def test_when_redis_is_full_one_client_raises_and_the_other_drops() -> None:
 
 
 def test_nothing_is_left_behind(worker: Deployment, raw: Any) -> None:
-    """Runs last in this file: everything was acknowledged, and deleted from the streams."""
+    """Whatever was asked before is acknowledged, and deleted from its stream."""
     del worker
     for name in jobs.CLASSES:
         wait_for(f"{name} to be empty", lambda name=name: raw.xlen(name) == 0)

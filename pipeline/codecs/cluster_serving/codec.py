@@ -30,7 +30,10 @@ class ClusterServingCodec:
         """See Codec."""
         if len(value) > limits.max_record_bytes:
             raise RecordTooLarge(len(value), limits.max_record_bytes)
-        it = entry.read(value)
+        return self.request_of(entry.read(value), limits)
+
+    def request_of(self, it: Entry, limits: Limits) -> PredictRequest:
+        """Return the request of an entry that was read already; raises BadRequest."""
         return PredictRequest(str(it.uri), inputs=_tensors_of(it, limits))
 
     def encode_request(self, request: PredictRequest) -> bytes:

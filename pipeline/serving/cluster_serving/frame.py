@@ -9,9 +9,10 @@ import msgspec
 import numpy as np
 
 from pipeline.codecs.cluster_serving import ClusterServingCodec, entry, results
+from pipeline.codecs.cluster_serving.entry import Entry
 from pipeline.codecs.codec import Limits
 from pipeline.connector import Record
-from pipeline.errors import NoInputs, PenstockError
+from pipeline.errors import NoInputs, PenstockError, Undecodable
 from pipeline.records import PredictRequest, PredictResult
 from pipeline.servables.framework import imported
 from pipeline.serving import batching
@@ -49,9 +50,16 @@ class Frame:
     Its result is found by the uri alone, so that is the result's ``key``; None where the entry tells none.
     """
 
+    __slots__ = ("_entry", "_is_row", "_job", "id", "key")
+
     def __init__(self, job: Job, record: Record) -> None:
         self._job = job
-        self.id = entry.uri_of(record.value, record.key)
+        self._entry: Entry | None = None
+        try:
+            self._entry = entry.read(record.value)
+            self.id = str(self._entry.uri)
+        except Undecodable:
+            self.id = entry.uri_of(record.value, record.key)
         self.key: bytes | None = self.id.encode(errors="replace") if self.id else None
         self._is_row = False
 
@@ -59,7 +67,11 @@ class Frame:
         """See Framing."""
         if not value:
             raise NoInputs
-        return self._job.codec.decode_request(value, limits)
+        codec = self._job.codec
+        it, self._entry = self._entry, None  # not held for as long as the request is computed
+        if it is None or len(value) > limits.max_record_bytes:
+            return codec.decode_request(value, limits)  # which says what is wrong
+        return codec.request_of(it, limits)
 
     def fit(self, form: Form, request: PredictRequest) -> PredictRequest:
         """Return the request as its signature wants it; raises BadRequest."""

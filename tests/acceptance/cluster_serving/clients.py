@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -37,12 +38,15 @@ class Published(NamedTuple):
         folder = _FOLDER / self.requirement
         made = folder / ".made"
         wanted = "\n".join((self.requirement, *_PINS))
-        if not made.exists() or made.read_text() != wanted:
-            run(sys.executable, "-m", "venv", "--clear", str(folder), cwd=ROOT)
-            # Alone: it asks for an OpenCV with windows.
-            run(*_pip(folder), "--no-deps", self.requirement, cwd=ROOT)
-            run(*_pip(folder), *_PINS, cwd=ROOT)
-            made.write_text(wanted)
+        _FOLDER.mkdir(exist_ok=True, parents=True)
+        with folder.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
+            if not made.exists() or made.read_text() != wanted:
+                run(sys.executable, "-m", "venv", "--clear", str(folder), cwd=ROOT)
+                # Alone: it asks for an OpenCV with windows.
+                run(*_pip(folder), "--no-deps", self.requirement, cwd=ROOT)
+                run(*_pip(folder), *_PINS, cwd=ROOT)
+                made.write_text(wanted)
         return folder / "bin" / "python"
 
 
