@@ -13,6 +13,7 @@ from benchmarks.cases import (
     isolation,
     large_backlog,
     loads,
+    over_redis,
     registry,
     round_trip,
     servables,
@@ -27,7 +28,18 @@ if TYPE_CHECKING:
 
 CASES: Final = {
     case.NAME: case
-    for case in (throughput, exactly_once, round_trip, swap, registry, servables, loads, isolation, large_backlog)
+    for case in (
+        throughput,
+        exactly_once,
+        round_trip,
+        swap,
+        registry,
+        servables,
+        loads,
+        isolation,
+        large_backlog,
+        over_redis,
+    )
 }
 
 

@@ -12,10 +12,12 @@ _PACKAGES: Final = (
     "confluent-kafka",
     "fastavro",
     "faust-streaming",
+    "hiredis",
     "numpy",
     "onnxruntime",
     "openvino",
     "penstock",
+    "redis",
     "tensorflow",
     "torch",
 )

@@ -151,8 +151,9 @@ def _is_tls(error: BaseException) -> bool:
     import ssl  # noqa: PLC0415 - slow to load, and for a failure alone
 
     seen: BaseException | None = error
+    broken = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)  # the connection, and not the agreement
     while seen is not None:
-        if isinstance(seen, ssl.SSLError):
+        if isinstance(seen, ssl.SSLError) and not isinstance(seen, broken):
             return True
         seen = seen.__cause__ or seen.__context__
     return False

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from benchmarks.place import Place
     from benchmarks.process import Contender
 
-_LIMIT_S: Final = 300.0
+LIMIT_S: Final = 300.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def _watch(contender: Contender, place: Place, count: int) -> list[tuple[int, fl
         return ticks[-1][0] >= count
 
     try:
-        contender.wait(is_done, f"answering {count} requests", _LIMIT_S)
+        contender.wait(is_done, f"answering {count} requests", LIMIT_S)
     finally:
         watch.close()
     return ticks

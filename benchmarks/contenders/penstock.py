@@ -33,11 +33,12 @@ def command(
     servables: Mapping[str, Any] | None = None,
     worker: Mapping[str, Any] | None = None,
     route: Mapping[str, Any] | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> list[str | Path]:
     """Write ``penstock.yaml`` and return the command; only names, addresses and the model's thread count are set.
 
-    ``servables`` takes the place of the model's one stream; ``worker`` is added to that section, and ``route`` to
-    the route.
+    ``servables`` takes the place of the model's one stream; ``worker`` is added to that section, ``route`` to
+    the route, and ``more`` are further sections.
     """
     settings = {
         "kafka": {"bootstrap.servers": place.bootstrap},
@@ -55,6 +56,7 @@ def command(
                 **(route or {}),
             }
         },
+        **(more or {}),
     }
     path = place.folder / "penstock.yaml"
     path.write_text(yaml.safe_dump(settings, sort_keys=False))

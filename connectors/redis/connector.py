@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 
@@ -87,10 +86,9 @@ class RedisConnector:
             return
         self._is_open = False
         self._closing.set()
-        deadline_s = time.monotonic() + timeout_s
         self._delivery.stop(timeout_s)
         try:
-            if time.monotonic() < deadline_s or not self._backoff.is_waiting:
+            if not self._backoff.is_waiting:
                 self._intake.leave()
         except redis_access.errors() as error:
             log.warning("what was not answered comes again after %g s: %s", self._route.redis.claim_after_s, error)

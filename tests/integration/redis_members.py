@@ -37,8 +37,18 @@ class RedisRoute:
             }
         )
 
+        self._made: list[RedisConnector] = []
+
     def connector(self, name: str, **redis: Any) -> RedisConnector:
-        return RedisConnector(self.settings, msgspec.structs.replace(self.redis, **redis), name)
+        made = RedisConnector(self.settings, msgspec.structs.replace(self.redis, **redis), name)
+        self._made.append(made)
+        return made
+
+    def close(self) -> None:
+        """Close every connector that was made and not closed, and the client."""
+        for connector in self._made:
+            connector.close(0.2)
+        self.client.close()
 
     def opened(self, name: str, **redis: Any) -> RedisConnector:
         connector = self.connector(name, **redis)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,8 +20,16 @@ Make = Callable[..., RedisRoute]
 
 
 @pytest.fixture
-def make(redis: Any, topic_name: str) -> Make:
-    return lambda **settings: RedisRoute(redis.url, topic_name, **settings)
+def make(redis: Any, topic_name: str) -> Iterator[Make]:
+    made: list[RedisRoute] = []
+
+    def of(**settings: Any) -> RedisRoute:
+        made.append(RedisRoute(redis.url, topic_name, **settings))
+        return made[-1]
+
+    yield of
+    for route in made:
+        route.close()
 
 
 def test_what_was_sent_before_a_client_made_the_group_at_the_end_is_answered(make: Make) -> None:

@@ -1,0 +1,204 @@
+"""Redis behind TLS, behind sentinels, and as a cluster."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from pipeline.connector import Answer, Record
+from pipeline.errors import InvalidSettings, TlsFailed
+from pipeline.local.redis import LocalRedis
+from pipeline.local.redis_cluster import LocalRedisCluster
+from pipeline.redis_access import connect
+from pipeline.settings import RedisSettings
+from tests.integration.members import Member, wait_for
+from tests.integration.redis_members import RedisRoute, answer, poll
+from tests.security.certificates import Authority
+
+
+class TlsFront:
+    """A port that speaks TLS in front of one that does not: the server of the tests was built without it."""
+
+    def __init__(self, to_port: int, cert: Path, key: Path, client_ca: Path | None = None) -> None:
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(cert, key)
+        if client_ca is not None:
+            self._context.load_verify_locations(client_ca)
+            self._context.verify_mode = ssl.CERT_REQUIRED
+        self._to_port = to_port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._sockets: list[socket.socket] = [self._listener]
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        for each in self._sockets:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # the listener was closed
+            while True:
+                plain, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(plain,), daemon=True).start()
+
+    def _serve(self, plain: socket.socket) -> None:
+        try:
+            inside = self._context.wrap_socket(plain, server_side=True)
+        except OSError:
+            plain.close()
+            return
+        outside = socket.create_connection(("127.0.0.1", self._to_port))
+        self._sockets += (inside, outside)
+        threading.Thread(target=self._copy, args=(outside, inside), daemon=True).start()
+        self._copy(inside, outside)
+
+    def _copy(self, source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError, ValueError):
+            while data := source.recv(65536):
+                target.sendall(data)
+        for each in (source, target):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def server() -> Iterator[LocalRedis]:
+    with LocalRedis() as local:
+        yield local
+
+
+def test_a_worker_trusts_the_ca_that_is_set_shows_its_certificate_and_says_why_otherwise(
+    server: LocalRedis, tmp_path: Path
+) -> None:
+    authority, other = Authority(tmp_path, "ca"), Authority(tmp_path, "other")
+    certificate, key = authority.issue("server", hosts=("127.0.0.1",))
+    own = dict(zip(("cert", "key"), map(str, authority.issue("worker")), strict=True))
+    front = TlsFront(server.port, certificate, key, authority.ca)
+    url = f"rediss://127.0.0.1:{front.port}"
+    route = RedisRoute(server.url, "t")
+    connector = route.opened("w1", url=url, ca=str(authority.ca), **own)
+    route.produce([b"a"])
+    answer(connector, poll(connector))
+    connector.close(5)
+    assert route.results == [b"a"]
+    for wrong, words in (
+        ({"ca": str(other.ca), **own}, "not trusted"),
+        ({"ca": str(authority.ca)}, "client's cert and key"),
+    ):
+        refused = route.opened("w2", url=url, **wrong)
+        with pytest.raises(TlsFailed, match=words):
+            wait_for("the refusal", lambda refused=refused: refused.poll(1, 0.1))
+        refused.close(1)
+    refused = route.opened("w3", url=f"rediss://127.0.0.1:{server.port}", ca=str(authority.ca), timeout_s=1.0)
+    with pytest.raises(TlsFailed, match="does this port speak TLS"):
+        wait_for("the refusal", lambda: refused.poll(1, 0.1))
+    refused.close(1)
+    route.close()
+    front.close()
+
+
+def test_a_worker_follows_its_sentinels_to_the_new_master() -> None:
+    """What the replica had when the master was killed is answered, and so is what comes after."""
+    with LocalRedis() as master, LocalRedis(config=[f"replicaof 127.0.0.1 {master.port}"]) as replica:
+        watch = f"sentinel monitor orders 127.0.0.1 {master.port} 1"
+        times = ["sentinel down-after-milliseconds orders 500", "sentinel failover-timeout orders 3000"]
+        with LocalRedis(is_sentinel=True, config=[watch, *times]) as sentinel:
+            asked = connect(RedisSettings(url=sentinel.url), "test")
+            wait_for("the sentinel knows the replica", lambda: asked.sentinel_slaves("orders"))
+            asked.close()
+            url = f"redis+sentinel://127.0.0.1:{sentinel.port}/orders"
+            route = RedisRoute(master.url, "t")
+            before, after = [b"%d" % n for n in range(100)], [b"%d" % n for n in range(100, 200)]
+            route.produce(before)
+            assert route.client.wait(1, 10_000) == 1
+            member = Member(route.connector("w1", url=url), batch=20)  # type: ignore[arg-type]  # a connector of Redis
+            master.kill()
+            member.start()
+            there = RedisRoute(replica.url, "t")
+            wait_for("the replica is the master", lambda: there.client.info("replication")["role"] == "master")
+            there.produce(after)
+            wait_for("all are answered", lambda: {*before, *after} <= set(there.results) and there.is_done)
+            member.stop()
+            assert member.errors == []
+            route.close()
+            there.close()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[LocalRedisCluster]:
+    with LocalRedisCluster(append_only=True) as local:
+        yield local
+
+
+@pytest.mark.parametrize("results", ["hash", "stream"])
+def test_a_route_in_a_cluster_is_answered_on_the_node_that_has_it(cluster: LocalRedisCluster, results: str) -> None:
+    for name in ("{a}", "{b}", "{c}"):  # on a node each
+        route = RedisRoute(cluster.url, f"{name}{results}", redis={"results": results})
+        route.produce([b"a", b"b"], key=b"k")
+        left = route.opened("w0")
+        assert poll(left, 2)
+        left.close(5)
+        connector = route.opened("w1")
+        answer(connector, poll(connector, 2))
+        connector.close(5)
+        assert route.is_done
+        if results == "stream":
+            assert route.results == [b"a", b"b"]
+        else:
+            assert route.client.hgetall(f"{route.settings.result_topic}:k") == {b"value": b"b"}
+        route.close()
+
+
+def test_topics_of_a_route_that_lie_on_different_nodes_are_refused(cluster: LocalRedisCluster) -> None:
+    route = RedisRoute(cluster.url, "t")
+    connector = route.connector("w1")
+    with pytest.raises(InvalidSettings, match="another slot"):
+        connector.open()
+    route.close()
+
+
+def test_a_reply_address_on_another_node_is_refused(cluster: LocalRedisCluster) -> None:
+    route = RedisRoute(cluster.url, "{d}", reply_topics=("*",))
+    route.produce([b"astray", b"b"])
+    connector = route.opened("w1")
+
+    def reply(record: Record) -> Answer:
+        return Answer(record.value, record.key, (), "{elsewhere}" if record.value == b"astray" else None)
+
+    answer(connector, poll(connector, 2), reply)
+    connector.close(5)
+    assert route.results == [b"b", b"refused reply_refused"]
+    assert route.is_done
+    route.close()
+
+
+def test_a_worker_in_a_cluster_waits_for_its_node(cluster: LocalRedisCluster) -> None:
+    route = RedisRoute(cluster.url, "{e}")
+    connector = route.opened("w1")
+    assert not connector.poll(1, 0.05)
+    port = route.client.get_node_from_key("{e}.q").port
+    [node] = [node for node in cluster.nodes if node.port == port]
+    node.kill()
+    assert not connector.poll(1, 0.2)
+    node.start()
+    wait_for("the node is back", lambda: _is_back(route))
+    route.produce([b"a"])
+    answer(connector, poll(connector))
+    connector.close(5)
+    assert route.results == [b"a"]
+    route.close()
+
+
+def _is_back(route: RedisRoute) -> bool:
+    try:
+        return bool(route.client.exists("{e}.q"))
+    except Exception:  # noqa: BLE001  # whatever a client says of a node that is away
+        return False
