@@ -5,6 +5,7 @@ field; a test compares the two.
 """
 
 from pipeline.settings.circuit import CircuitSettings
+from pipeline.settings.cluster_serving import ClusterServingSettings
 from pipeline.settings.dead_letters import DeadLetterSettings
 from pipeline.settings.header_names import BINARY_PARTITION, HeaderNames
 from pipeline.settings.reading import FILE_NAME, Settings, at_address, file_of, load, to_text
@@ -22,6 +23,7 @@ __all__ = [
     "HIGHEST_NICENESS",
     "BatchingSettings",
     "CircuitSettings",
+    "ClusterServingSettings",
     "ControlSettings",
     "DeadLetterSettings",
     "HeaderNames",

@@ -36,6 +36,7 @@ SECTIONS = [
     settings.WarmUpSettings,
     settings.BatchingSettings,
     settings.CircuitSettings,
+    settings.ClusterServingSettings,
     settings.RedisSettings,
     settings.RedisRouteSettings,
 ]
