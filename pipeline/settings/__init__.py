@@ -9,7 +9,7 @@ from pipeline.settings.dead_letters import DeadLetterSettings
 from pipeline.settings.header_names import BINARY_PARTITION, HeaderNames
 from pipeline.settings.reading import FILE_NAME, Settings, file_of, load, to_text
 from pipeline.settings.routes import RouteSettings
-from pipeline.settings.section import Scalar, Section
+from pipeline.settings.section import Checked, Scalar, Section, checked
 from pipeline.settings.streams import BatchingSettings, StreamSettings, VersionPolicy, WarmUpSettings
 from pipeline.settings.topics import TopicSettings
 from pipeline.settings.watch import ControlSettings, WatchSettings
@@ -20,6 +20,7 @@ __all__ = [
     "FILE_NAME",
     "HIGHEST_NICENESS",
     "BatchingSettings",
+    "Checked",
     "CircuitSettings",
     "ControlSettings",
     "DeadLetterSettings",
@@ -34,6 +35,7 @@ __all__ = [
     "WarmUpSettings",
     "WatchSettings",
     "WorkerSettings",
+    "checked",
     "file_of",
     "load",
     "to_text",
