@@ -19,7 +19,7 @@ from pipeline.codecs.v2_json import V2JsonCodec
 from pipeline.records import PredictRequest, PredictResult, Source
 from pipeline.settings import RouteSettings
 from pipeline.tensors import Tensor
-from tests.acceptance.conftest import MODEL
+from tests.acceptance.conftest import factor_model
 from tests.acceptance.workers import Deployment, wait_for
 
 AVRO, JSON = AvroCodec(), V2JsonCodec()
@@ -111,7 +111,7 @@ class Live:
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory, kafka: Any) -> Iterator[Live]:
     folder = tmp_path_factory.mktemp("foreign")
-    (folder / "factor_model.py").write_text(MODEL)
+    (folder / "factor_model.py").write_text(factor_model())
     stream = {"base_path": "models/factor", "kind": "python", "options": {"class": "factor_model:Factor"}}
     it = Deployment(
         folder,
