@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from pipeline.registry.servable import ServableId
 from pipeline.serving.dispatcher import Dispatcher
 from pipeline.settings import RouteSettings
 from pipeline.testing.fakes import AddingServable, manager_with
+from pipeline.testing.repeated import repeated
 
 ROUTE = RouteSettings(servable="sums", request_topic="sums.requests", result_topic="sums.results")
 
@@ -36,19 +36,14 @@ def worker(path: str) -> Iterator[None]:
     dispatcher = Dispatcher(
         ROUTE, manager_with({ServableId("sums", 1): AddingServable()}), [AvroCodec()], SystemClock()
     )
-    stopping = threading.Event()
 
     def serve() -> None:
-        while not stopping.is_set():
-            records = connector.poll(100, 0.1)
-            connector.answer(records, dispatcher.answer(dispatcher.decode(records)), dispatcher.refuse).result(10)
+        records = connector.poll(100, 0.1)
+        connector.answer(records, dispatcher.answer(dispatcher.decode(records)), dispatcher.refuse).result(10)
 
     connector.open()
-    thread = threading.Thread(target=serve)
-    thread.start()
-    yield
-    stopping.set()
-    thread.join()
+    with repeated(serve):
+        yield
     connector.close(5.0)
 
 

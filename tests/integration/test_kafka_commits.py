@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Self
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -15,6 +16,7 @@ from connectors.kafka import KafkaConnector
 from pipeline.connector import Record
 from pipeline.settings import RouteSettings
 from pipeline.testing.connector_contract import echo, never, poll_some
+from pipeline.testing.repeated import repeated
 from tests.integration.members import KafkaRoute
 
 DEADLINE_S = 40.0
@@ -88,26 +90,12 @@ def poll_until(connector: KafkaConnector, condition: Callable[[], bool]) -> list
     return got
 
 
-class Successor:
-    """Another worker of the group, that polls on a thread of its own and answers nothing."""
-
-    def __init__(self, connector: KafkaConnector) -> None:
-        self.got: list[Record] = []
-        self._connector = connector
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._poll)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._is_over.set()
-        self._thread.join()
-
-    def _poll(self) -> None:
-        while not self._is_over.is_set():
-            self.got += self._connector.poll(100, 0.05)
+@contextmanager
+def polling(connector: KafkaConnector) -> Iterator[list[Record]]:
+    """Poll as another worker of the group, that answers nothing; yield what comes."""
+    got: list[Record] = []
+    with repeated(lambda: got.extend(connector.poll(100, 0.05))):
+        yield got
 
 
 def test_nothing_is_committed_before_the_broker_has_accepted_the_answer(log, close):
@@ -136,9 +124,9 @@ def test_a_revoked_partition_is_let_go_behind_its_last_answer_and_what_was_in_fl
     for partition in range(2):
         log.produce(partition, b"in flight")
         poll_some(first)
-    with Successor(close(log.connector())) as second:
-        poll_until(first, lambda: bool(second.got))
-    assert [(record.value, record.offset) for record in second.got] == [(b"in flight", 1)]
+    with polling(close(log.connector())) as got:
+        poll_until(first, lambda: bool(got))
+    assert [(record.value, record.offset) for record in got] == [(b"in flight", 1)]
 
 
 def test_a_rebalance_waits_for_the_answers_in_flight_so_that_nothing_comes_again(log, close):
@@ -164,12 +152,12 @@ def test_a_rebalance_waits_for_the_answers_in_flight_so_that_nothing_comes_again
 
     worker = threading.Thread(target=answer)
     worker.start()
-    with Successor(close(log.connector())) as second:
+    with polling(close(log.connector())) as got:
         poll_until(first, lambda: log.committed() == [1, 1])
         log.produce(0, b"next")
         log.produce(1, b"next")
-        poll_until(first, lambda: bool(second.got))
-    assert [(record.value, record.offset) for record in second.got] == [(b"next", 1)]
+        poll_until(first, lambda: bool(got))
+    assert [(record.value, record.offset) for record in got] == [(b"next", 1)]
     worker.join()
 
 
