@@ -128,7 +128,6 @@ def _plugins(settings: Settings) -> Iterator[Check]:
     # Without a kind, every plugin is asked whether the files are its own.
     named = plugins.names(plugins.SERVABLES) if None in kinds else [kind for kind in kinds if kind is not None]
     needed |= {(plugins.SERVABLES, name) for name in named}
-    needed |= {(plugins.STORAGE, stream.storage) for stream in settings.servables.values()}
     for group in plugins.GROUPS:
         names = sorted(name for in_group, name in needed if in_group == group)
         problems = [problem for name in names if (problem := _plugin(lambda: plugins.find(group, name)))]  # noqa: B023  # called at once
