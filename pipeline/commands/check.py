@@ -20,7 +20,7 @@ from pipeline.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from pipeline.control.permissions import Permissions
     from pipeline.settings import Settings, StreamSettings
@@ -94,9 +94,7 @@ def _base_path(name: str, stream: StreamSettings) -> Check:
         return Check(
             "problem", what, f"{place}: {error.strerror}", "its children are the versions: give a directory to read"
         )
-    if versions:
-        return Check("ok", what, f"{place}: {len(versions)} versions, the latest is {max(versions)}")
-    return Check("note", what, f"{place} has no version", f"put one there, as {place}/1")
+    return _versions(what, place, versions)
 
 
 def _object_store(what: str, place: str) -> Check:
@@ -113,6 +111,10 @@ def _object_store(what: str, place: str) -> Check:
         return Check(
             "problem", what, f"{place}: {error}", "look at its address, and at the credentials of this process"
         )
+    return _versions(what, place, versions)
+
+
+def _versions(what: str, place: str, versions: Collection[int]) -> Check:
     if versions:
         return Check("ok", what, f"{place}: {len(versions)} versions, the latest is {max(versions)}")
     return Check("note", what, f"{place} has no version", f"put one there, as {place}/1")
