@@ -22,10 +22,10 @@ from connectors.kafka.record import KafkaRecord
 from connectors.kafka.refusals import Refusals
 from connectors.kafka.suspects import Place, Suspects
 from pipeline import kafka_headers, kafka_properties
-from pipeline.connector import NO_LIMIT, Answer, Headers, Record, Refuse
+from pipeline.connector import NO_LIMIT, Answer, Headers, Record, Refuse, options_of
 from pipeline.errors import ConnectorError, Undecodable
 from pipeline.kafka_log import ClientLog
-from pipeline.settings import RouteSettings, Settings, topic_names
+from pipeline.settings import RouteSettings, Section, Settings, topic_names
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,8 @@ class KafkaConnector:
 
     @classmethod
     def from_settings(cls, route: RouteSettings, settings: Settings, client_id: str) -> KafkaConnector:
-        """Return the connector of one route."""
+        """Return the connector of one route; raises InvalidSettings where options are given: ``kafka`` holds them."""
+        options_of(route, Section)
         return cls(route, settings.kafka, client_id, is_static=settings.worker.static_membership)
 
     def open(self) -> None:

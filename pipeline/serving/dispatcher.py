@@ -136,9 +136,9 @@ class Dispatcher:
         pending = self._decode(record)
         envelope, request = pending.envelope, pending.request
         envelope.reply_topic = envelope.reply_partition = None
-        envelope.id, envelope.servable = envelope.id[:_LONG_NAME], envelope.servable[:_LONG_NAME]
+        envelope.id, envelope.servable = _cut(envelope.id, _LONG_NAME), _cut(envelope.servable, _LONG_NAME)
         if request is not None:
-            id_, servable = request.id[:_LONG_NAME], request.servable[:_LONG_NAME]
+            id_, servable = _cut(request.id, _LONG_NAME), _cut(request.servable, _LONG_NAME)
             pending.request = msgspec.structs.replace(request, id=id_, servable=servable, inputs=())
         pending.error = pending.error or error  # what was wrong with the record before is the better reason
         answer = self._refusal(pending)
@@ -307,8 +307,9 @@ class Dispatcher:
         """Return the error result of a request, and a dead letter where it is to be kept or is set aside."""
         record, request, envelope = pending.record, pending.request, pending.envelope
         error = Error.of(pending.error or ModelFailed(self._route.servable, "no answer was computed"))
-        if len(error.message) > _LONG_TEXT:  # it names what the record names
-            error = Error(error.code, f"{error.message[:_LONG_TEXT]} ...", error.retriable)
+        error = msgspec.structs.replace(
+            error, message=_cut(error.message, _LONG_TEXT)
+        )  # it names what the record names
         result = PredictResult(
             id=request.id if request is not None else envelope.id or headers.id_of_key(record.key),
             servable=(request and request.servable) or envelope.servable or self._route.servable,
@@ -328,6 +329,10 @@ class Dispatcher:
             envelope.reply_partition,
             error if self._route.dead_letters.takes(error.code) or isinstance(pending.error, CircuitOpen) else None,
         )
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]} ..."
 
 
 def _members(

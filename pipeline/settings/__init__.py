@@ -11,7 +11,7 @@ from pipeline.settings.header_names import BINARY_PARTITION, HeaderNames
 from pipeline.settings.reading import FILE_NAME, Settings, at_address, file_of, load, to_text
 from pipeline.settings.redis import RedisRouteSettings, RedisSettings
 from pipeline.settings.routes import RouteSettings
-from pipeline.settings.section import Scalar, Section
+from pipeline.settings.section import Checked, Scalar, Section, checked
 from pipeline.settings.streams import BatchingSettings, StreamSettings, VersionPolicy, WarmUpSettings
 from pipeline.settings.topics import TopicSettings
 from pipeline.settings.watch import ControlSettings, WatchSettings
@@ -22,6 +22,7 @@ __all__ = [
     "FILE_NAME",
     "HIGHEST_NICENESS",
     "BatchingSettings",
+    "Checked",
     "CircuitSettings",
     "ClusterServingSettings",
     "ControlSettings",
@@ -40,6 +41,7 @@ __all__ = [
     "WatchSettings",
     "WorkerSettings",
     "at_address",
+    "checked",
     "file_of",
     "load",
     "to_text",

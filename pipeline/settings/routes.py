@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -50,6 +50,7 @@ class RouteSettings(Section, frozen=True):
     """
 
     connector: str = "kafka"
+    connector_options: dict[str, Any] = msgspec.field(default_factory=dict)
     servable: str = ""
     request_topic: str = ""
     result_topic: str = ""
