@@ -20,7 +20,7 @@ from pipeline.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from pipeline.control.permissions import Permissions
     from pipeline.control.topic_findings import TopicReport
@@ -96,9 +96,7 @@ def _base_path(name: str, stream: StreamSettings) -> Check:
         return Check(
             "problem", what, f"{place}: {error.strerror}", "its children are the versions: give a directory to read"
         )
-    if versions:
-        return Check("ok", what, f"{place}: {len(versions)} versions, the latest is {max(versions)}")
-    return Check("note", what, f"{place} has no version", f"put one there, as {place}/1")
+    return _versions(what, place, versions)
 
 
 def _object_store(what: str, place: str) -> Check:
@@ -115,6 +113,10 @@ def _object_store(what: str, place: str) -> Check:
         return Check(
             "problem", what, f"{place}: {error}", "look at its address, and at the credentials of this process"
         )
+    return _versions(what, place, versions)
+
+
+def _versions(what: str, place: str, versions: Collection[int]) -> Check:
     if versions:
         return Check("ok", what, f"{place}: {len(versions)} versions, the latest is {max(versions)}")
     return Check("note", what, f"{place} has no version", f"put one there, as {place}/1")
@@ -130,7 +132,6 @@ def _plugins(settings: Settings) -> Iterator[Check]:
     # Without a kind, every plugin is asked whether the files are its own.
     named = plugins.names(plugins.SERVABLES) if None in kinds else [kind for kind in kinds if kind is not None]
     needed |= {(plugins.SERVABLES, name) for name in named}
-    needed |= {(plugins.STORAGE, stream.storage) for stream in settings.servables.values()}
     for group in plugins.GROUPS:
         names = sorted(name for in_group, name in needed if in_group == group)
         problems = [problem for name in names if (problem := _plugin(lambda: plugins.find(group, name)))]  # noqa: B023  # called at once

@@ -10,8 +10,7 @@ import pytest
 
 from tests.acceptance.workers import Deployment
 
-# A version's file `factor` holds a number; a row with 13 makes the model raise.
-MODEL = """
+_MODEL = """
 import time
 import numpy as np
 
@@ -25,11 +24,19 @@ class Factor:
     def predict(self, inputs):
         if (inputs["x"] == 13).any():
             raise RuntimeError("thirteen is not served")
-        time.sleep(0.001)
+        time.sleep(%g)
         return {"y": inputs["x"] * np.float32(self.factor)}
 """
 
 Deploy = Callable[..., Deployment]
+
+
+def factor_model(call_s: float = 0.001) -> str:
+    """Return the module of the servable that multiplies: by the number in its version's file ``factor``.
+
+    A row with 13 makes it raise. A call takes its time, so that a worker that is killed is killed in the middle of it.
+    """
+    return _MODEL % call_s
 
 
 @pytest.fixture
@@ -48,7 +55,7 @@ def _deploying(tmp_path: Path, address: str) -> Iterator[Deploy]:
     made: list[Deployment] = []
 
     def make(**sections: Any) -> Deployment:
-        (tmp_path / "factor_model.py").write_text(MODEL)
+        (tmp_path / "factor_model.py").write_text(factor_model())
         stream = {"base_path": "models/factor", "kind": "python", "options": {"class": "factor_model:Factor"}}
         (tmp_path / "models" / "factor").mkdir(parents=True, exist_ok=True)
         tree = {"servables": {"factor": stream}, "routes": {"factor": {}}, **sections}
