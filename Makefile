@@ -7,6 +7,8 @@ RUNS ?= 50
 SEED ?= 1
 RECORDS ?= 100000
 MINUTES ?= 10
+# How many processes make test spreads the tests over: most of them wait, for a broker or for a worker.
+JOBS ?= 4
 # More arguments for the command of a target, e.g. make test ARGS='-k kafka -x'
 ARGS ?=
 
@@ -15,6 +17,9 @@ extras_demo = demo
 extras_kafka = broker
 extras_bench = bench
 extras_test = test,dev
+
+# Its brokers and workers need the machine for themselves.
+chaos = tests/chaos/test_chaos.py
 
 say = @printf '\033[2m%s\033[0m\n'
 .DEFAULT_GOAL := help
@@ -29,7 +34,8 @@ demo: .venv/.demo-ready $(if $(findstring kafka,$(ARGS)),.venv/.kafka-ready)  ##
 
 test: lint  ## lint, then all tests, on a real Kafka that the run starts itself
 	$(say) 'running the tests'
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(or $(ARGS),--ignore $(chaos))
+	@$(if $(ARGS),,.venv/bin/python -m pytest $(chaos))
 
 lint: .venv/.test-ready  ## ruff, mypy --strict, import contracts
 	$(say) 'checking style, types and imports'
@@ -52,7 +58,7 @@ fuzz: .venv/.test-ready  ## RECORDS random and mutated records through the data 
 	@.venv/bin/python -m pytest -q tests/fuzz --fuzz-records=$(RECORDS) --fuzz-seed=$(SEED) $(ARGS)
 
 chaos: .venv/.test-ready  ## everything goes wrong for MINUTES, by SEED, on a Kafka of three nodes; needs two cores
-	@.venv/bin/python -m pytest -s tests/chaos/test_chaos.py --chaos-seed=$(SEED) --chaos-minutes=$(MINUTES) $(ARGS)
+	@.venv/bin/python -m pytest -s $(chaos) --chaos-seed=$(SEED) --chaos-minutes=$(MINUTES) $(ARGS)
 
 bench: .venv/.bench-ready  ## our worker against a loop written by hand, on a real Kafka
 	@.venv/bin/python -m benchmarks $(ARGS)

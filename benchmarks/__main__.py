@@ -14,6 +14,7 @@ from benchmarks.cases import (
     large_backlog,
     loads,
     over_redis,
+    redis_enqueue,
     registry,
     round_trip,
     servables,
@@ -39,6 +40,7 @@ CASES: Final = {
         isolation,
         large_backlog,
         over_redis,
+        redis_enqueue,
     )
 }
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import model, runtimes
 from benchmarks.beside import aspire
-from benchmarks.ticking import Ticking
+from benchmarks.ticking import ticking
 from pipeline import settings
 from pipeline.clock import SystemClock
 from pipeline.host import Registry
@@ -49,13 +49,13 @@ def main(who: str, name: str, network: str, version: Path) -> dict[str, float]:
     registry = Registry(settings.load(overrides={"servables": {model.NAME: stream}}), "benchmark", SystemClock())
     rows = load.rows()[:1]
     before_bytes, started_s = resident_bytes() or 0, time.perf_counter()
-    with Ticking() as ticking:
+    with ticking() as ticks:
         predict = served(registry, load, version) if who == "penstock" else runtime.run(load, version)
         took_s = time.perf_counter() - started_s
     predict(rows)
     grown = ((resident_bytes() or 0) - before_bytes) / _MIB
     registry.close(10.0)
-    return {"seconds": took_s, "mib": grown, "held_ms": ticking.longest_ms}
+    return {"seconds": took_s, "mib": grown, "held_ms": ticks.longest_ms}
 
 
 if __name__ == "__main__":

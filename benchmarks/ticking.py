@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from typing import Final, Self
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from pipeline.testing.repeated import repeated
 
 _TICK_S: Final = 0.001
 
 
 class Ticking:
-    """A thread that wants to run every millisecond, from ``with`` to its end; ``longest_ms`` is its longest wait.
+    """What wants to run every millisecond; ``longest_ms`` is its longest wait so far.
 
     That is the longest time that the GIL was held, and whatever else kept the thread: on a busy machine, the others.
     """
 
     def __init__(self) -> None:
         self.longest_ms = 0.0
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
+        self._last_s: float | None = None
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+    def step(self) -> None:
+        """Wait for the next tick. For one thread, which does nothing else."""
+        last_s = time.perf_counter() if self._last_s is None else self._last_s
+        time.sleep(_TICK_S)
+        self._last_s = time.perf_counter()
+        self.longest_ms = max(self.longest_ms, 1000 * (self._last_s - last_s - _TICK_S))
 
-    def __exit__(self, *_: object) -> None:
-        self._is_over.set()
-        self._thread.join()
 
-    def _run(self) -> None:
-        last_s = time.perf_counter()
-        while not self._is_over.is_set():
-            time.sleep(_TICK_S)
-            now_s = time.perf_counter()
-            self.longest_ms = max(self.longest_ms, 1000 * (now_s - last_s - _TICK_S))
-            last_s = now_s
+@contextmanager
+def ticking() -> Iterator[Ticking]:
+    """Yield one that ticks, on a thread of its own, until the end of the ``with`` block."""
+    it = Ticking()
+    with repeated(it.step):
+        yield it

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 
-from pipeline.connector import NO_LIMIT, Answer, Headers, Record, Refuse
-from pipeline.settings import RouteSettings, Settings
+from pipeline.connector import NO_LIMIT, Answer, Headers, Record, Refuse, options_of
+from pipeline.settings import RouteSettings, Section, Settings
 
 
 class MemoryBroker:
@@ -47,8 +47,9 @@ class MemoryConnector:
 
     @classmethod
     def from_settings(cls, route: RouteSettings, settings: Settings, client_id: str) -> MemoryConnector:
-        """Return a connector on a broker of its own."""
-        del route, settings, client_id
+        """Return a connector on a broker of its own; raises InvalidSettings where options are given."""
+        del settings, client_id
+        options_of(route, Section)
         return cls(MemoryBroker())
 
     @property

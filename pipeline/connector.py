@@ -16,6 +16,7 @@ import msgspec
 
 from pipeline.errors import PenstockError
 from pipeline.records import Error
+from pipeline.settings import Checked, RouteSettings, checked
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -100,3 +101,11 @@ class Connector(Protocol):
     def close(self, timeout_s: float) -> None:
         """Deliver and acknowledge what was answered, leave the group; blocks for ``timeout_s`` at most. Idempotent."""
         ...
+
+
+def options_of(route: RouteSettings, kind: type[Checked]) -> Checked:
+    """Return ``connector_options`` of a route as what its connector understands; raises InvalidSettings. Pure.
+
+    A connector without options asks for ``Section``, so that one that is given is an error and not silence.
+    """
+    return checked(route.connector_options, kind, f"connector_options of the route that reads {route.request_topic}")

@@ -7,7 +7,7 @@
     │   ├── Undecodable, RecordTooLarge, NoInputs, TooManyTensors
     │   ├── UnknownInput, MissingInput, WrongDatatype, WrongShape, InvalidInput, UnknownSignature
     │   ├── UnknownServable, UnknownVersion, UnknownLabel
-    │   ├── DeadlineExceeded, ReplyRefused, ResultTooLarge, PoisonRecord
+    │   ├── DeadlineExceeded, ReplyRefused, ResultTooLarge, NotRepresentable, PoisonRecord
     ├── NotReady              nothing can answer now; the same request may succeed later
     ├── ModelFailed           the servable raised, or returned what its signature does not allow
     ├── ServableDied          the process of an isolated servable ended while it computed, or does not come back
@@ -280,6 +280,17 @@ class ResultTooLarge(BadRequest):
             f"limit is {self.limit_bytes}; send fewer rows in one request, or raise max_result_bytes of the route "
             "together with the topic's max.message.bytes"
         )
+
+
+@dataclass(eq=False)
+class NotRepresentable(BadRequest):
+    """The outputs have no form in the format of the request: text, or no elements, where only numbers have one."""
+
+    reason: str
+    code = "not_representable"
+
+    def __str__(self) -> str:
+        return f"the outputs have no form in the format of the request: {self.reason}; ask in another format"
 
 
 @dataclass(eq=False)

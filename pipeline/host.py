@@ -15,6 +15,7 @@ from pipeline import circuits
 from pipeline.agents import RequestChannel, Route
 from pipeline.clock import Clock
 from pipeline.control.aspired import AspiredFollower
+from pipeline.control.logs import logs_of
 from pipeline.control.source_publisher import SourcePublisher
 from pipeline.control.topic_check import TopicCheck
 from pipeline.errors import PluginError, WrongTopic
@@ -172,7 +173,7 @@ class WorkerService(mode.Service):
         registry.bus.subscribe(self._on_transition)
         self._prepared = registry.prepare()
         self._follower = AspiredFollower(
-            settings.kafka,
+            logs_of(settings),
             settings.control.aspired_topic,
             registry.worker_id,
             on_aspired=registry.aspire,

@@ -22,6 +22,7 @@ _SASL: Final = frozenset(
     {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError.UNSUPPORTED_SASL_MECHANISM,
      KafkaError.ILLEGAL_SASL_STATE}
 )  # fmt: skip
+NO_SUCH_TOPIC: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC})
 # That no connection came about, and nothing of why.
 UNREACHED: Final = frozenset(
     {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._SSL, KafkaError._RESOLVE}

@@ -12,6 +12,7 @@ from typing import Final
 
 VALUE: Final = b"value"
 KEY: Final = b"key"
+_REPLIES: Final = "@"
 
 Headers = Iterable[tuple[str, bytes | None]]
 
@@ -47,6 +48,19 @@ def read(fields: Sequence[bytes]) -> tuple[bytes, bytes | None, list[tuple[str, 
             except UnicodeDecodeError:
                 fault = fault or f"the name of the field {name[:100]!r} is not UTF-8"
     return value or b"", key, headers, fault
+
+
+def reply_stream(topic: str, client_id: str) -> str:
+    """Return the stream on which a client hears its answers; no hash of a result has such a key.
+
+    It is there as long as its client is: answers are appended to one that exists, and to no other.
+    """
+    return f"{topic}{_REPLIES}{client_id}"
+
+
+def is_reply_stream(stream: str, topic: str) -> bool:
+    """Whether this is the stream of a client of a route with this result topic."""
+    return stream.startswith(f"{topic}{_REPLIES}")
 
 
 def result_key(topic: str, key: bytes | None, entry_id: bytes) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from pipeline.clock import Clock
 from pipeline.control.heartbeat import Heartbeat
+from pipeline.control.logs import logs_of
 from pipeline.control.recovery import Recovery
 from pipeline.control.states import StatePublisher
 from pipeline.records import Error, ServableState, StreamState, WorkerState
@@ -35,9 +36,9 @@ class Reporter:
 
     def start(self) -> None:
         """Begin to publish. Raises ConnectorError for settings that are none; a broker that is away is waited for."""
-        kafka, topic = self._settings.kafka, self._settings.control.states_topic
-        self._states = StatePublisher(kafka, topic, self._worker, self._clock)
-        self._recovery = Recovery(kafka, topic, self._worker, self._recovered)
+        logs, topic = logs_of(self._settings), self._settings.control.states_topic
+        self._states = StatePublisher(logs, topic, self._worker, self._clock)
+        self._recovery = Recovery(logs, topic, self._worker, self._recovered)
         self._bus.subscribe(self._on_transition)
         for stream in self._settings.servables:
             self._heartbeat.touch(stream)
@@ -86,6 +87,7 @@ class Reporter:
         self._recovery.finish(timeout_s)
         self._states.leave()
         self._states.flush(max(0.1, deadline_s - self._clock.monotonic_s()))
+        self._states.close()
 
     def _recovered(self, rows: Iterable[ServableState]) -> None:
         if self._states is not None:

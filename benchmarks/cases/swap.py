@@ -24,6 +24,7 @@ from benchmarks.place import PARTITIONS, Watch
 from benchmarks.process import BenchmarkError, background, helper
 from benchmarks.swaps import Seen, Swap, Window, by_version, going_on, latency, seen
 from pipeline.control.fleet import FleetFollower
+from pipeline.control.kafka_logs import KafkaLogs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -166,7 +167,7 @@ def _swap(contender: Contender, place: Place, stream: str, version: Path, before
     time.sleep(before_s)
     before = Window(start_s, time.time())
     hidden.rename(base_path(place, stream) / str(_VERSION))
-    follower = FleetFollower({"bootstrap.servers": place.bootstrap}, place.states, "swap", _fail)
+    follower = FleetFollower(KafkaLogs({"bootstrap.servers": place.bootstrap}), place.states, "swap", _fail)
     follower.start()
     try:
         contender.wait(lambda: _is_settled(follower, stream), f"the swap of {stream}", _LIMIT_S)

@@ -22,10 +22,10 @@ from connectors.kafka.record import KafkaRecord
 from connectors.kafka.refusals import Refusals
 from connectors.kafka.suspects import Place, Suspects
 from pipeline import kafka_headers, kafka_properties
-from pipeline.connector import NO_LIMIT, Answer, Headers, Record, Refuse
+from pipeline.connector import NO_LIMIT, Answer, Headers, Record, Refuse, options_of
 from pipeline.errors import ConnectorError, Undecodable
 from pipeline.kafka_log import ClientLog
-from pipeline.settings import RouteSettings, Settings, topic_names
+from pipeline.settings import RouteSettings, Section, Settings, topic_names
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,8 @@ _Told = tuple[str, int, int]
 
 # How long ``close`` lets the consumer take part in rebalances between two looks at what is in flight.
 _CLOSING_POLL_S: Final = 0.05
+# How long leaving the group may take beyond the time that ``close`` was given.
+_LEAVING_S: Final = 5.0
 # How long a poll waits for the records in flight, where the next one must come alone; and for the offsets of a group.
 _QUIET_S: Final = 0.1
 _COMMITTED_TIMEOUT_S: Final = 10.0
@@ -84,7 +86,8 @@ class KafkaConnector:
 
     @classmethod
     def from_settings(cls, route: RouteSettings, settings: Settings, client_id: str) -> KafkaConnector:
-        """Return the connector of one route."""
+        """Return the connector of one route; raises InvalidSettings where options are given: ``kafka`` holds them."""
+        options_of(route, Section)
         return cls(route, settings.kafka, client_id, is_static=settings.worker.static_membership)
 
     def open(self) -> None:
@@ -136,7 +139,18 @@ class KafkaConnector:
         self._is_closing = True
         self._guarantee.stop(max(0.1, deadline_s - time.monotonic()))
         self._guarantee.settle(self._consumer, None)
-        self._consumer.close()
+        # On a thread: seldom, in the middle of a rebalance, the client waits for itself and never comes back.
+        leaving = threading.Thread(target=self._leave, name=f"{self._route.group}-leaving", daemon=True)
+        leaving.start()
+        leaving.join(max(_LEAVING_S, deadline_s - time.monotonic()))
+        if leaving.is_alive():
+            log.warning("group %s was not left: its coordinator gives this member up in time", self._route.group)
+
+    def _leave(self) -> None:
+        try:
+            self._consumer.close()
+        except (KafkaException, RuntimeError) as error:
+            log.warning("group %s was not left in good order: %s", self._route.group, error)
 
     def _finish(self, deadline_s: float) -> None:
         """Wait for what is in flight, and take part in rebalances meanwhile."""

@@ -13,7 +13,7 @@ from msgspec import structs
 
 from connectors.kafka.dead_letters import DeadLetters
 from connectors.kafka.refusals import Refusals
-from connectors.kafka.topic_sizes import NO_SUCH_TOPIC, TopicSizes
+from connectors.kafka.topic_sizes import NOT_FOR_US, TopicSizes
 from pipeline.connector import Answer, Headers, Record, Refuse
 from pipeline.errors import PenstockError, ReplyRefused, ResultTooLarge
 from pipeline.settings import RouteSettings
@@ -21,7 +21,7 @@ from pipeline.settings import RouteSettings
 log = logging.getLogger(__name__)
 
 _TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE)
-_NO_SUCH_PLACE = (KafkaError._UNKNOWN_PARTITION, *NO_SUCH_TOPIC)
+_NO_SUCH_PLACE = NOT_FOR_US | {KafkaError._UNKNOWN_PARTITION}
 
 Report = Callable[[KafkaError | None, Message], None]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from confluent_kafka import KafkaError
 
@@ -12,8 +11,6 @@ from pipeline.errors import AccessDenied, ConnectorError
 from pipeline.kafka_access import Acl, denied
 from pipeline.kafka_properties import Scalar
 from pipeline.settings import RouteSettings
-
-_NO_SUCH_TOPIC: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)
 
 
 class Refusals:
@@ -45,7 +42,7 @@ class Refusals:
     def of_producer(self, error: KafkaError, topic: str) -> ConnectorError:
         """Return why a record for ``topic`` is not taken."""
         found = kafka_refusals.explain_request(error, self._kafka, Acl("topic", topic, "Write"))
-        step = "; create it with: penstock topics --create" if error.code() in _NO_SUCH_TOPIC else ""
+        step = "; create it with: penstock topics --create" if error.code() in kafka_refusals.NO_SUCH_TOPIC else ""
         return found or ConnectorError(f"topic {topic}", f"{self.text_of(error)}{step}")
 
     def text_of(self, error: KafkaError) -> str:

@@ -8,13 +8,14 @@ idle        nothing is in flight: the owner has left, or has taken nothing yet
 working     records below ``until`` may be in flight. Found by a new owner: the last one was killed by one of them
 careful     the records below ``until`` are suspects, and none of them is in flight; one of those below ``end`` has
             killed a second worker
-trying      the suspects below ``end`` are in flight, and no other record of this worker is
+trying      the suspects below ``end`` are in flight, perhaps with those of other partitions, and no other records are
+alone       the record at the offset is in flight, and no other record of this worker is
 ==========  ========================================================================================================
 
-Suspects are taken in groups, each with a mark of its own that the broker has before the group is handed out, and
-nothing else is in flight with it. There are about as many groups as records in each: so few marks are waited for, and a
-second death leaves few suspects. Those come one at a time, and a worker that dies then has named the record: ``kills``
-is the number of its deaths, with those that made it a suspect. A suspect that is answered is none any more.
+Suspects are taken in groups, each with marks of its own that the broker has before the group is handed out, and nothing
+else is in flight with it. There are about as many groups as records in each: so few marks are waited for, and a second
+death leaves few suspects. Those come one at a time, and a worker that dies then has named the record: ``kills`` is the
+number of its deaths, with those that made it a suspect. A suspect that is answered is none any more.
 
 Pure bookkeeping, no Kafka; not thread-safe.
 """
@@ -34,9 +35,11 @@ from connectors.kafka.offsets import Partition
 Place = tuple[Partition, int]
 
 _LEAST: Final = 16
+# Windows that a mark reaches ahead at most: several lie between two commits where requests come fast.
+_MOST_WINDOWS: Final = 16
 # Below every offset, and not above the base that is not known.
 _NONE: Final = -1
-_MARK: Final = re.compile(r"penstock/1 (idle|working|careful|trying) (\d{1,18}) (\d{1,18}) (\d{1,9}) (\d{1,18})")
+_MARK: Final = re.compile(r"penstock/1 (idle|working|careful|trying|alone) (\d{1,18}) (\d{1,18}) (\d{1,9}) (\d{1,18})")
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -71,46 +74,58 @@ class _State:
 
     ``tries`` is how many workers have died with the first of them, not counting the first death.
     ``base`` is the offset that is committed where nothing more is done, -1 until it is known. Records below ``granted``
-    may be handed out by what the broker has; ``asked`` is what it was told last. ``taken`` is the end of what was
-    handed out, ``marked`` that at the last mark. ``is_clean``: what it was told last accuses nobody.
+    may be handed out by what the broker has; ``asked`` is what it was told last, ``ahead`` how much further. ``taken``
+    is the end of what was handed out, ``marked`` that at the last mark. ``is_clean``: what the broker was told last
+    accuses nobody.
     """
 
-    __slots__ = ("asked", "base", "granted", "group", "is_clean", "marked", "narrow", "taken", "tries", "until")
+    __slots__ = (
+        "ahead",
+        "asked",
+        "base",
+        "granted",
+        "is_clean",
+        "marked",
+        "narrow",
+        "taken",
+        "tries",
+        "until",
+    )
 
     def __init__(self, base: int, mark: Mark, window: int) -> None:
-        # A window is all that one worker can have in flight, and twice that is the most that it may have said.
-        self.until = min(mark.until, base + 2 * window) if mark.kind != "idle" else _NONE
-        self.group = math.isqrt(max(0, self.until - base - 1)) + 1  # the root, rounded up
-        was_alone = mark.kind == "trying" and mark.end <= base + 1
-        self.narrow = _NONE if was_alone else min(mark.end, self.until)
-        self.tries = mark.tries + was_alone
+        # What is taken between two marks, and what is in flight, is as much at most.
+        self.until = min(mark.until, base + 2 * _MOST_WINDOWS * window) if mark.kind != "idle" else _NONE
+        self.ahead = 0
+        self.narrow = _NONE if mark.kind == "alone" else min(mark.end, self.until)
+        self.tries = mark.tries + (mark.kind == "alone")
         self.base = self.taken = self.marked = self.granted = self.asked = base
         self.is_clean = mark.kind in ("idle", "careful")
 
-    def deaths_of(self, first: int, end: int) -> int:
-        """Return how many have died with the one record of a span, not counting the first death; 0 for more records."""
-        if end > first + 1:
-            return 0
-        return max(self.tries if first == self.base else 0, int(first < self.narrow))
+    @property
+    def suspects(self) -> int:
+        """How many there may be."""
+        return max(0, self.until - self.base)
 
-    def most_together(self, offset: int) -> int:
-        """Return how many suspects are taken together, of which this is the first."""
-        is_named = self.tries and offset == self.base
-        return 1 if is_named or offset < self.narrow else self.group
+    def deaths_of(self, offset: int) -> int:
+        """Return how many workers have died with a suspect, not counting the first death."""
+        return max(self.tries if offset == self.base else 0, int(offset < self.narrow))
 
 
 class Suspects:
     """Decides which records may be handed out now, and what is written beside the offsets.
 
-    ``window`` is how many records of a partition can be in flight; 0 switches it all off. A mark of work reaches at
-    least ``least`` records ahead: a low number means few suspects after a death, a high one few marks to wait for.
+    ``window`` is how many records of a partition can be in flight; 0 switches it all off. A mark of work reaches ahead
+    four times what was taken since the mark before, so that the next one is there before it is needed, and at least
+    ``least`` records: a low number means few suspects after a death, a high one few marks to wait for.
     """
 
     def __init__(self, window: int, least: int = _LEAST) -> None:
         self._window = window
         self._least = min(least, window)
         self._states: dict[Partition, _State] = {}
-        self._trying: Partition | None = None
+        self._group = 1  # how many suspects are taken together
+        self._trying: set[Partition] = set()
+        self._is_alone = False
 
     def assign(self, committed: Mapping[Partition, tuple[int, str | None]]) -> list[Partition]:
         """Start with partitions and what is committed of each, an offset below 0 for nothing.
@@ -121,19 +136,19 @@ class Suspects:
             return []
         for partition, (offset, text) in committed.items():
             self._states[partition] = _State(max(offset, -1), parse(offset, text), self._window)
+        self._group = math.isqrt(max(0, sum(state.suspects for state in self._states.values()) - 1)) + 1  # rounded up
         return [partition for partition in committed if self._states[partition].until > self._states[partition].base]
 
     def revoke(self, partitions: Iterable[Partition]) -> None:
         """Forget partitions."""
         for partition in partitions:
             self._states.pop(partition, None)
-            if partition == self._trying:
-                self._trying = None
+            self._trying.discard(partition)
 
     @property
     def is_calm(self) -> bool:
         """Whether there are no suspects: then every record may be taken."""
-        return self._trying is None and not any(state.until > state.base for state in self._states.values())
+        return not self._trying and not any(state.until > state.base for state in self._states.values())
 
     def kills(self, place: Place) -> int:
         """Return how many workers were killed while they had this record; 0 where that can not be told."""
@@ -144,9 +159,9 @@ class Suspects:
         """Return which positions are taken now and which are held back, both in order. None is no record.
 
         Suspects, and what follows them in their partition, are held back until no other record is in flight
-        (``is_quiet``); then some of one partition come, and nothing else.
+        (``is_quiet``); then some come, or one, and nothing else.
         """
-        if self._trying is not None and not is_quiet:
+        if self._trying and not is_quiet:
             return [], list(range(len(places)))
         taken: list[int] = []
         held: list[int] = []
@@ -158,7 +173,7 @@ class Suspects:
             else:
                 taken.append(position)
         if held and not taken and is_quiet:
-            taken = self._group(places, held)
+            taken = self._next(places, held)
             together = set(taken)
             return taken, [position for position in held if position not in together]
         return taken, held
@@ -170,17 +185,18 @@ class Suspects:
         offset is done, the higher one is committed. The kills of these records are asked for before.
         """
         due: dict[Partition, int] = {}
-        if self._trying is not None:  # it is done, and its mark must not accuse it any more
-            state = self._states[self._trying]
-            due[self._trying], state.tries = state.base, 0
-            self._trying = None
+        for partition in self._trying:  # they are done, and their marks, which the broker may have still, accuse them
+            state = self._states[partition]
+            due[partition], state.tries = state.base, 0
+        self._trying.clear()
         for partition, (first, end) in spans.items():
             found = self._states.get(partition)
             if found is None:
                 continue
             if self._is_suspect((partition, first)):
-                self._trying = partition
-                found.tries = found.deaths_of(first, end)
+                self._trying.add(partition)
+                self._is_alone = len(spans) == 1 and end == first + 1
+                found.tries = found.deaths_of(first) if self._is_alone else 0
                 due[partition] = found.base = first
             else:
                 self._take_in_order(partition, found, first, end, due)
@@ -203,18 +219,20 @@ class Suspects:
             return ""
         if offset > state.base:
             state.base, state.tries = offset, 0
-            if partition == self._trying:
-                self._trying = None
         state.is_clean = is_leaving
         if state.until > offset:
-            if partition == self._trying and not is_leaving:
-                return str(Mark("trying", offset, state.until, state.tries, state.taken))
+            if partition in self._trying and offset < state.taken and not is_leaving:
+                kind = "alone" if self._is_alone else "trying"
+                return str(Mark(kind, offset, state.until, state.tries, state.taken))
             return str(Mark("careful", offset, state.until, state.tries, max(0, state.narrow)))
         if is_leaving:
             return str(Mark("idle", offset))
-        ahead = min(max(self._least, 2 * (state.taken - state.marked)), self._window)
+        # One that was busy a moment ago may be again: a consumer brings now many of one partition, now of another.
+        if state.taken > state.marked:
+            pace = max(4 * (state.taken - state.marked), state.ahead * 3 // 4)
+            state.ahead = min(pace, _MOST_WINDOWS * self._window)
         state.marked = state.taken
-        state.asked = max(state.taken, offset) + ahead
+        state.asked = max(state.taken, offset) + max(state.ahead, self._least)
         state.granted = min(state.granted, state.asked)
         return str(Mark("working", offset, state.asked))
 
@@ -240,7 +258,11 @@ class Suspects:
     def accepted(self, partition: Partition, offset: int, text: str | None) -> None:
         """Note that the broker has an offset with the text beside it."""
         state, mark = self._states.get(partition), parse(offset, text)
-        if state is not None and mark.kind == "working":
+        if state is None:
+            return
+        if offset >= state.taken:
+            self._trying.discard(partition)
+        if mark.kind == "working":
             state.granted = max(state.granted, min(mark.until, state.asked))
 
     def leave(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
@@ -248,19 +270,24 @@ class Suspects:
         states = [(partition, self._states.get(partition)) for partition in partitions]
         return {key: state.base for key, state in states if state and not state.is_clean and state.base >= 0}
 
-    def _group(self, places: Sequence[Place | None], held: Sequence[int]) -> list[int]:
-        """Return the positions of the suspects that come next, all of one partition."""
-        first = places[held[0]]
-        assert first is not None
-        partition, offset = first
-        most = self._states[partition].most_together(offset)
+    def _next(self, places: Sequence[Place | None], held: Sequence[int]) -> list[int]:
+        """Return the positions of the suspects that come next: a group, or one that has to be alone."""
         found: list[int] = []
+        blocked: set[Partition] = set()
         for position in held:
             place = places[position]
             assert place is not None
-            if place[0] == partition:
-                if len(found) == most or not self._is_suspect(place):
-                    break
+            partition, offset = place
+            if len(found) == self._group:
+                break
+            if partition in blocked:
+                continue
+            is_named = self._is_suspect(place) and self._states[partition].deaths_of(offset) > 0
+            if is_named and not found:
+                return [position]
+            if is_named or not self._is_suspect(place):
+                blocked.add(partition)
+            else:
                 found.append(position)
         return found
 

@@ -9,6 +9,8 @@ from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from pipeline.kafka_refusals import NO_SUCH_TOPIC
+
 log = logging.getLogger(__name__)
 
 _FIRST_TIMEOUT_S: Final = 10.0
@@ -18,12 +20,8 @@ _AGAIN_TIMEOUT_S: Final = 1.0
 _AGAIN_AFTER_S: Final = 0.25
 # Requests name topics of their own, where ``reply_topics`` has a ``*``.
 _MOST_TOPICS: Final = 1000
-NO_SUCH_TOPIC: Final = (
-    KafkaError._UNKNOWN_TOPIC,
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError.TOPIC_EXCEPTION,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-)
+# What the broker says of a topic that it will never write to: it is not there, its name is none, it is not for us.
+NOT_FOR_US: Final = NO_SUCH_TOPIC | {KafkaError.TOPIC_EXCEPTION, KafkaError.TOPIC_AUTHORIZATION_FAILED}
 
 
 class TopicSizes:
@@ -77,6 +75,6 @@ class TopicSizes:
             log.warning("no metadata of topic %s: %s", topic, error)
             return 0
         self._missing.pop(topic, None)
-        if found is None or (found.error is not None and found.error.code() in NO_SUCH_TOPIC):
+        if found is None or (found.error is not None and found.error.code() in NOT_FOR_US):
             self._missing[topic] = KafkaError(KafkaError._UNKNOWN_TOPIC) if found is None else found.error
         return len(found.partitions) if found is not None and not found.error else 0

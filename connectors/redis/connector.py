@@ -9,7 +9,7 @@ from concurrent.futures import Future
 
 from connectors.redis.backoff import Backoff
 from connectors.redis.delivery import Delivery
-from connectors.redis.entries import entries_of
+from connectors.redis.formats import entries_of
 from connectors.redis.held import Held
 from connectors.redis.intake import Intake
 from connectors.redis.server import Server

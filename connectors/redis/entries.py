@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from connectors.redis.record import RedisRecord, record_of
 from pipeline import redis_wire
-from pipeline.clock import Clock, SystemClock
+from pipeline.clock import Clock
 from pipeline.connector import Answer
 from pipeline.settings import RouteSettings
 
@@ -58,7 +58,13 @@ class PlainEntries:
 
     def commands(self, record: RedisRecord, answer: Answer) -> list[Command]:
         """See Entries."""
-        topic = answer.topic or self._route.result_topic
+        results = self._route.result_topic
+        topic = answer.topic or results
+        if redis_wire.is_reply_stream(topic, results):
+            fields = redis_wire.fields_of(answer.value, record.key or record.entry_id, answer.headers)
+            # A client that is gone has no stream any more, and none is made for it.
+            reply: Command = ("XADD", topic, "NOMKSTREAM", "*", *fields)
+            return [reply, self._appended(results, record, answer)] if self._is_stream else [reply]
         if self._is_stream:
             return [self._appended(topic, record, answer)]
         key = redis_wire.result_key(topic, record.key, record.entry_id)
@@ -72,12 +78,3 @@ class PlainEntries:
         kept = ("MINID", "~", self._clock.unix_ms() - self._ttl_ms) if self._ttl_ms else ()
         fields = redis_wire.fields_of(answer.value, record.key or record.entry_id, answer.headers)
         return ("XADD", topic, *kept, "*", *fields)
-
-
-# By the route's ``format``; what is not named here says how values are encoded, and stands in plain entries.
-_FORMATS: Final[dict[str, Callable[[RouteSettings, Clock], Entries]]] = {}
-
-
-def entries_of(route: RouteSettings, clock: Clock | None = None) -> Entries:
-    """Return how the entries of a route are read and written."""
-    return _FORMATS.get(route.format, PlainEntries)(route, clock or SystemClock())

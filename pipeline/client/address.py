@@ -7,34 +7,43 @@ import secrets
 import socket
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from pipeline.kafka_properties import Scalar
 from pipeline.redaction import redacted
+from pipeline.redis_address import is_redis
+
+if TYPE_CHECKING:
+    from pipeline.client.redis.place import RedisPlace
 
 
 class Address(msgspec.Struct, frozen=True):
-    """Two queues with equal addresses in one process share one connection. ``kafka``: librdkafka properties, sorted."""
+    """Two queues with equal addresses in one process share one connection.
+
+    ``kafka``: librdkafka properties, sorted; empty where ``redis`` says that it is at a Redis.
+    """
 
     request_topic: str
     result_topic: str
     client_id: str
-    kafka: tuple[tuple[str, Scalar], ...]
+    kafka: tuple[tuple[str, Scalar], ...] = ()
+    redis: RedisPlace | None = None
 
     def __repr__(self) -> str:
-        return (
-            f"Address({self.request_topic!r}, {self.result_topic!r}, {self.client_id!r}, {redacted(dict(self.kafka))})"
-        )
+        return f"Address({self.request_topic!r}, {self.result_topic!r}, {self.client_id!r}, {self._broker()})"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:  # what rich prints instead of the repr
-        return [("kafka", redacted(dict(self.kafka)))]
+        return [("broker", self._broker())]
 
     @property
-    def bootstrap(self) -> str:
-        """The Kafka address."""
-        return str(dict(self.kafka)["bootstrap.servers"])
+    def place(self) -> str:
+        """The broker, as messages name it."""
+        return f"kafka at {dict(self.kafka)['bootstrap.servers']}" if self.redis is None else self.redis.place
+
+    def _broker(self) -> Any:
+        return redacted(dict(self.kafka) if self.redis is None else msgspec.to_builtins(self.redis))
 
     @classmethod
     def of(
@@ -45,18 +54,30 @@ class Address(msgspec.Struct, frozen=True):
         bootstrap: str | None = None,
         request_topic: str | None = None,
         result_topic: str | None = None,
+        redis: Mapping[str, Any] | None = None,
+        max_length: int = 0,
     ) -> Address:
-        """Return the address of a route; topics default to ``<route>.requests`` and ``<route>.results``."""
+        """Return the address of a route; topics default to ``<route>.requests`` and ``<route>.results``.
+
+        It is at a Redis where ``bootstrap`` is a URL of one, or ``redis`` has one and ``bootstrap`` and ``kafka`` have
+        no address. Raises InvalidSettings.
+        """
+        requests, results = request_topic or f"{route}.requests", result_topic or f"{route}.results"
+        url = (bootstrap if bootstrap is not None and is_redis(bootstrap) else "") or _url(redis, bootstrap, kafka)
+        if url:
+            from pipeline.client.redis.place import RedisPlace  # noqa: PLC0415  # reads settings, for this alone
+
+            return cls(requests, results, client_id, redis=RedisPlace.of({**(redis or {}), "url": url}, max_length))
         # librdkafka's own log has a line for every attempt to connect; what it says comes by its error callback too.
         properties: dict[str, Scalar] = {"bootstrap.servers": "localhost:9092", "log_level": 2, **kafka}
         if bootstrap is not None:
-            properties["bootstrap.servers"] = bootstrap
-        return cls(
-            request_topic or f"{route}.requests",
-            result_topic or f"{route}.results",
-            client_id,
-            tuple(sorted(properties.items())),
-        )
+            properties["bootstrap.servers"] = bootstrap.removeprefix("kafka://")
+        return cls(requests, results, client_id, tuple(sorted(properties.items())))
+
+
+def _url(redis: Mapping[str, Any] | None, bootstrap: str | None, kafka: Mapping[str, Scalar]) -> str:
+    is_kafka = bootstrap is not None or "bootstrap.servers" in kafka
+    return "" if is_kafka or redis is None else str(redis.get("url", ""))
 
 
 def new_client_id() -> str:

@@ -20,10 +20,10 @@ from pipeline.client.input_queue import (
     value_or_raise,
     with_deadline,
 )
+from pipeline.client.outgoing import Outgoing
 from pipeline.client.queue import Queue, QueueOptions
 from pipeline.client.reply_table import Outcome
 from pipeline.client.request import RequestData, RequestOptions, parse
-from pipeline.client.sender import Outgoing
 from pipeline.client.values import Value
 from pipeline.client.waiting import Opening, deliver_to
 from pipeline.errors import ConnectorError
@@ -105,6 +105,7 @@ class AsyncInputQueue(Queue):
         request = parse(request_data)
         connection = await self._connect(timeout)
         options = with_deadline(options, request, timeout)
+        options["replies"] = "here"
         request = build(connection, self._servable, request, connection.new_id(), options)
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         connection.table.claim(request.id, deliver_to(future))

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self, Unpack
 
-from pipeline.client.group_reader import GroupReader, refuse_group
 from pipeline.client.input_queue import FLUSH_TIMEOUT_S, timed_out, value_or_raise
-from pipeline.client.output_queue import ValueOrError, value_or_error
+from pipeline.client.link import GroupReader, group_reader_of
+from pipeline.client.output_queue import LOOK_S, ValueOrError, refuse_group, value_or_error
 from pipeline.client.queue import Queue, QueueOptions
 from pipeline.client.reply_table import Outcome, ReplyTable
 from pipeline.client.values import Value
@@ -104,19 +104,22 @@ class AsyncOutputQueue(Queue):
     def _group_reader(self, group: str) -> GroupReader:
         client_id = self.client_id  # raises where this is closed
         if self._reader is None:
-            self._reader = GroupReader.opened(self._address, group, client_id, self._connect_timeout_s)
+            self._reader = group_reader_of(self._address, group, client_id, self._connect_timeout_s)
         return self._reader
 
     async def _find(self, uri: str, timeout_s: float, *, is_kept: bool) -> Outcome | None:
         refuse_group(self._group)
         deadline_s = time.monotonic() + timeout_s
-        table = await self._table()
+        table, connection = await self._table(), self._own()
+        look_s = LOOK_S if connection.has_store else timeout_s
         while True:
             outcome = table.get(uri) if is_kept else table.pop(uri)
+            if outcome is None and connection.has_store:
+                outcome = await asyncio.to_thread(connection.stored, uri, is_kept=is_kept)
             left_s = deadline_s - time.monotonic()
             if outcome is not None or left_s <= 0:
                 return outcome
-            await wait(table, uri, left_s)
+            await wait(table, uri, min(left_s, look_s))
             self._own()  # raises where it was closed meanwhile
 
     async def _take(self, timeout_s: float, limit: int | None = None) -> dict[str, Outcome]:

@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import Final, Literal, Self, Unpack
 
 from pipeline.client.connection import Connection
+from pipeline.client.outgoing import Outgoing
 from pipeline.client.queue import Queue, QueueOptions
 from pipeline.client.reply_table import Outcome
 from pipeline.client.request import RequestData, RequestOptions, complete, headers_of, parse
-from pipeline.client.sender import Outgoing
 from pipeline.client.values import Value, value_of
 from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.codecs.codec import Codec
@@ -109,6 +109,7 @@ class InputQueue(Queue):
         request = parse(request_data)
         connection = self._opened(timeout, to_send=True)
         options = with_deadline(options, request, timeout)
+        options["replies"] = "here"
         request = build(connection, self._servable, request, connection.new_id(), options)
         answers: SimpleQueue[Outcome] = SimpleQueue()
         connection.table.claim(request.id, answers.put)
@@ -171,14 +172,19 @@ def build(
 def with_deadline(options: RequestOptions, request: PredictRequest, timeout_s: float) -> RequestOptions:
     """Return options with a deadline ``timeout_s`` from now, unless they or the request have one."""
     if options.get("deadline_ms") or request.deadline_ms:
-        return options
+        return {**options}
     return {**options, "deadline_ms": int((time.time() + timeout_s) * 1000)}
 
 
 def encode(connection: Connection, codec: Codec, request: PredictRequest, options: RequestOptions) -> Outgoing:
     """Return the record of a request."""
     return connection.outgoing(
-        request.id, codec.encode_request(request), codec.content_type, options.get("key"), headers_of(options)
+        request.id,
+        codec.encode_request(request),
+        codec.content_type,
+        options.get("key"),
+        headers_of(options),
+        is_answered_here=options.get("replies") != "stored",
     )
 
 

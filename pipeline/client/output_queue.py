@@ -5,18 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Final, Self, Unpack
 
-from pipeline.client.group_reader import GroupReader, refuse_group
 from pipeline.client.input_queue import FLUSH_TIMEOUT_S, timed_out, value_or_raise
+from pipeline.client.link import GroupReader, group_reader_of
 from pipeline.client.queue import Queue, QueueOptions
 from pipeline.client.reply_table import Outcome
 from pipeline.client.values import Value, error_of, value_of
-from pipeline.errors import PenstockError
+from pipeline.errors import InvalidSettings, PenstockError
 from pipeline.records import PredictResult
 
 # What ``dequeue`` holds for one id: the outputs, or the error (RemoteError for an error result).
 ValueOrError = Value | PenstockError
+
+
+# How often a result that may lie in a store is looked for there; one that comes here wakes whoever waits for it.
+LOOK_S: Final = 0.05
 
 
 class OutputQueue(Queue):
@@ -50,7 +54,7 @@ class OutputQueue(Queue):
         """Return the outputs for one request, None where they have not come after ``timeout`` seconds.
 
         The result stays for further queries unless ``delete``. Raises RemoteError for an error result, which stays or
-        goes in the same way.
+        goes in the same way. Over Redis, a result that the route has stored as a hash is found too, whoever asked.
         """
         outcome = self._find(uri, timeout, is_kept=not delete)
         return None if outcome is None else value_or_raise(outcome)
@@ -112,7 +116,7 @@ class OutputQueue(Queue):
     def _group_reader(self, group: str) -> GroupReader:
         client_id = self.client_id  # raises where this is closed
         if self._reader is None:
-            self._reader = GroupReader.opened(self._address, group, client_id, self._connect_timeout_s)
+            self._reader = group_reader_of(self._address, group, client_id, self._connect_timeout_s)
         return self._reader
 
     def _take(self, timeout_s: float, limit: int | None = None) -> dict[str, Outcome]:
@@ -131,14 +135,23 @@ class OutputQueue(Queue):
     def _find(self, uri: str, timeout_s: float, *, is_kept: bool) -> Outcome | None:
         refuse_group(self._group)
         deadline_s = time.monotonic() + timeout_s
-        table = self._opened().table
+        connection = self._opened()
+        table, look_s = connection.table, LOOK_S if connection.has_store else timeout_s
         while True:
             outcome = table.get(uri) if is_kept else table.pop(uri)
+            outcome = outcome or connection.stored(uri, is_kept=is_kept)
             left_s = deadline_s - time.monotonic()
             if outcome is not None or left_s <= 0:
                 return outcome
-            table.wait(uri, left_s)
+            table.wait(uri, min(left_s, look_s))
             self._own()
+
+
+def refuse_group(group: str | None) -> None:
+    """Raise InvalidSettings for a look-up by id in a group."""
+    if group is not None:
+        reason = "a group hands its results out by dequeue and results, not by id"
+        raise InvalidSettings(f"OutputQueue(group={group!r})", reason)
 
 
 def value_or_error(outcome: Outcome) -> ValueOrError:

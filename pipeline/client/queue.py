@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from pipeline.client import shared
 from pipeline.client.address import Address
@@ -16,8 +16,11 @@ from pipeline.kafka_properties import Scalar
 class QueueOptions(TypedDict, total=False):
     """Where a queue is; every one is optional.
 
-    ``bootstrap``: the Kafka address (default: that of ``kafka``, else localhost:9092). ``kafka``: librdkafka
-    properties, for TLS and SASL and whatever else. ``request_topic``, ``result_topic``: where the worker's route has
+    ``bootstrap``: an address of Kafka, ``host:port`` or ``kafka://host:port``, or a URL of Redis such as
+    ``redis://host:6379`` (default: that of ``kafka``, else that of ``redis``, else Kafka at localhost:9092). ``kafka``:
+    librdkafka properties, for TLS and SASL and whatever else. ``redis``: the fields of the settings' section ``redis``.
+    ``max_length``: over Redis, how many requests may wait in the stream before more are refused (0: any number).
+    ``request_topic``, ``result_topic``: where the worker's route has
     names of its own. ``client_id``: default is new for each process; one that you set must be in use by one process
     at a time, unless these shall see each other's results. ``connect_timeout_s``: how long the first use may take to
     find the broker (10). ``max_results``: how many results that nobody takes are kept (100,000).
@@ -25,6 +28,8 @@ class QueueOptions(TypedDict, total=False):
 
     bootstrap: str | None
     kafka: Mapping[str, Scalar]
+    redis: Mapping[str, Any]
+    max_length: int
     request_topic: str | None
     result_topic: str | None
     client_id: str | None
@@ -41,13 +46,17 @@ class Queue:
         *,
         bootstrap: str | None = None,
         kafka: Mapping[str, Scalar] | None = None,
+        redis: Mapping[str, Any] | None = None,
+        max_length: int = 0,
         request_topic: str | None = None,
         result_topic: str | None = None,
         client_id: str | None = None,
         connect_timeout_s: float = 10.0,
         max_results: int = 100_000,
     ) -> None:
-        self._address = Address.of(route, client_id or "", kafka or {}, bootstrap, request_topic, result_topic)
+        self._address = Address.of(
+            route, client_id or "", kafka or {}, bootstrap, request_topic, result_topic, redis, max_length
+        )
         self._connect_timeout_s = connect_timeout_s
         self._max_results = max_results
         self._connection: Connection | None = shared.acquire(self._address, max_results)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import msgspec
 import numpy as np
@@ -24,7 +24,8 @@ class RequestOptions(TypedDict, total=False):
     ``version`` or ``label`` of the servable, ``signature`` (default: serving_default), ``servable`` (default: the
     queue's, else the route's); ``deadline_ms``: milliseconds since the Unix epoch, after which it is not computed any
     more; ``key``: requests of one key stay in order (default: the id); ``headers``: repeated on the result,
-    ``traceparent`` for instance; ``parameters``: text for the servable.
+    ``traceparent`` for instance; ``parameters``: text for the servable. ``replies``: ``here`` (default), or ``stored``:
+    the result goes where the route has its results, for other processes to find (``predict`` always hears it here).
     """
 
     version: int | None
@@ -35,6 +36,7 @@ class RequestOptions(TypedDict, total=False):
     key: str | bytes | None
     headers: Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes]]
     parameters: Mapping[str, str]
+    replies: Literal["here", "stored"]
 
 
 _IN_BODY = ("version", "label", "signature", "servable", "deadline_ms")

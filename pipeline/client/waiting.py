@@ -61,7 +61,7 @@ class Opening:
             async with asyncio.timeout(timeout_s):
                 await self._turn.acquire()
         except TimeoutError:
-            what = f"kafka at {connection.address.bootstrap}"
+            what = connection.address.place
             raise ConnectorError(what, f"no connection within {timeout_s:g} s{connection.trouble}") from None
         try:
             if not connection.is_open(to_send=to_send):

@@ -20,9 +20,10 @@ from pipeline.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from pipeline.control.permissions import Permissions
+    from pipeline.control.topic_findings import TopicReport
     from pipeline.settings import Settings, StreamSettings
 
 
@@ -68,7 +69,8 @@ def _all(config: Path | None, bootstrap: str | None) -> Iterator[Check]:
     for name, stream in settings.servables.items():
         yield _base_path(name, stream)
     yield from _plugins(settings)
-    yield from _topics(settings)
+    yield from _kafka(settings)
+    yield from _redis(settings)
 
 
 def _settings(settings: Settings) -> Check:
@@ -94,9 +96,7 @@ def _base_path(name: str, stream: StreamSettings) -> Check:
         return Check(
             "problem", what, f"{place}: {error.strerror}", "its children are the versions: give a directory to read"
         )
-    if versions:
-        return Check("ok", what, f"{place}: {len(versions)} versions, the latest is {max(versions)}")
-    return Check("note", what, f"{place} has no version", f"put one there, as {place}/1")
+    return _versions(what, place, versions)
 
 
 def _object_store(what: str, place: str) -> Check:
@@ -113,6 +113,10 @@ def _object_store(what: str, place: str) -> Check:
         return Check(
             "problem", what, f"{place}: {error}", "look at its address, and at the credentials of this process"
         )
+    return _versions(what, place, versions)
+
+
+def _versions(what: str, place: str, versions: Collection[int]) -> Check:
     if versions:
         return Check("ok", what, f"{place}: {len(versions)} versions, the latest is {max(versions)}")
     return Check("note", what, f"{place} has no version", f"put one there, as {place}/1")
@@ -128,7 +132,6 @@ def _plugins(settings: Settings) -> Iterator[Check]:
     # Without a kind, every plugin is asked whether the files are its own.
     named = plugins.names(plugins.SERVABLES) if None in kinds else [kind for kind in kinds if kind is not None]
     needed |= {(plugins.SERVABLES, name) for name in named}
-    needed |= {(plugins.STORAGE, stream.storage) for stream in settings.servables.values()}
     for group in plugins.GROUPS:
         names = sorted(name for in_group, name in needed if in_group == group)
         problems = [problem for name in names if (problem := _plugin(lambda: plugins.find(group, name)))]  # noqa: B023  # called at once
@@ -153,11 +156,16 @@ def _plugin(find: Callable[[], Any]) -> Check | None:
 def _permissions(settings: Settings) -> Permissions:
     from pipeline.control import permissions, topic_admin  # noqa: PLC0415  # loads Kafka's client
 
-    existing = topic_admin.names(settings.kafka, 5.0) if any(r.is_pattern for r in settings.routes.values()) else ()
+    is_needed = any(route.is_pattern and route.connector == "kafka" for route in settings.routes.values())
+    existing = topic_admin.names(settings.kafka, 5.0) if is_needed else ()
     return permissions.look(settings.kafka, permissions.wanted(settings, existing), timeout_s=5.0)
 
 
-def _topics(settings: Settings) -> Iterator[Check]:
+def _kafka(settings: Settings) -> Iterator[Check]:
+    from pipeline.control import topics  # noqa: PLC0415  # `penstock --help` does not wait for it
+
+    if not topics.wanted(settings):
+        return
     from pipeline.control import topic_admin  # noqa: PLC0415  # loads Kafka's client
 
     try:
@@ -172,12 +180,31 @@ def _topics(settings: Settings) -> Iterator[Check]:
     yield Check("ok", "broker", settings.bootstrap)
     for lacked in permissions.lacked:
         yield Check("problem", f"ACL of {lacked.what}", lacked.reason, "docs/security.md lists what each role needs")
-    reports = [report for report in reports if report.spec.name not in permissions.unseen]
+    yield from _topics([report for report in reports if report.spec.name not in permissions.unseen])
+
+
+def _redis(settings: Settings) -> Iterator[Check]:
+    from pipeline.control import redis_streams  # noqa: PLC0415  # as above
+    from pipeline.redis_address import address_of  # noqa: PLC0415  # as above
+
+    if not redis_streams.is_needed(settings):
+        return
+    try:
+        reports = redis_streams.inspect(settings, timeout_s=5.0)
+    except ConnectorError as error:
+        yield Check("problem", "broker", str(error), "start it, or name another with --bootstrap redis://host:port")
+        return
+    yield Check("ok", "broker", str(address_of(settings.redis.url)))
+    yield from _topics(reports)
+
+
+def _topics(reports: Sequence[TopicReport]) -> Iterator[Check]:
+    from pipeline.control.topics import Role  # noqa: PLC0415  # as above
+
     for report in reports:
         for finding in report.findings:
-            yield Check(
-                "problem" if finding.is_problem else "note", f"topic {finding.topic}", finding.reason, finding.next_step
-            )
+            what = finding.topic if report.spec.role is Role.OTHER else f"topic {finding.topic}"
+            yield Check("problem" if finding.is_problem else "note", what, finding.reason, finding.next_step)
     good = sum(not report.findings for report in reports)
     if good:
         yield Check("ok", "topics", f"{good} of {len(reports)} are as they should be")

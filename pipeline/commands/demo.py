@@ -109,7 +109,10 @@ def _venue(
     from pipeline.demo import broker  # noqa: PLC0415
 
     if bootstrap is not None or config is not None:
-        return broker.own(options.load(config, bootstrap).kafka)
+        settings = options.load(config, bootstrap)
+        if settings.control.connector == "redis":
+            raise InvalidSettings("--bootstrap", "the demo runs on Kafka; name one by host:port, or none for its own")
+        return broker.own(settings.kafka)
     return broker.local_kafka() if kind == "kafka" else broker.embedded()
 
 

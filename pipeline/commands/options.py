@@ -25,7 +25,9 @@ def settings_options(function: F) -> F:
         help="Settings file.  [default: penstock.yaml here, where there is one]",
     )
     bootstrap = click.option(
-        "--bootstrap", metavar="HOST:PORT", help="Kafka address, instead of the one that the settings name."
+        "--bootstrap",
+        metavar="HOST:PORT",
+        help="Kafka address, or a URL of Redis (redis://host:6379), instead of the one that the settings name.",
     )
     return config(bootstrap(function))
 
@@ -54,5 +56,7 @@ def settings_file(
 def _with(bootstrap: str | None, overrides: Mapping[str, Any] | None) -> dict[str, Any]:
     options: dict[str, Any] = dict(overrides or {})
     if bootstrap is not None:
-        options["kafka"] = {"bootstrap.servers": bootstrap}
+        from pipeline.settings import at_address  # noqa: PLC0415  # `penstock --help` does not wait for it
+
+        options |= at_address(bootstrap)
     return options

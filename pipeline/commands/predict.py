@@ -104,7 +104,8 @@ def _ask(
 
     if settings.routes and route not in settings.routes:
         raise InvalidSettings("ROUTE", f"{route!r} is not among the routes: {', '.join(settings.routes)}")
-    place: QueueOptions = {"kafka": settings.kafka, "connect_timeout_s": timeout_s}
+    place = _broker(settings, route)
+    place["connect_timeout_s"] = timeout_s
     if route in settings.routes:
         at = settings.routes[route]
         topic = topic or at.request_topic
@@ -123,6 +124,17 @@ def _ask(
             return results.result(id_, timeout=left_s)
         except TimedOut as error:
             raise TimedOut(error.what, timeout_s) from error
+
+
+def _broker(settings: Settings, route: str) -> QueueOptions:
+    """Return where a route is: at the broker of its connector; one that is not in the settings where versions are."""
+    import msgspec  # noqa: PLC0415  # `penstock --help` does not wait for it
+
+    at = settings.routes.get(route)
+    connector = settings.control.connector if at is None else at.connector
+    if connector == "redis":
+        return {"redis": msgspec.to_builtins(settings.redis), "max_length": at.redis.max_length if at else 0}
+    return {"kafka": settings.kafka}
 
 
 def _hint(code: str) -> str:

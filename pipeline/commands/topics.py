@@ -59,21 +59,24 @@ def topics(
 ) -> None:
     """Compare the topics that the settings need with those that exist; create and correct them where that is asked.
 
+    In Redis there is nothing to create: its streams come with use, and its own settings are looked at.
     Exit status 1 where something is wrong in the end.
     """
     settings = options.load(config, bootstrap)
-    from pipeline.control import topic_admin  # noqa: PLC0415  # loads Kafka's client
-    from pipeline.control.topics import DEFAULT_PARTITIONS  # noqa: PLC0415  # as above
-
     asked = partitions if alter and partitions else 0
     reports = _inspect(settings, asked)
     missing = [report.spec for report in reports if create and report.described is None and not report.spec.is_pattern]
     if missing and not dry_run:
+        from pipeline.control import topic_admin  # noqa: PLC0415  # loads Kafka's client
+        from pipeline.control.topics import DEFAULT_PARTITIONS  # noqa: PLC0415  # as above
+
         copies = replication_factor or topic_admin.BROKER_DEFAULT
         topic_admin.create_missing(settings.kafka, missing, partitions or DEFAULT_PARTITIONS, copies)
         reports = _inspect(settings, asked)
     wrong = [found for report in reports for found in report.findings if alter and (found.fix or found.partitions)]
     if wrong and not dry_run:
+        from pipeline.control import topic_admin  # noqa: PLC0415  # loads Kafka's client
+
         topic_admin.alter(settings.kafka, wrong)
         reports = _inspect(settings, asked)
     would = "would be " if dry_run else ""
@@ -90,14 +93,14 @@ def _inspect(settings: Settings, partitions: int) -> list[TopicReport]:
     """Return the reports; the topics of routes shall have ``partitions`` at least, 0 for no matter how many."""
     import msgspec  # noqa: PLC0415  # `penstock --help` does not wait for it
 
-    from pipeline.control import topic_admin  # noqa: PLC0415  # as above
+    from pipeline.control import topic_reports  # noqa: PLC0415  # as above
 
     def adjust(spec: TopicSpec) -> TopicSpec:
         if not partitions or spec.partitions is not None:
             return spec
         return msgspec.structs.replace(spec, at_least=max(spec.at_least, partitions))
 
-    return topic_admin.inspect(settings, adjust=adjust)
+    return topic_reports.inspect(settings, adjust=adjust)
 
 
 def _as_dict(report: TopicReport, done: str) -> dict[str, Any]:
@@ -120,7 +123,9 @@ def _print(reports: Sequence[TopicReport], done: dict[str, str]) -> None:
     for report in reports:
         spec, described = report.spec, report.described
         status = max((_STATUS[finding.is_problem] for finding in report.findings), default="ok")
-        shape = (str(described.partitions), described.config.get("cleanup.policy", "")) if described else ("-", "-")
+        shape = (
+            (str(described.partitions or ""), described.config.get("cleanup.policy", "")) if described else ("-", "-")
+        )
         reasons = [finding.reason for finding in report.findings]
         found = "; ".join([done[spec.name], *reasons] if spec.name in done else reasons)
         rows.append((status, spec.name, spec.purpose, *shape, found))

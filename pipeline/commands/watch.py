@@ -117,7 +117,7 @@ def _reload(sources: Sources, file: SettingsFile) -> None:
         click.echo(f"the streams stay as they were: {error}", err=True)
         return
     click.echo(f"settings changed: {len(found.servables)} servables are watched", err=True)
-    fixed = [name for name in ("kafka", "control", "watch") if getattr(before, name) != getattr(found, name)]
+    fixed = [name for name in ("kafka", "redis", "control", "watch") if getattr(before, name) != getattr(found, name)]
     if fixed:
         click.echo(f"{' and '.join(fixed)} changed too; that takes a restart", err=True)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,14 +11,16 @@ from pipeline.commands import options
 from pipeline.commands.examples import CommandWithExamples
 from pipeline.errors import InvalidSettings
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 @click.command(
-    cls=CommandWithExamples, short_help="Answer requests.", examples=("penstock worker --id worker-2 --web-port 6067",)
+    cls=CommandWithExamples,
+    short_help="Answer requests.",
+    examples=(
+        "penstock worker --id worker-2 --web-port 6067",
+        "penstock worker --cluster-serving config.yaml --dry-run > penstock.yaml",
+    ),
 )
 @options.settings_options
 @click.option("--id", "worker_id", metavar="NAME", help="Name of this worker in states and metrics.")
@@ -33,6 +36,15 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
     show_default=True,
     help="What is logged.",
 )
+@click.option(
+    "--cluster-serving",
+    "job_file",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    metavar="FILE",
+    help="Serve the job of a config.yaml of Cluster Serving, and look for versions of its model; the settings file is "
+    "used beside it.",
+)
+@click.option("--dry-run", is_flag=True, help="With --cluster-serving: print the settings that it stands for, and end.")
 def worker(
     config: Path | None,
     bootstrap: str | None,
@@ -41,18 +53,28 @@ def worker(
     without_web: bool,  # noqa: FBT001  # click passes options by name
     is_watching: bool,  # noqa: FBT001
     log_level: str,
+    job_file: Path | None,
+    dry_run: bool,  # noqa: FBT001
 ) -> None:
     """Serve: answer the requests of every route with the versions that are aspired.
 
     Runs until SIGTERM or Ctrl-C, then finishes what it has begun. Exits with another status than 0 after a crash.
     Servables that are added to the settings file, or removed from it, are taken up meanwhile.
     """
+    if dry_run and job_file is None:
+        raise click.UsageError("--dry-run goes with --cluster-serving")
+    tree: dict[str, Any] = {}
+    if job_file is not None:
+        tree = _job(job_file, is_dry=dry_run)
+        is_watching = True
+        if dry_run:
+            return
     overrides: dict[str, Any] = {}
     if worker_id is not None:
         overrides["id"] = worker_id
     if web_port is not None:
         overrides["web_port"] = web_port
-    file = options.settings_file(config, bootstrap, {"worker": overrides})
+    file = options.settings_file(config, bootstrap, {**tree, "worker": overrides})
     if not file.current.routes:
         raise InvalidSettings(
             "routes", "there are none to answer; add one to penstock.yaml, or name a file with --config"
@@ -63,3 +85,25 @@ def worker(
         file, log_level=log_level.upper(), with_web=not without_web, is_watching=True if is_watching else None
     )
     click.get_current_context().exit(status)
+
+
+def _job(file: Path, *, is_dry: bool) -> dict[str, Any]:
+    """Return the settings of a job, or print them; what has no effect is said on stderr."""
+    import yaml  # noqa: PLC0415  # `penstock --help` does not wait for it
+
+    from pipeline.commands import cluster_serving_config, cluster_serving_model  # noqa: PLC0415  # as above
+
+    try:
+        config = yaml.safe_load(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidSettings(str(file), f"can not be read: {error}") from error
+    if not isinstance(config, dict):
+        raise InvalidSettings(str(file), "has no keys; see docs/cluster-serving.md")
+    found = cluster_serving_config.translate(config, str(file))
+    stream = cluster_serving_model.stream_of(found.job, found.model_path, file, found.threads, is_dry=is_dry)
+    tree = {**found.tree, "servables": {found.job: stream}, "watch": {"in_worker": True}}
+    for note in found.notes:
+        click.echo(f"{file}: {note}", err=True)
+    if is_dry:
+        click.echo(yaml.safe_dump(tree, sort_keys=False), nl=False)
+    return tree

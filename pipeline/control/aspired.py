@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
-from confluent_kafka import Consumer
 
 from pipeline.clock import Clock, SystemClock
 from pipeline.control import encoding
-from pipeline.control.log_reader import CompactedLog, MakeConsumer, OnFatal
-from pipeline.control.log_writer import LogWriter
 from pipeline.errors import Undecodable
 from pipeline.records import AspiredVersions
 
 if TYPE_CHECKING:
     import threading
 
-    from pipeline.kafka_properties import Scalar
+    from pipeline.control.logs import Logs, OnFatal
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +32,8 @@ class AspiredPublisher:
     ``client_id`` is the publisher that the records name, unless they name one. Connects on first use.
     """
 
-    def __init__(self, kafka: Mapping[str, Scalar], topic: str, client_id: str, clock: Clock | None = None) -> None:
-        self._writer = LogWriter(kafka, topic, client_id)
+    def __init__(self, logs: Logs, topic: str, client_id: str, clock: Clock | None = None) -> None:
+        self._writer = logs.writer(topic, client_id)
         self._client_id, self._clock = client_id, clock or SystemClock()
 
     def publish(self, aspired: AspiredVersions, timeout_s: float = 10.0) -> int:
@@ -66,32 +63,25 @@ class AspiredFollower:
     """Calls back for the last aspiration of every stream in the topic, and then for each new one, on its own thread.
 
     Callbacks must be idempotent; ``generation`` is the record's offset, the same on every worker. A record that can not
-    be decoded is logged with its place and changes nothing. ``on_fatal`` as in CompactedLog; it is also called with
+    be decoded is logged with its place and changes nothing. ``on_fatal`` as in LogReader; it is also called with
     what a callback raises.
     """
 
     def __init__(
         self,
-        kafka: Mapping[str, Scalar],
+        logs: Logs,
         topic: str,
         client_id: str,
         *,
         on_aspired: OnAspired,
         on_forgotten: OnForgotten,
         on_fatal: OnFatal,
-        make_consumer: MakeConsumer = Consumer,
     ) -> None:
         self._topic, self._on_aspired, self._on_forgotten = topic, on_aspired, on_forgotten
         # The last record per stream, until the end of the topic is reached: what it superseded was never wished of us.
         self._replayed: dict[bytes | None, Callable[[], None]] = {}
-        self._reader = CompactedLog(
-            kafka,
-            topic,
-            client_id,
-            on_record=self._on_record,
-            on_fatal=on_fatal,
-            on_caught_up=self._on_caught_up,
-            make_consumer=make_consumer,
+        self._reader = logs.reader(
+            topic, client_id, on_record=self._on_record, on_fatal=on_fatal, on_caught_up=self._on_caught_up
         )
 
     @property
@@ -102,14 +92,14 @@ class AspiredFollower:
     @property
     def problem(self) -> str | None:
         """Why the topic can not be read at this moment, and the next step; None while all is well. Any thread."""
-        return self._reader.availability.problem
+        return self._reader.problem
 
     def start(self) -> None:
         """Follow until ``stop``; called once. The broker may be away."""
         self._reader.start()
 
     def step(self, timeout_s: float = 0.2) -> None:
-        """Take what has come, on the caller's thread; instead of ``start``, and as in CompactedLog."""
+        """Take what has come, on the caller's thread; instead of ``start``, and as in LogReader."""
         self._reader.step(timeout_s)
 
     def stop(self, timeout_s: float = 5.0) -> None:

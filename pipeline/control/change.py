@@ -11,6 +11,7 @@ import msgspec
 
 from pipeline.control.aspired import AspiredFollower, AspiredPublisher
 from pipeline.control.fleet import Fleet, FleetFollower
+from pipeline.control.logs import logs_of
 from pipeline.control.progress import Progress, Stage, progress
 from pipeline.errors import ConnectorError
 from pipeline.records import AspiredVersions
@@ -54,15 +55,15 @@ class Change:
     """
 
     def __init__(self, settings: Settings, stream: str, publisher: str, clock: Clock, timeout_s: float = 10.0) -> None:
-        kafka, control = settings.kafka, settings.control
+        logs, control = logs_of(settings), settings.control
         self._stream, self._clock, self._timeout_s = stream, clock, timeout_s
         self._failures: list[Exception] = []
         self._lock = threading.Lock()
         self._standing: tuple[int, AspiredVersions | None] = (-1, None)
-        self._publisher = AspiredPublisher(kafka, control.aspired_topic, publisher, clock)
-        self._fleet = FleetFollower(kafka, control.states_topic, "penstock-versions", self._failures.append)
+        self._publisher = AspiredPublisher(logs, control.aspired_topic, publisher, clock)
+        self._fleet = FleetFollower(logs, control.states_topic, "penstock-versions", self._failures.append)
         self._follower = AspiredFollower(
-            kafka,
+            logs,
             control.aspired_topic,
             "penstock-versions",
             on_aspired=lambda record, generation: self._on_record(record.stream, record, generation),

@@ -7,8 +7,10 @@ from typing import Final
 
 from confluent_kafka import KafkaError
 
+from pipeline.kafka_refusals import NO_SUCH_TOPIC
+
 PARTITION_EOF: Final = KafkaError._PARTITION_EOF
-MISSING: Final = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
+MISSING: Final = NO_SUCH_TOPIC | {KafkaError._UNKNOWN_PARTITION}
 # All of them say that no broker answers.
 AWAY: Final = frozenset(
     {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._RESOLVE,

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pipeline.control import encoding
-from pipeline.control.log_reader import CompactedLog, OnFatal, read_all
+from pipeline.control.logs import read_all
 from pipeline.errors import Undecodable
 from pipeline.records import ServableState, WorkerState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-    from pipeline.kafka_properties import Scalar
+    from pipeline.control.logs import Logs, OnFatal
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +38,10 @@ def is_vanished(worker: WorkerState, now_ms: int) -> bool:
 class FleetFollower:
     """Keeps the last of every record in the topic, on a thread of its own; any thread may ask for them.
 
-    ``on_fatal`` as in CompactedLog.
+    ``on_fatal`` as in LogReader.
     """
 
-    def __init__(self, kafka: Mapping[str, Scalar], topic: str, client_id: str, on_fatal: OnFatal) -> None:
+    def __init__(self, logs: Logs, topic: str, client_id: str, on_fatal: OnFatal) -> None:
         self._topic = topic
         self._lock = threading.Lock()
         self._records: dict[bytes | None, ServableState | WorkerState] = {}
@@ -49,19 +49,14 @@ class FleetFollower:
         # The last of each, undecoded, until the end of the topic is reached: signs of life are many, and only the last
         # of a worker counts.
         self._replayed: dict[bytes | None, bytes] = {}
-        self._reader = CompactedLog(
-            kafka,
-            topic,
-            client_id,
-            on_record=self._on_record,
-            on_fatal=on_fatal,
-            on_caught_up=self._on_caught_up,
+        self._reader = logs.reader(
+            topic, client_id, on_record=self._on_record, on_fatal=on_fatal, on_caught_up=self._on_caught_up
         )
 
     @property
     def problem(self) -> str | None:
         """Why the topic can not be read at this moment, and the next step; None while all is well."""
-        return self._reader.availability.problem
+        return self._reader.problem
 
     @property
     def caught_up(self) -> threading.Event:
@@ -110,12 +105,12 @@ class FleetFollower:
                 self._records.pop(key, None)
 
 
-def read_fleet(kafka: Mapping[str, Scalar], topic: str, client_id: str = "penstock", timeout_s: float = 10.0) -> Fleet:
+def read_fleet(logs: Logs, topic: str, client_id: str = "penstock", timeout_s: float = 10.0) -> Fleet:
     """Return what the topic holds now.
 
     Blocks for ``timeout_s`` at most; raises ConnectorError. A record that can not be decoded is logged and left out.
     """
-    records = read_all(kafka, topic, client_id, timeout_s).items()
+    records = read_all(logs, topic, client_id, timeout_s).items()
     return _fleet(record for key, value in records if (record := _decoded(topic, key, value)) is not None)
 
 

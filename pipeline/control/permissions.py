@@ -52,7 +52,7 @@ def wanted(settings: Settings, existing: Iterable[str] = ()) -> list[Acl]:
     for spec in topics.wanted(settings, existing):
         for operation in () if spec.is_pattern else _OF_ROLE[spec.role]:
             acls[Acl("topic", spec.name, operation)] = None
-    if settings.watch.in_worker:
+    if settings.watch.in_worker and settings.control.connector != "redis":
         acls[Acl("topic", settings.control.aspired_topic, "Write")] = None
     return list(acls)
 

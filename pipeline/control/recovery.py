@@ -7,14 +7,13 @@ import threading
 from typing import TYPE_CHECKING
 
 from pipeline.control import encoding
-from pipeline.control.log_reader import CompactedLog
 from pipeline.errors import Undecodable
 from pipeline.records import ServableState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
-    from pipeline.kafka_properties import Scalar
+    from pipeline.control.logs import Logs
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +27,7 @@ class Recovery:
 
     def __init__(
         self,
-        kafka: Mapping[str, Scalar],
+        logs: Logs,
         topic: str,
         worker: str,
         on_recovered: Callable[[Iterable[ServableState]], None],
@@ -36,13 +35,8 @@ class Recovery:
         self._topic, self._worker, self._on_recovered = topic, worker, on_recovered
         self._rows: dict[bytes, ServableState] = {}
         self._done = threading.Event()
-        self._reader = CompactedLog(
-            kafka,
-            topic,
-            worker,
-            on_record=self._on_record,
-            on_fatal=self._on_fatal,
-            on_caught_up=self._on_caught_up,
+        self._reader = logs.reader(
+            topic, worker, on_record=self._on_record, on_fatal=self._on_fatal, on_caught_up=self._on_caught_up
         )
 
     def start(self) -> None:

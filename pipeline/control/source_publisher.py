@@ -11,12 +11,13 @@ from pipeline.control import gate
 from pipeline.control.arbiter import Arbiter
 from pipeline.control.aspired import AspiredFollower, AspiredPublisher
 from pipeline.control.fleet import FleetFollower
+from pipeline.control.logs import logs_of
 from pipeline.errors import AccessDenied, ConnectorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.control.log_reader import OnFatal
+    from pipeline.control.logs import OnFatal
     from pipeline.records import AspiredVersions
     from pipeline.settings import Settings
 
@@ -35,7 +36,7 @@ class SourcePublisher:
     for, and logged once; one that lets us in and not write is fatal.
     With ``watch.halt_on_failure`` a version that fails on one worker is taken out everywhere.
     ``on_published`` is called for each record that the broker has accepted, with its generation; ``on_fatal`` as in
-    CompactedLog.
+    LogReader.
     """
 
     def __init__(
@@ -46,12 +47,12 @@ class SourcePublisher:
         on_fatal: OnFatal,
         on_published: Callable[[AspiredVersions, int], None] = lambda _record, _generation: None,
     ) -> None:
-        kafka, control = settings.kafka, settings.control
+        logs, control = logs_of(settings), settings.control
         self._arbiter = Arbiter()
         self._on_published, self._on_fatal = on_published, on_fatal
-        self._publisher = AspiredPublisher(kafka, control.aspired_topic, client_id)
+        self._publisher = AspiredPublisher(logs, control.aspired_topic, client_id)
         self._follower = AspiredFollower(
-            kafka,
+            logs,
             control.aspired_topic,
             client_id,
             on_aspired=self._on_aspired,
@@ -59,7 +60,7 @@ class SourcePublisher:
             on_fatal=on_fatal,
         )
         is_gated = settings.watch.halt_on_failure
-        self._fleet = FleetFollower(kafka, control.states_topic, client_id, on_fatal) if is_gated else None
+        self._fleet = FleetFollower(logs, control.states_topic, client_id, on_fatal) if is_gated else None
         self._fleet_changes = -1
         self._vetoes: set[gate.Veto] = set()
         self._problem = ""

@@ -143,14 +143,9 @@ def inspect(
 
     ``adjust`` may ask for more of a topic than the settings do. Blocks; raises ConnectorError.
     """
-    is_needed = any(route.is_pattern for route in settings.routes.values())
+    is_needed = any(route.is_pattern and route.connector == "kafka" for route in settings.routes.values())
     specs = [adjust(spec) for spec in wanted(settings, names(settings.kafka, timeout_s) if is_needed else ())]
     return examine(settings, specs, describe(settings.kafka, [spec.name for spec in specs], timeout_s))
-
-
-def check_topics(settings: Settings, timeout_s: float = 10.0) -> list[Finding]:
-    """Return everything that is wrong with the topics that these settings need. Blocks; raises ConnectorError."""
-    return [finding for report in inspect(settings, timeout_s) for finding in report.findings]
 
 
 def _new_topic(spec: TopicSpec, partitions: int, replication: int) -> NewTopic:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.control import topic_admin
+from pipeline.control import topic_reports
 from pipeline.control.topic_findings import Finding
 from pipeline.errors import ConnectorError, WrongTopic
 
@@ -25,7 +25,7 @@ class TopicCheck:
     """
 
     def __init__(
-        self, settings: Settings, look: Callable[[Settings, float], Sequence[Finding]] = topic_admin.check_topics
+        self, settings: Settings, look: Callable[[Settings, float], Sequence[Finding]] = topic_reports.findings
     ) -> None:
         self._settings, self._look = settings, look
 

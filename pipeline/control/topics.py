@@ -62,7 +62,7 @@ class TopicSpec(msgspec.Struct, frozen=True):
 
 
 def wanted(settings: Settings, existing: Iterable[str] = ()) -> list[TopicSpec]:
-    """Return every topic that these settings need: three for each request topic of Kafka, and the two control topics.
+    """Return every topic of Kafka that these settings need: three for each request topic, and the two control topics.
 
     ``existing`` are the names of the topics that there are, for routes whose request topic is a pattern. A topic that
     several routes share is listed once.
@@ -73,9 +73,10 @@ def wanted(settings: Settings, existing: Iterable[str] = ()) -> list[TopicSpec]:
         if route.connector == "kafka":
             for spec in _of_route(name, route, names):
                 specs.setdefault(spec.name, spec)
-    aspired, states = settings.control.aspired_topic, settings.control.states_topic
-    specs.setdefault(aspired, TopicSpec(aspired, 1, _CONTROL, "aspired versions", Role.ASPIRED))
-    specs.setdefault(states, TopicSpec(states, 1, _STATES, "servable states", Role.STATES))
+    if settings.control.connector != "redis":
+        aspired, states = settings.control.aspired_topic, settings.control.states_topic
+        specs.setdefault(aspired, TopicSpec(aspired, 1, _CONTROL, "aspired versions", Role.ASPIRED))
+        specs.setdefault(states, TopicSpec(states, 1, _STATES, "servable states", Role.STATES))
     return [_as_chosen(spec, settings) for spec in specs.values()]
 
 

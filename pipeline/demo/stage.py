@@ -16,6 +16,7 @@ import yaml
 
 from pipeline import settings as settings_module
 from pipeline.control.fleet import FleetFollower
+from pipeline.control.kafka_logs import KafkaLogs
 from pipeline.local.child import Child
 from pipeline.local.ports import free_ports
 from pipeline.records import State
@@ -55,7 +56,7 @@ class Stage:
         self._children: dict[str, Child] = {}
         self.folder = Path()
         self._fatal: list[Exception] = []
-        self._states = FleetFollower(broker.kafka, self._states_topic(), "penstock-demo", self._fatal.append)
+        self._states = FleetFollower(KafkaLogs(broker.kafka), self._states_topic(), "penstock-demo", self._fatal.append)
 
     def __enter__(self) -> Self:
         if self._keep is None:

@@ -36,7 +36,7 @@ class LocalRedisCluster:
         import redis  # noqa: PLC0415 - an extra, imported on use
 
         try:
-            clients = [redis.Redis(port=node.start().port) for node in self.nodes]
+            clients: list[Any] = [redis.Redis(port=node.start().port) for node in self.nodes]
             for number, client in enumerate(clients):
                 slots = range(_SLOTS * number // _MASTERS, _SLOTS * (number + 1) // _MASTERS)
                 client.execute_command("CLUSTER ADDSLOTS", *slots)

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-from pipeline.errors import InvalidSettings
 from pipeline.registry.servable import ServableId
+from pipeline.settings.section import Checked, checked
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of the options of a kind, and those of a kind that has none: immutable, a misspelt name is an error."""
 
 
-Checked = TypeVar("Checked", bound=msgspec.Struct)
-
-
 def check_options(id: ServableId, given: Mapping[str, Any], kind_of_options: type[Checked]) -> Checked:  # noqa: A002  # TF Serving's word
     """Return what ``penstock.yaml`` gives a stream, as the options of its kind; raises InvalidSettings."""
-    try:
-        return msgspec.convert(dict(given), kind_of_options)
-    except msgspec.ValidationError as error:
-        raise InvalidSettings(f"options of {id.name}", str(error)) from error
+    return checked(given, kind_of_options, f"options of {id.name}")

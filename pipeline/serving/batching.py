@@ -54,8 +54,13 @@ def key_of(request: PredictRequest, default_servable: str) -> GroupKey:
         request.version,
         request.label,
         request.signature or DEFAULT_SIGNATURE,
-        tuple([(t.name, t.datatype, t.shape[1:] if t.shape else None) for t in request.inputs]),
+        layout_of(request),
     )
+
+
+def layout_of(request: PredictRequest) -> Layout:
+    """Return what of a request's tensors decides whether others can be stacked with them."""
+    return tuple([(t.name, t.datatype, t.shape[1:] if t.shape else None) for t in request.inputs])
 
 
 def group(requests: Iterable[tuple[int, PredictRequest]], default_servable: str) -> dict[GroupKey, list[int]]:

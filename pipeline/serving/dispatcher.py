@@ -32,12 +32,14 @@ from pipeline.registry.handle import Handle
 from pipeline.serving import batching, headers
 from pipeline.serving.batching import Layout, Target
 from pipeline.serving.cloud_events import is_event_type
+from pipeline.serving.cluster_serving.frame import Frame, Job, fitted
 from pipeline.serving.computation import Outcome, compute
 from pipeline.serving.form import Form, form_of
 from pipeline.serving.framing import NO_VALUE, Framing, framing_of
 from pipeline.serving.headers import Envelope, Header, HeaderTable
 from pipeline.serving.plan import Member
 from pipeline.settings import BatchingSettings, RouteSettings
+from pipeline.settings.cluster_serving import FORMAT as CLUSTER_SERVING
 
 
 class Servables(Protocol):
@@ -51,7 +53,8 @@ class Servables(Protocol):
 class Pending(msgspec.Struct, gc=False):
     """One record on its way. With ``error`` set it is refused; ``request`` is None where decoding failed.
 
-    ``framing`` reads and writes it where its bytes are not the codec's alone.
+    ``framing`` reads and writes it where its bytes are not the codec's alone. ``key`` is that of its answer, where it
+    is another than the record's.
     """
 
     record: Record
@@ -60,6 +63,7 @@ class Pending(msgspec.Struct, gc=False):
     request: PredictRequest | None = None
     error: PenstockError | None = None
     framing: Framing | None = None
+    key: bytes | None = None
 
 
 # The least number of digits that may not fit into 64 bits.
@@ -99,7 +103,8 @@ class Dispatcher:
         self._limits = Limits(route.max_record_bytes, route.max_tensors)
         self._headers = HeaderTable(route.headers, clock)
         self._is_full = route.result_headers == "full"
-        self._is_event_route = is_event_type(route.format)
+        self._job = Job(route) if route.format == CLUSTER_SERVING else None
+        self._is_framed_route = self._job is not None or is_event_type(route.format)
 
     def decode(self, records: Sequence[Record]) -> list[Pending]:
         """Return one Pending for each record, in order."""
@@ -131,9 +136,9 @@ class Dispatcher:
         pending = self._decode(record)
         envelope, request = pending.envelope, pending.request
         envelope.reply_topic = envelope.reply_partition = None
-        envelope.id, envelope.servable = envelope.id[:_LONG_NAME], envelope.servable[:_LONG_NAME]
+        envelope.id, envelope.servable = _cut(envelope.id, _LONG_NAME), _cut(envelope.servable, _LONG_NAME)
         if request is not None:
-            id_, servable = request.id[:_LONG_NAME], request.servable[:_LONG_NAME]
+            id_, servable = _cut(request.id, _LONG_NAME), _cut(request.servable, _LONG_NAME)
             pending.request = msgspec.structs.replace(request, id=id_, servable=servable, inputs=())
         pending.error = pending.error or error  # what was wrong with the record before is the better reason
         answer = self._refusal(pending)
@@ -147,10 +152,10 @@ class Dispatcher:
     def _decode(self, record: Record) -> Pending:
         pending = Pending(record, self._codecs[0], Envelope())
         try:
+            if record.headers or self._is_framed_route:
+                self._open(pending)
             if record.fault:
                 raise Undecodable(record.fault)
-            if record.headers or self._is_event_route:
-                self._open(pending)
             self._check_kills(record, 1)  # then even reading its id has killed a worker
             request = self._request(pending)
             if record.headers or not request.id:
@@ -186,11 +191,15 @@ class Dispatcher:
         """Read the headers and find the framing, so that even an error goes where, and has the form that, they ask."""
         record = pending.record
         envelope = pending.envelope = self._headers.read(record.headers, record.timestamp_ms)
-        if self._is_event_route and not envelope.content_type:
+        if self._is_framed_route and not envelope.content_type:
             envelope.content_type = self._route.format
-        pending.framing = framing = framing_of(
-            record, envelope, self._codec, self._codecs[0], self._limits, self._clock
-        )
+        framing: Framing | None
+        if self._job is not None and envelope.content_type == CLUSTER_SERVING:
+            framing = frame = Frame(self._job, record)
+            pending.key = frame.key
+        else:
+            framing = framing_of(record, envelope, self._codec, self._codecs[0], self._limits, self._clock)
+        pending.framing = framing
         if framing is not None:
             envelope.id = framing.id or envelope.id
 
@@ -236,7 +245,8 @@ class Dispatcher:
                 settings = self._batching_of(target.servable)
                 form = form_of(str(handle.id), handle.servable, target.signature, settings)
                 members: list[tuple[int, Member]] = []
-                for layout, positions in layouts.items():
+                fitting = layouts if self._job is None else fitted(form, layouts, batch)
+                for layout, positions in fitting.items():
                     members += _members(form, layout, positions, batch)
                 outcomes = compute(handle.servable, form, [member for _, member in members], self._clock)
                 for (position, _), outcome in zip(members, outcomes, strict=True):
@@ -262,16 +272,21 @@ class Dispatcher:
             max(0, outcome.started_ms - record.timestamp_ms) * 1000 if record.timestamp_ms > 0 else 0,
             outcome.compute_us,
         )
-        value, own = self._encode(pending, result)
+        try:
+            value, own = self._encode(pending, result)
+        except PenstockError as error:
+            pending.error = error
+            return None
         if len(value) > self._route.max_result_bytes:
             pending.error = ResultTooLarge(str(id_), len(value), self._route.max_result_bytes)
             return None
         if self._is_full:
             own = [*own, *headers.full(result, record)]
+        key = record.key if pending.key is None else pending.key
         if not record.headers:
-            return Answer(value, record.key, own)
+            return Answer(value, key, own)
         envelope = pending.envelope
-        return Answer(value, record.key, self._echo(pending, own), envelope.reply_topic, envelope.reply_partition)
+        return Answer(value, key, self._echo(pending, own), envelope.reply_topic, envelope.reply_partition)
 
     def _encode(self, pending: Pending, result: PredictResult) -> tuple[bytes, Sequence[Header]]:
         """Return the bytes of a result and the headers that readers need for them."""
@@ -292,8 +307,9 @@ class Dispatcher:
         """Return the error result of a request, and a dead letter where it is to be kept or is set aside."""
         record, request, envelope = pending.record, pending.request, pending.envelope
         error = Error.of(pending.error or ModelFailed(self._route.servable, "no answer was computed"))
-        if len(error.message) > _LONG_TEXT:  # it names what the record names
-            error = Error(error.code, f"{error.message[:_LONG_TEXT]} ...", error.retriable)
+        error = msgspec.structs.replace(
+            error, message=_cut(error.message, _LONG_TEXT)
+        )  # it names what the record names
         result = PredictResult(
             id=request.id if request is not None else envelope.id or headers.id_of_key(record.key),
             servable=(request and request.servable) or envelope.servable or self._route.servable,
@@ -307,12 +323,16 @@ class Dispatcher:
         own = [*own, *(headers.full(result, record) if self._is_full else ()), *headers.failed(error.code)]
         return Answer(
             value,
-            record.key,
+            record.key if pending.key is None else pending.key,
             self._echo(pending, own),
             envelope.reply_topic,
             envelope.reply_partition,
             error if self._route.dead_letters.takes(error.code) or isinstance(pending.error, CircuitOpen) else None,
         )
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]} ..."
 
 
 def _members(

@@ -5,12 +5,13 @@ field; a test compares the two.
 """
 
 from pipeline.settings.circuit import CircuitSettings
+from pipeline.settings.cluster_serving import ClusterServingSettings
 from pipeline.settings.dead_letters import DeadLetterSettings
 from pipeline.settings.header_names import BINARY_PARTITION, HeaderNames
-from pipeline.settings.reading import FILE_NAME, Settings, file_of, load, to_text
+from pipeline.settings.reading import FILE_NAME, Settings, at_address, file_of, load, to_text
 from pipeline.settings.redis import RedisRouteSettings, RedisSettings
 from pipeline.settings.routes import RouteSettings
-from pipeline.settings.section import Scalar, Section
+from pipeline.settings.section import Checked, Scalar, Section, checked
 from pipeline.settings.streams import BatchingSettings, StreamSettings, VersionPolicy, WarmUpSettings
 from pipeline.settings.topics import TopicSettings
 from pipeline.settings.watch import ControlSettings, WatchSettings
@@ -21,7 +22,9 @@ __all__ = [
     "FILE_NAME",
     "HIGHEST_NICENESS",
     "BatchingSettings",
+    "Checked",
     "CircuitSettings",
+    "ClusterServingSettings",
     "ControlSettings",
     "DeadLetterSettings",
     "HeaderNames",
@@ -37,6 +40,8 @@ __all__ = [
     "WarmUpSettings",
     "WatchSettings",
     "WorkerSettings",
+    "at_address",
+    "checked",
     "file_of",
     "load",
     "to_text",

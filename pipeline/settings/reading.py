@@ -12,6 +12,7 @@ import yaml
 
 from pipeline.errors import InvalidSettings
 from pipeline.redaction import redacted
+from pipeline.redis_address import is_redis
 from pipeline.settings.redis import RedisSettings, check_redis
 from pipeline.settings.references import check_secrets, resolved
 from pipeline.settings.routes import RouteSettings, check_patterns, check_route, complete_route
@@ -19,7 +20,7 @@ from pipeline.settings.section import Scalar, Section
 from pipeline.settings.streams import StreamSettings, check_stream
 from pipeline.settings.topic_names import fill
 from pipeline.settings.topics import TopicSettings, check_names, check_topic
-from pipeline.settings.watch import ControlSettings, WatchSettings, check_watch
+from pipeline.settings.watch import ControlSettings, WatchSettings, check_control, check_watch, complete_control
 from pipeline.settings.worker import WorkerSettings, check_worker
 
 FILE_NAME: Final = "penstock.yaml"
@@ -70,9 +71,9 @@ def load(
     """Return checked settings from a file, then the environment, then ``overrides`` (nested, as in the file).
 
     The file is ``path``, else what PENSTOCK_CONFIG names, else ``penstock.yaml`` in the working directory where there
-    is one. Variables: PENSTOCK_BOOTSTRAP, and PENSTOCK_<SECTION>__<KEY> with a YAML value, for instance
-    ``PENSTOCK_WORKER__WEB_PORT=6067`` or ``PENSTOCK_KAFKA__SECURITY_PROTOCOL=SASL_SSL`` (an underscore is a dot there).
-    Relative base paths are taken from the file's directory. Raises InvalidSettings.
+    is one. Variables: PENSTOCK_BOOTSTRAP (an address of Kafka, or a URL of Redis), and PENSTOCK_<SECTION>__<KEY> with a
+    YAML value, for instance ``PENSTOCK_WORKER__WEB_PORT=6067`` or ``PENSTOCK_KAFKA__SECURITY_PROTOCOL=SASL_SSL`` (an
+    underscore is a dot there). Relative base paths are taken from the file's directory. Raises InvalidSettings.
     """
     environ = environ or {}
     source = file_of(path, environ)
@@ -92,6 +93,13 @@ def load(
 def file_of(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Path:
     """Return the file that ``load`` reads for the same arguments."""
     return path or Path((environ or {}).get("PENSTOCK_CONFIG") or FILE_NAME)
+
+
+def at_address(address: str) -> dict[str, Any]:
+    """Return the sections that name a broker by its address: a URL of Redis, or ``host:port`` of Kafka. Pure."""
+    if is_redis(address):
+        return {"redis": {"url": address}}
+    return {"kafka": {"bootstrap.servers": address.removeprefix("kafka://")}}
 
 
 def to_text(settings: Settings) -> str:
@@ -122,7 +130,7 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
         section, _, key = variable.removeprefix(_PREFIX).partition("__")
         section = section.lower()
         if section == "bootstrap" and not key:
-            tree.setdefault("kafka", {})["bootstrap.servers"] = environ[variable]
+            _merge(tree, at_address(environ[variable]), variable)
         elif key:
             name, value = (
                 (key.lower().replace("_", "."), environ[variable])  # a password is no YAML: 0123, yes and # are text
@@ -178,7 +186,10 @@ def _complete(settings: Settings, source: Path) -> Settings:
         storage_roots=tuple(_absolute(root, base) for root in worker.storage_roots),
         cache_dir=_absolute(worker.cache_dir, base) if worker.cache_dir else "",
     )
-    complete = msgspec.structs.replace(settings, servables=servables, routes=routes, worker=worker)
+    control = complete_control(
+        settings.control, names_kafka="bootstrap.servers" in settings.kafka, names_redis=bool(settings.redis.url)
+    )
+    complete = msgspec.structs.replace(settings, control=control, servables=servables, routes=routes, worker=worker)
     _check(complete, str(source))
     check_secrets(complete.kafka, f"{source}: kafka")
     return complete
@@ -218,3 +229,4 @@ def _check(settings: Settings, where: str) -> None:
     for name, stream in settings.servables.items():
         check_stream(stream, f"{where}: servables.{name}")
     check_watch(settings.watch, f"{where}: watch")
+    check_control(settings.control, f"{where}: control", names_redis=bool(settings.redis.url))

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
+from pipeline import redis_wire
 from pipeline.errors import InvalidSettings
 from pipeline.settings import topic_names
 from pipeline.settings.circuit import CircuitSettings, check_circuit
+from pipeline.settings.cluster_serving import (
+    FORMAT,
+    GROUP,
+    RESULT_PREFIX,
+    ClusterServingSettings,
+    check_cluster_serving,
+)
 from pipeline.settings.dead_letters import DeadLetterSettings, check_dead_letters
 from pipeline.settings.header_names import HeaderNames, check_header_names
 from pipeline.settings.redis import RedisRouteSettings, check_redis_route
@@ -36,10 +44,13 @@ class RouteSettings(Section, frozen=True):
     Names that are left empty follow the route's name: ``<route>.requests``, ``<route>.results``,
     ``<route>.requests-dlt``, group ``penstock.<route>``, and the servable of the route's own name;
     ``poison_after_kills`` follows the guarantee. A request topic that begins with ``^`` is a pattern
-    (``topic_names``); result and dead-letter topic may then name ``{request_topic}``.
+    (``topic_names``); result and dead-letter topic may then name ``{request_topic}``. With ``format: cluster-serving``
+    names are those of the job that is called like the route: ``<route>``, ``cluster-serving_<route>`` and, in Redis,
+    group ``serving``.
     """
 
     connector: str = "kafka"
+    connector_options: dict[str, Any] = msgspec.field(default_factory=dict)
     servable: str = ""
     request_topic: str = ""
     result_topic: str = ""
@@ -64,6 +75,7 @@ class RouteSettings(Section, frozen=True):
     circuit: CircuitSettings = CircuitSettings()
     poison_after_kills: int | None = None
     redis: RedisRouteSettings = RedisRouteSettings()
+    cluster_serving: ClusterServingSettings = ClusterServingSettings()
 
     @property
     def is_pattern(self) -> bool:
@@ -85,15 +97,20 @@ class RouteSettings(Section, frozen=True):
 
 def complete_route(name: str, route: RouteSettings) -> RouteSettings:
     """Return a route with the names that were left empty."""
-    requests = route.request_topic or f"{name}.requests"
+    is_job = route.format == FORMAT
+    requests = route.request_topic or (name if is_job else f"{name}.requests")
+    results = route.result_topic or (f"{RESULT_PREFIX}{requests}" if is_job else f"{name}.results")
+    group = GROUP if is_job and route.connector == "redis" else f"penstock.{name}"
     letters = f"{topic_names.PLACEHOLDER if topic_names.is_pattern(requests) else requests}-dlt"
+    replies = (redis_wire.reply_stream(results, "*"),) if route.connector == "redis" else ()
     return msgspec.structs.replace(
         route,
         servable=route.servable or name,
         request_topic=requests,
-        result_topic=route.result_topic or f"{name}.results",
+        result_topic=results,
+        reply_topics=tuple(dict.fromkeys((*route.reply_topics, *replies))),
         dead_letter_topic=route.dead_letter_topic or letters,
-        group=route.group or f"penstock.{name}",
+        group=route.group or group,
         poison_after_kills=_kills(route),
     )
 
@@ -119,6 +136,9 @@ def check_route(
     check_header_names(route.headers, f"{place}.headers")
     check_dead_letters(route.dead_letters, f"{place}.dead_letters")
     check_redis_route(route.redis, f"{place}.redis")
+    if route.format == FORMAT and route.redis.results != "hash":
+        raise InvalidSettings(f"{place}.redis.results", f"with format: {FORMAT} results are hashes; leave it out")
+    check_cluster_serving(route.cluster_serving, f"{place}.cluster_serving", has_format=route.format == FORMAT)
 
 
 def _check_limits(route: RouteSettings, place: str) -> None:

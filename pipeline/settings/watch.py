@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from pipeline.errors import InvalidSettings
 from pipeline.settings.section import Section
 
 
 class ControlSettings(Section, frozen=True):
-    """The topics by which versions roll out and states are shown."""
+    """The topics by which versions roll out and states are shown, and at which broker they are.
 
+    ``connector`` is ``kafka`` or ``redis``; empty becomes ``redis`` where the settings name a Redis and no Kafka.
+    """
+
+    connector: str = ""
     aspired_topic: str = "penstock.aspired-versions"
     states_topic: str = "penstock.servable-states"
 
@@ -23,6 +29,20 @@ class WatchSettings(Section, frozen=True):
     notify: str = "auto"
     missing_base_path: str = "wait"
     await_versions_s: float = 0.0
+
+
+def complete_control(control: ControlSettings, *, names_kafka: bool, names_redis: bool) -> ControlSettings:
+    """Return the section with its connector, chosen by the brokers that the settings name where it was left empty."""
+    derived = "redis" if names_redis and not names_kafka else "kafka"
+    return msgspec.structs.replace(control, connector=control.connector or derived)
+
+
+def check_control(control: ControlSettings, place: str, *, names_redis: bool) -> None:
+    """Raise InvalidSettings for a broker that is none, or that the settings do not name."""
+    if control.connector not in ("", "kafka", "redis"):
+        raise InvalidSettings(f"{place}.connector", f"{control.connector!r} is not kafka or redis")
+    if control.connector == "redis" and not names_redis:
+        raise InvalidSettings(f"{place}.connector", "redis needs an address: set redis.url")
 
 
 def check_watch(watch: WatchSettings, place: str) -> None:

@@ -1,4 +1,4 @@
-"""What a topic holds, read without a group from its beginning."""
+"""What a topic holds, read from its beginning, and what a group has not acknowledged of it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
+
+from pipeline.codecs.avro_codec import AvroCodec
+from pipeline.records import PredictResult
+from pipeline.settings import RouteSettings
 
 
 def read(bootstrap: str, topic: str, count: int, timeout_s: float = 30.0) -> list[Any]:
@@ -29,3 +33,25 @@ def read_until(
     found += [message for message in consumer.consume(1000, 1.0) if message.error() is None]
     consumer.close()
     return found
+
+
+def results(bootstrap: str, route: RouteSettings, count: int, timeout_s: float = 90.0) -> list[PredictResult]:
+    """Return the results of a route once there are ``count``, and what comes a second later; fail without them."""
+    codec = AvroCodec()
+    found = [codec.decode_result(message.value()) for message in read(bootstrap, route.result_topic, count, timeout_s)]
+    assert len(found) >= count, f"{len(found)} of {count} results of {route.result_topic} within {timeout_s:g} s"
+    return found
+
+
+def lag(bootstrap: str, route: RouteSettings) -> int:
+    """Return how many offsets the group of a route has before it; all of a partition that it has never committed."""
+    topic = route.request_topic
+    member = Consumer({"bootstrap.servers": bootstrap, "group.id": route.group, "log_level": 0})
+    try:
+        places = [
+            TopicPartition(topic, partition) for partition in member.list_topics(topic, 20).topics[topic].partitions
+        ]
+        ends = [member.get_watermark_offsets(place, 20)[1] for place in places]
+        return sum(end - max(0, it.offset) for end, it in zip(ends, member.committed(places, 20), strict=True))
+    finally:
+        member.close()

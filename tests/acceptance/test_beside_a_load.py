@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
+from contextlib import closing
 from pathlib import Path
-from typing import Self
 
 import keras
 import numpy as np
@@ -16,8 +15,10 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.control import encoding
 from pipeline.control.aspired import AspiredPublisher
+from pipeline.control.logs import logs_of
 from pipeline.records import AspiredVersion, AspiredVersions, PredictRequest, State, WorkerState
 from pipeline.tensors import from_array
+from pipeline.testing.repeated import repeated
 from tests.acceptance.conftest import Deploy
 from tests.acceptance.workers import Deployment, wait_for
 
@@ -72,12 +73,13 @@ def test_aspirations_are_taken_up_at_once_beside_a_load_and_beside_code_that_hol
     )
     (tmp_path / "spin_model.py").write_text(SPIN)
     it.drop("factor", 1, {"factor": b"1"})
-    aspired = AspiredPublisher(it.settings.kafka, it.settings.control.aspired_topic, "test")
+    aspired = AspiredPublisher(logs_of(it.settings), it.settings.control.aspired_topic, "test")
     for stream in ("factor", "spin"):
         aspired.publish(one_version(stream, it.models / "factor" / "1"))
     it.worker("one").wait_until_ready()
     spin(it, 60)
-    with SignsOfLife(it) as signs, Aspirations(aspired, it.models / "factor" / "1") as published:
+    published = Aspirations(aspired, it.models / "factor" / "1")
+    with closing(SignsOfLife(it)) as signs, repeated(signs.step), repeated(published.step):
         wait_for("some before the load", lambda: len(published.at_s) > 20)
         before = len(published.at_s)
         aspired.publish(one_version("big", large))
@@ -115,53 +117,34 @@ class Aspirations:
         self._publisher, self._record = publisher, one_version("factor", path)
         self.at_s: list[float] = []
         self.generations: list[int] = []
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._is_over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._is_over.wait(EVERY_S):
-            at_s = time.time()
-            self.generations.append(self._publisher.publish(self._record))
-            self.at_s.append(at_s)
+    def step(self) -> None:
+        time.sleep(EVERY_S)
+        at_s = time.time()
+        self.generations.append(self._publisher.publish(self._record))
+        self.at_s.append(at_s)
 
 
 class SignsOfLife:
     """Reads the states topic from now on: when the worker wrote a sign of life, and how far it was with the stream."""
 
     def __init__(self, it: Deployment) -> None:
-        self._topic = it.settings.control.states_topic
+        topic = it.settings.control.states_topic
         self._consumer = Consumer({"bootstrap.servers": it.bootstrap, "group.id": "signs", "enable.auto.commit": False})
+        partitions = self._consumer.list_topics(topic, 20).topics[topic].partitions
+        self._consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
         self.seen: list[tuple[float, int]] = []
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> Self:
-        partitions = self._consumer.list_topics(self._topic, 20).topics[self._topic].partitions
-        self._consumer.assign([TopicPartition(self._topic, partition, 0) for partition in partitions])
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._is_over.set()
-        self._thread.join()
+    def close(self) -> None:
         self._consumer.close()
 
     def first_s(self, generation: int) -> float:
         """Return when the first sign of that generation, or of a later one, was written."""
         return next(at_s for at_s, reached in self.seen if reached >= generation)
 
-    def _run(self) -> None:
-        while not self._is_over.is_set():
-            for message in self._consumer.consume(100, 0.1):
-                sign = None if message.value() is None else encoding.decode_state(message.value())
-                if isinstance(sign, WorkerState):
-                    reached = [one.generation for one in sign.streams if one.stream == "factor"]
-                    self.seen += [(message.timestamp()[1] / 1000, generation) for generation in reached]
+    def step(self) -> None:
+        for message in self._consumer.consume(100, 0.1):
+            sign = None if message.value() is None else encoding.decode_state(message.value())
+            if isinstance(sign, WorkerState):
+                reached = [one.generation for one in sign.streams if one.stream == "factor"]
+                self.seen += [(message.timestamp()[1] / 1000, generation) for generation in reached]

@@ -7,13 +7,14 @@ import signal
 from pathlib import Path
 
 import numpy as np
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from pipeline.codecs.avro_codec import AvroCodec
-from pipeline.records import PredictRequest, PredictResult, State
+from pipeline.records import PredictRequest, State
 from pipeline.tensors import from_array
 from tests.acceptance.conftest import Deploy
+from tests.acceptance.reading import results
 from tests.acceptance.workers import Deployment, Worker, wait_for
 
 CODEC = AvroCodec()
@@ -53,23 +54,6 @@ def produce(it: Deployment, name: str, arrays: dict[str, np.ndarray]) -> None:
     assert producer.flush(60) == 0
 
 
-def results_of(it: Deployment, name: str, count: int) -> list[PredictResult]:
-    topic = it.settings.routes[name].result_topic
-    consumer = Consumer({"bootstrap.servers": it.bootstrap, "group.id": "reader", "enable.auto.commit": False})
-    consumer.assign([TopicPartition(topic, p, 0) for p in consumer.list_topics(topic, 20).topics[topic].partitions])
-    found: list[PredictResult] = []
-
-    def enough() -> bool:
-        found.extend(CODEC.decode_result(message.value()) for message in consumer.consume(500, 0.1))
-        return len(found) >= count
-
-    try:
-        wait_for(f"{count} results of {topic}", enough, timeout_s=90)
-    finally:
-        consumer.close()
-    return found
-
-
 def notes(it: Deployment) -> list[str]:
     return [note for worker in it.fleet().workers for stream in worker.streams for note in stream.notes]
 
@@ -94,10 +78,10 @@ def test_requests_of_many_megabytes_wait_in_the_log_and_not_in_memory(deploy: De
     produce(it, "slow", {str(number): np.full((1, LARGE), number, np.float32) for number in range(REQUESTS)})
     wait_for("a full route", lambda: 'penstock_batches_in_flight{route="slow"} 4.0' in worker.get("/metrics")[1])
     (tmp_path / "go").touch()
-    results = results_of(it, "slow", REQUESTS)
+    found = results(it.bootstrap, it.settings.routes["slow"], REQUESTS)
     assert memory_mib(worker, "VmHWM:") - idle_mib < MOST_MIB
-    assert sorted(int(result.id) for result in results) == list(range(REQUESTS))
-    assert all(result.outputs[0].array().tolist() == [float(result.id)] for result in results)
+    assert sorted(int(result.id) for result in found) == list(range(REQUESTS))
+    assert all(result.outputs[0].array().tolist() == [float(result.id)] for result in found)
     worker.signal(signal.SIGTERM)
     assert worker.wait() == 0
 
@@ -121,11 +105,11 @@ def test_a_model_that_fails_on_everything_stops_its_route_until_a_version_comes_
     assert worker.log.count("penstock versions rollback factor") == 1
     it.drop("factor", 2, {"factor": b"2"})
     it.wait_for_state(["one"], "factor", 2, State.AVAILABLE)
-    results = results_of(it, "factor", 200)
-    failed = [result.id for result in results if result.error is not None]
+    found = results(it.bootstrap, it.settings.routes["factor"], 200)
+    failed = [result.id for result in found if result.error is not None]
     assert 2 <= len(failed) <= 50
-    assert sorted(int(result.id) for result in results) == list(range(200))
-    assert all(result.version == 2 for result in results if result.error is None)
+    assert sorted(int(result.id) for result in found) == list(range(200))
+    assert all(result.version == 2 for result in found if result.error is None)
     wait_for("ready again", lambda: worker.get("/ready")[0] == 200)
     worker.signal(signal.SIGTERM)
     assert worker.wait() == 0

@@ -19,7 +19,8 @@ from pipeline.codecs.v2_json import V2JsonCodec
 from pipeline.records import PredictRequest, PredictResult, Source
 from pipeline.settings import RouteSettings
 from pipeline.tensors import Tensor
-from tests.acceptance.conftest import MODEL
+from tests.acceptance.conftest import factor_model
+from tests.acceptance.reading import lag
 from tests.acceptance.workers import Deployment, wait_for
 
 AVRO, JSON = AvroCodec(), V2JsonCodec()
@@ -74,18 +75,6 @@ class Live:
         found: Message = wait_for("a dead letter", lambda: self._read() or self.letters.get(place))
         return found
 
-    def lag(self, name: str = "factor") -> int:
-        """Return how many offsets the group has before it; a partition that it has never committed counts in full."""
-        route = self.routes[name]
-        member = Consumer({"bootstrap.servers": self.deployment.bootstrap, "group.id": route.group})
-        try:
-            parts = member.list_topics(route.request_topic, 20).topics[route.request_topic].partitions
-            places = [TopicPartition(route.request_topic, part) for part in parts]
-            ends = [member.get_watermark_offsets(place, 20)[1] for place in places]
-            return sum(end - max(0, it.offset) for end, it in zip(ends, member.committed(places, 20), strict=True))
-        finally:
-            member.close()
-
     def close(self) -> None:
         self._consumer.close()
         self.deployment.close()
@@ -111,7 +100,7 @@ class Live:
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory, kafka: Any) -> Iterator[Live]:
     folder = tmp_path_factory.mktemp("foreign")
-    (folder / "factor_model.py").write_text(MODEL)
+    (folder / "factor_model.py").write_text(factor_model())
     stream = {"base_path": "models/factor", "kind": "python", "options": {"class": "factor_model:Factor"}}
     it = Deployment(
         folder,
@@ -220,7 +209,7 @@ def test_idempotent_and_transactional_records_are_answered_aborted_ones_are_not_
     aborted = live.sent(producer)
     producer.abort_transaction(20)
     assert all(is_good(result) for result, _ in live.answers_to(places))
-    wait_for("lag 0", lambda: live.lag() == 0, every_s=0.2)
+    wait_for("lag 0", lambda: lag(live.deployment.bootstrap, live.routes["factor"]) == 0, every_s=0.2)
     after, _ = live.ask(BODY)
     assert is_good(after)
     assert not live.answers.keys() & set(aborted)

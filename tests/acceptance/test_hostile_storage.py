@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from pipeline.control.aspired import AspiredPublisher
+from pipeline.control.logs import logs_of
 from pipeline.records import AspiredVersion, AspiredVersions, State
 from pipeline.settings import load
 from tests.acceptance.conftest import Deploy
@@ -44,7 +45,7 @@ def fill(base: Path, outside: Path) -> None:
 
 
 def aspire(it: Deployment, stream: str, *paths: str) -> None:
-    publisher = AspiredPublisher(it.settings.kafka, it.settings.control.aspired_topic, "somebody")
+    publisher = AspiredPublisher(logs_of(it.settings), it.settings.control.aspired_topic, "somebody")
     versions = tuple(AspiredVersion(number, path) for number, path in enumerate(paths, 100))
     publisher.publish(AspiredVersions(stream, versions))
     publisher.close()

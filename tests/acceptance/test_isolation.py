@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 
 from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.records import PredictRequest, PredictResult, State
-from pipeline.settings import RouteSettings
 from pipeline.tensors import from_array
 from tests.acceptance.conftest import Deploy
+from tests.acceptance.reading import results
 from tests.acceptance.traffic import Traffic
 from tests.acceptance.workers import Deployment, wait_for
 
@@ -71,22 +71,22 @@ def test_servables_that_crash_hang_or_are_killed_cost_nobody_else_anything(deplo
     with Traffic(it.bootstrap, it.settings.routes["factor"], per_s=100) as traffic:
         for name in BAD:
             send(it, name, [*[1] * 20, 13, *[1] * 20])
-        results = {name: read(it.bootstrap, it.settings.routes[name], 41) for name in BAD}
+        found = {name: results(it.bootstrap, it.settings.routes[name], 41) for name in BAD}
         for name in BAD:
             send(it, name, [2])
-            results[name] = read(it.bootstrap, it.settings.routes[name], 42)
+            found[name] = results(it.bootstrap, it.settings.routes[name], 42)
         traffic.finish()
 
     for name, code in BAD.items():
-        errors = {r.id: r.error.code for r in results[name] if r.error is not None}
+        errors = {r.id: r.error.code for r in found[name] if r.error is not None}
         assert errors == {"13 at 20": code}
-        assert len({r.id for r in results[name]}) == len(results[name]) == 42
+        assert len({r.id for r in found[name]}) == len(found[name]) == 42
     assert not traffic.unanswered()
     assert not traffic.errors()
     late_s = [answers[0][0] - traffic.sent[id_] for id_, answers in traffic.results.items()]
     assert max(late_s) < PATIENCE_S
 
-    pids = [pid_of(result) for found in results.values() for result in found if result.id == "2 at 0"]
+    pids = [pid_of(result) for several in found.values() for result in several if result.id == "2 at 0"]
     os.kill(pids[0], signal.SIGKILL)  # from outside, between two requests
     wait_for("the replacement", lambda: worker.log.count("is being replaced") > len(BAD))
     worker.signal(signal.SIGTERM)
@@ -105,7 +105,7 @@ def test_a_worker_that_is_told_to_stop_does_not_wait_for_a_call_that_hangs(deplo
     it.drop("hanging", 1, {"deed": b"hanging"})
     worker = it.worker("one", "--watch").wait_until_ready()
     send(it, "hanging", [1])
-    pid = pid_of(read(it.bootstrap, it.settings.routes["hanging"], 1)[0])
+    pid = pid_of(results(it.bootstrap, it.settings.routes["hanging"], 1)[0])
     send(it, "hanging", [1, 13])
     wait_for("the call", lambda: is_hanging(pid))
     worker.signal(signal.SIGTERM)
@@ -126,24 +126,6 @@ def send(it: Deployment, name: str, numbers: Iterable[int]) -> None:
         value = CODEC.encode_request(PredictRequest(f"{number} at {place}", inputs=(tensor,)))
         producer.produce(it.settings.routes[name].request_topic, value, b"key")
     assert producer.flush(20) == 0
-
-
-def read(bootstrap: str, route: RouteSettings, count: int) -> list[PredictResult]:
-    """Return the results so far, when there are ``count``."""
-    topic = route.result_topic
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "reader", "enable.auto.commit": False})
-    consumer.assign([TopicPartition(topic, p, 0) for p in consumer.list_topics(topic, 20).topics[topic].partitions])
-    found: list[PredictResult] = []
-
-    def enough() -> bool:
-        found.extend(CODEC.decode_result(message.value()) for message in consumer.consume(500, 0.1))
-        return len(found) >= count
-
-    try:
-        wait_for(f"{count} results of {topic}", enough, timeout_s=60)
-    finally:
-        consumer.close()
-    return found
 
 
 def pid_of(result: PredictResult) -> int:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
 from pipeline.records import State
 from tests.acceptance.conftest import Deploy
-from tests.acceptance.traffic import Traffic
+from tests.acceptance.kills import killed_in_turns
 from tests.acceptance.workers import wait_for
 
 KILLS = 10
@@ -20,22 +18,10 @@ def test_every_request_is_answered_though_workers_are_killed_ten_times_in_a_row(
     deploy: Deploy, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One of two workers at a time; a new one takes its place. Duplicates are printed."""
-    it = deploy()
-    it.drop("factor", 1, {"factor": b"1"})
-    it.watcher()
-    workers = [it.worker(f"w{n}").wait_until_ready() for n in range(2)]
-    with Traffic(it.bootstrap, it.settings.routes["factor"], per_s=500) as traffic:
-        for kill in range(KILLS):
-            seen = len(traffic.results)
-            wait_for("answers between the kills", lambda seen=seen: len(traffic.results) > seen + 300)
-            workers[kill % 2].kill()
-            workers[kill % 2] = it.worker(f"w{kill + 2}").wait_until_ready()
-        traffic.finish(60)
-        with capsys.disabled():
-            sys.stdout.write(f"\n{KILLS} kills, {len(traffic.sent)} requests: ")
-            sys.stdout.write(f"{len(traffic.unanswered())} lost, {traffic.doubled()} doubled\n")
-        assert traffic.unanswered() == set()
-        assert traffic.errors() == []
+    names = [f"w{number}" for number in range(KILLS + 2)]
+    traffic = killed_in_turns(deploy(), names, capsys)
+    assert traffic.unanswered() == set()
+    assert traffic.errors() == []
 
 
 def test_a_worker_that_comes_back_ends_the_rows_of_its_earlier_life(deploy: Deploy) -> None:

@@ -14,6 +14,9 @@ import pytest
 from tests.acceptance.installing import CONSTRAINTS, ROOT, copy_checkout, environ_of_a_user, install, run
 from tests.acceptance.workers import wait_for
 
+# How a guide has its plugin asked: by the command that speaks Kafka, or by the client that comes with the plugin.
+ASKING = ("penstock predict", "python -m sqlite_client")
+
 
 def commands(guide: str) -> list[str]:
     lines = re.findall(r"^\$ (.*)$", (ROOT / f"docs/extend/{guide}.md").read_text(), re.MULTILINE)
@@ -29,7 +32,7 @@ def settings(guide: str) -> str:
 
 @pytest.fixture(scope="module")
 def binaries(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One environment for both guides; each installs its own plugin into it."""
+    """One environment for all guides; each installs its own plugin into it."""
     return install(tmp_path_factory.mktemp("installed"))
 
 
@@ -63,6 +66,7 @@ def worker(tmp_path: Path, environ: dict[str, str]) -> Iterator[Any]:
     [
         ("servable", r"ok +penstock\.servables +hashmap\b", r"colours/1.*\bblue\b"),
         ("source", r"ok +penstock\.storage +live\b", r"fruits/3.*\bred\b"),
+        ("connector", r"ok +penstock\.connectors +sqlite\b", r"^\[b'blue'\]$"),
     ],
 )
 def test_a_plugin_is_installed_checked_and_answers_as_its_guide_says(
@@ -79,6 +83,6 @@ def test_a_plugin_is_installed_checked_and_answers_as_its_guide_says(
     [tested] = [text for command, text in printed.items() if "pytest examples" in command]
     assert re.search(r"\d+ passed", tested)
     assert "failed" not in tested
-    [predicted] = [text for command, text in printed.items() if command.startswith("penstock predict")]
+    [predicted] = [text for command, text in printed.items() if command.startswith(ASKING)]
     assert re.search(plugin, printed["penstock check"])
     assert re.search(answer, predicted, re.DOTALL)

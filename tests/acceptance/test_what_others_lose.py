@@ -18,6 +18,7 @@ from pipeline.codecs.v2_json import V2JsonCodec
 from pipeline.records import PredictResult
 from pipeline.settings import RouteSettings
 from tests.acceptance.conftest import Deploy
+from tests.acceptance.reading import lag
 from tests.acceptance.workers import Deployment, wait_for
 
 REQUEST = json.dumps({"inputs": [{"name": "x", "shape": [1, 1], "datatype": "FP32", "data": [2]}]}).encode()
@@ -61,18 +62,6 @@ class Topic:
         return [(avro if avro.recognises(value) else json_codec).decode_result(value) for value in found]
 
 
-def lag(it: Deployment, route: RouteSettings) -> int:
-    """Return how many records the group of a route has not acknowledged."""
-    member = Consumer({"bootstrap.servers": it.bootstrap, "group.id": route.group, "log_level": 0})
-    try:
-        parts = member.list_topics(route.request_topic, 20).topics[route.request_topic].partitions
-        places = [TopicPartition(route.request_topic, part) for part in parts]
-        ends = [member.get_watermark_offsets(place, 20)[1] for place in places]
-        return sum(end - max(0, it.offset) for end, it in zip(ends, member.committed(places, 20), strict=True))
-    finally:
-        member.close()
-
-
 def test_two_workers_answer_each_request_once_and_nothing_bad_goes_without_a_trace(deploy: Deploy) -> None:
     """A record without any header, and without a name in its body, is for the servable of its route."""
     it = deploy()
@@ -91,7 +80,7 @@ def test_two_workers_answer_each_request_once_and_nothing_bad_goes_without_a_tra
         results.wait_for([*plain, *bare, *bad])
         letters.wait_for(bad)
         # Both have acknowledged all: whoever was to answer has answered, and no second answer can follow.
-        wait_for("both workers done", lambda: lag(it, route) == 0, every_s=0.2)
+        wait_for("both workers done", lambda: lag(it.bootstrap, route) == 0, every_s=0.2)
         results.read(1.0)
         assert {key: len(values) for key, values in results.values.items() if len(values) > 1} == {}
         found = Counter((result.error and result.error.code, result.id in bad) for result in results.results())

@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from pipeline.control.fleet import Fleet, read_fleet
+from pipeline.control.logs import logs_of
 from pipeline.local.ports import free_ports
 from pipeline.records import ServableState, State
 from pipeline.settings import Settings, load
@@ -39,7 +40,10 @@ def wait_for(what: str, condition: Any, timeout_s: float = DEADLINE_S, every_s: 
 
 
 class Deployment:
-    """One penstock.yaml with topics, a watcher and workers; everything is stopped at its end."""
+    """One penstock.yaml with topics, a watcher and workers; everything is stopped at its end.
+
+    ``bootstrap`` is the address of a Kafka, or the URL of a Redis: then no Kafka is named anywhere.
+    """
 
     def __init__(self, folder: Path, bootstrap: str, sections: Mapping[str, Any]) -> None:
         self.folder, self.bootstrap = folder, bootstrap
@@ -59,8 +63,13 @@ class Deployment:
             }
             for name, route in sections["routes"].items()
         }
+        if bootstrap.startswith("redis://"):
+            broker = {"redis": {"url": bootstrap}}
+            routes = {name: {"connector": "redis", **route} for name, route in routes.items()}
+        else:
+            broker = {"kafka": {"bootstrap.servers": bootstrap, "session.timeout.ms": 6000}}
         tree = {
-            "kafka": {"bootstrap.servers": bootstrap, "session.timeout.ms": 6000},
+            **broker,
             **self.topics,
             **sections,
             "routes": routes,
@@ -107,7 +116,7 @@ class Deployment:
 
     def fleet(self) -> Fleet:
         """Return what the states topic holds."""
-        return read_fleet(self.settings.kafka, self.settings.control.states_topic)
+        return read_fleet(logs_of(self.settings), self.settings.control.states_topic)
 
     def wait_for_state(self, workers: Iterable[str], stream: str, version: int, state: State) -> list[ServableState]:
         """Wait until a version has a state on all of these workers."""

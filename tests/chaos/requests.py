@@ -34,26 +34,6 @@ class Kind(StrEnum):
 
 POISON = tuple(kind for kind in Kind if kind is not Kind.RESULT)
 
-# A version's file `factor` holds its number; a row with 13 makes the model raise. It takes its time, so that a worker
-# that is killed is killed in the middle of something.
-MODEL = """
-import time
-import numpy as np
-
-class Factor:
-    inputs = {"x": ("FP32", [-1, 1])}
-    outputs = {"y": ("FP32", [-1, 1])}
-
-    def load(self, path):
-        self.factor = float((path / "factor").read_text())
-
-    def predict(self, inputs):
-        if (inputs["x"] == 13).any():
-            raise RuntimeError("thirteen is not served")
-        time.sleep(0.005)
-        return {"y": inputs["x"] * np.float32(self.factor)}
-"""
-
 
 @dataclass(frozen=True)
 class Asked:

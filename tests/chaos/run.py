@@ -16,6 +16,7 @@ from typing import Final
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from tests.acceptance.conftest import factor_model
 from tests.acceptance.workers import Deployment, wait_for
 from tests.chaos.accounting import Account, Guarantee, account
 from tests.chaos.answers import Answers
@@ -25,12 +26,13 @@ from tests.chaos.crew import Crew
 from tests.chaos.load import Load
 from tests.chaos.planner import BATCH_SIZE, BATCHES_IN_FLIGHT, PER_S, WORKERS_AT_START, Action, Event, Lane, plan
 from tests.chaos.proxy import Cut
-from tests.chaos.requests import MODEL, STREAM
+from tests.chaos.requests import STREAM
 
 _LIMITS: Final = {"max_batch_size": BATCH_SIZE, "max_batches_in_flight": BATCHES_IN_FLIGHT}
 # An answer that has not come after so long without any other will not come.
 _STALLED_S = 60.0
 _LIVE_S = 120.0
+_CALL_S = 0.005
 
 Say = Callable[[str], None]
 
@@ -204,7 +206,7 @@ class Chaos:
 
 
 def _deploy(folder: Path, bootstrap: str, guarantee: Guarantee) -> Deployment:
-    (folder / "factor_model.py").write_text(MODEL)
+    (folder / "factor_model.py").write_text(factor_model(_CALL_S))
     (folder / "models" / STREAM).mkdir(parents=True)
     route = dict(_LIMITS) if guarantee is Guarantee.AT_LEAST_ONCE else {**_LIMITS, "guarantee": str(guarantee)}
     stream = {"base_path": f"models/{STREAM}", "kind": "python", "options": {"class": "factor_model:Factor"}}

@@ -96,6 +96,7 @@ class TestSafetensors(TorchContract):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # a C++ compiler takes minutes where it has a part of a core
 class TestPackage(TorchContract):
     """Made by a C++ compiler, which this machine may lack; whoever sets CI is told so by a failure."""
 

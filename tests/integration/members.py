@@ -72,9 +72,10 @@ class KafkaRoute:
     def connector(self, name: str, **kafka: Any) -> KafkaConnector:
         return KafkaConnector(self.settings, {**self.kafka, **kafka}, name)
 
-    def produce(self, values: Sequence[bytes], key: bytes | None = None) -> None:
+    def produce(self, values: Sequence[bytes], key: bytes | None = None, partition: int = -1) -> None:
+        """Append requests, where the key leads unless a partition is named."""
         for value in values:
-            self.producer.produce(self.settings.request_topic, value, key)
+            self.producer.produce(self.settings.request_topic, value, key, partition)
         assert self.producer.flush(30) == 0
 
     def committed(self, partition: int = 0) -> int:

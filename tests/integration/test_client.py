@@ -1,4 +1,4 @@
-"""The client against a real broker, and a worker of some lines that answers as the contract says."""
+"""The client against each real broker, and a worker of some lines that answers as the contract says."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from pipeline.client import (
@@ -25,85 +25,29 @@ from pipeline.client import (
     RemoteError,
     TimedOut,
 )
-from pipeline.clock import SystemClock
 from pipeline.codecs.avro_codec import AvroCodec
-from pipeline.codecs.codec import Limits
-from pipeline.codecs.v2_json import V2JsonCodec
 from pipeline.errors import InvalidSettings
-from pipeline.records import Error, PredictResult
-from pipeline.serving.headers import HeaderTable
-from pipeline.settings import HeaderNames
+from pipeline.records import PredictResult
 from pipeline.tensors import from_array
-
-CODECS = (AvroCodec(), V2JsonCodec())
-HEADERS = HeaderTable(HeaderNames(), SystemClock())
+from tests.integration.echo_workers import KafkaEcho, RedisEcho
 
 
 @dataclass
-class EchoWorker:
-    """Answers with the inputs; ``fail``, ``ignore`` and ``twice`` are tensor names with a meaning."""
+class Broker:
+    """One of the brokers that the client talks to, and the worker there."""
 
-    bootstrap: str
-    route: str
-    stopping: threading.Event = field(default_factory=threading.Event)
-    seen: list = field(default_factory=list)
-
-    def run(self) -> None:
-        consumer = Consumer(
-            {
-                "bootstrap.servers": self.bootstrap,
-                "group.id": self.route,
-                "auto.offset.reset": "earliest",
-                "log_level": 0,
-            }
-        )
-        # A topic that grows is noticed in time for a test.
-        producer = Producer(
-            {"bootstrap.servers": self.bootstrap, "log_level": 0, "topic.metadata.refresh.interval.ms": 200}
-        )
-        consumer.subscribe([f"{self.route}.requests"])
-        while not self.stopping.is_set():
-            message = consumer.poll(0.05)
-            if message is None or message.error() is not None:
-                continue
-            record_headers = message.headers() or []
-            envelope = HEADERS.read(record_headers, message.timestamp()[1])
-            codec = next(codec for codec in CODECS if codec.recognises(message.value()))
-            request = codec.decode_request(message.value(), Limits())
-            self.seen.append((request, message.key(), record_headers))
-            names = {tensor.name for tensor in request.inputs}
-            if "ignore" in names:
-                continue
-            result = PredictResult(request.id, request.servable or "echo", request.version or 1, request.inputs)
-            if "fail" in names:
-                result = PredictResult(request.id, "echo", error=Error("model_error", "it broke", retriable=False))
-            if "anonymous" in names:
-                result = PredictResult("", "echo", error=Error("undecodable", "no id", retriable=False))
-            for _ in range(2 if "twice" in names else 1):
-                producer.produce(
-                    f"{self.route}.results",
-                    codec.encode_result(result),
-                    message.key(),
-                    -1 if envelope.reply_partition is None else envelope.reply_partition,
-                    headers=HEADERS.echo(record_headers),
-                )
-            producer.poll(0)
-        consumer.close()
-        producer.flush(5)
+    address: str
+    worker: type[KafkaEcho | RedisEcho]
 
 
-@pytest.fixture
-def route(kafka, topic_name):
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
-    topics = [NewTopic(f"{topic_name}.requests", 2, 1), NewTopic(f"{topic_name}.results", 4, 1)]
-    for made in admin.create_topics(topics).values():
-        made.result(20)
-    return topic_name
+@pytest.fixture(params=["kafka", "redis"])
+def broker(request):
+    running = request.getfixturevalue(request.param)
+    return Broker(running.url, RedisEcho) if request.param == "redis" else Broker(running.bootstrap, KafkaEcho)
 
 
-@pytest.fixture
-def worker(kafka, route):
-    worker = EchoWorker(kafka.bootstrap, route)
+def running(worker):
+    worker.prepare()
     thread = threading.Thread(target=worker.run)
     thread.start()
     yield worker
@@ -112,8 +56,23 @@ def worker(kafka, route):
 
 
 @pytest.fixture
-def place(kafka, route):
-    return {"route": route, "bootstrap": kafka.bootstrap}
+def place(broker, topic_name):
+    return {"route": topic_name, "bootstrap": broker.address}
+
+
+@pytest.fixture
+def worker(broker, topic_name):
+    yield from running(broker.worker(broker.address, topic_name))
+
+
+@pytest.fixture
+def kafka_place(kafka, topic_name):
+    return {"route": topic_name, "bootstrap": kafka.bootstrap}
+
+
+@pytest.fixture
+def kafka_worker(kafka, topic_name):
+    yield from running(KafkaEcho(kafka.bootstrap, topic_name))
 
 
 ROW = np.arange(4, dtype=np.float32).reshape(1, 4)
@@ -353,8 +312,9 @@ def test_a_cancelled_read_of_a_group_loses_nothing(place, worker):
     asyncio.run(main())
 
 
-def test_an_absent_broker_is_a_clear_error_in_time():
-    nowhere = {"bootstrap": "127.0.0.1:1", "connect_timeout_s": 1.0}
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "redis://127.0.0.1:1"])
+def test_an_absent_broker_is_a_clear_error_in_time(address):
+    nowhere = {"bootstrap": address, "connect_timeout_s": 1.0}
     for use in (
         lambda: InputQueue(**nowhere).enqueue("a", x=1),
         lambda: InputQueue(**nowhere).predict({"x": 1}, timeout=0.5),
@@ -368,15 +328,15 @@ def test_an_absent_broker_is_a_clear_error_in_time():
         assert time.monotonic() - started < 3
 
 
-def test_a_missing_topic_is_a_clear_error(place):
+def test_a_missing_topic_is_a_clear_error(kafka_place, kafka_worker):
     with pytest.raises(ConnectorError, match=r"topic none\.results: .*penstock topics"):
-        InputQueue("none", bootstrap=place["bootstrap"]).enqueue("a", x=1)
+        InputQueue("none", bootstrap=kafka_place["bootstrap"]).enqueue("a", x=1)
     with pytest.raises(ConnectorError, match=r"topic none\.requests: .*penstock topics"):
-        InputQueue(**place, request_topic="none.requests").predict({"x": 1})
+        InputQueue(**kafka_place, request_topic="none.requests").predict({"x": 1})
 
 
-def test_a_request_that_is_too_large_says_what_to_raise(place):
-    with InputQueue(**place) as queue, pytest.raises(ConnectorError, match=r"message\.max\.bytes"):
+def test_a_request_that_is_too_large_says_what_to_raise(kafka_place, kafka_worker):
+    with InputQueue(**kafka_place) as queue, pytest.raises(ConnectorError, match=r"message\.max\.bytes"):
         queue.enqueue("a", x=np.zeros(2_000_000, np.uint8))
 
 
@@ -402,8 +362,10 @@ def test_the_queues_of_one_process_share_one_connection_and_end_it(place, worker
     def readers():
         return [thread for thread in threading.enumerate() if thread.name.startswith("penstock-")]
 
-    first, second, third = InputQueue(**place).open(), OutputQueue(**place).open(), InputQueue(**place).open()
-    assert len(readers()) == 1
+    first = InputQueue(**place).open()
+    threads = readers()
+    second, third = OutputQueue(**place).open(), InputQueue(**place).open()
+    assert readers() == threads
     first.close()
     first.close()
     second.close()
@@ -413,7 +375,7 @@ def test_the_queues_of_one_process_share_one_connection_and_end_it(place, worker
     with pytest.raises(ConnectorError, match="closed"):
         first.enqueue("a", x=1)
     forgotten = InputQueue(**place).open()
-    assert len(readers()) == 1
+    assert len(readers()) == len(threads)
     del forgotten
     gc.collect()
     deadline = time.monotonic() + 5
@@ -422,20 +384,20 @@ def test_the_queues_of_one_process_share_one_connection_and_end_it(place, worker
     assert readers() == []
 
 
-def test_what_was_enqueued_is_delivered_when_the_process_just_ends(place, worker, kafka):
+def test_what_was_enqueued_is_delivered_when_the_process_just_ends(place, worker):
     script = """
 import sys
 from pipeline.client import InputQueue
 InputQueue(sys.argv[1], bootstrap=sys.argv[2]).enqueue("last", x=1)
 """
-    subprocess.run([sys.executable, "-c", script, place["route"], kafka.bootstrap], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", script, place["route"], place["bootstrap"]], check=True, timeout=30)
     deadline = time.monotonic() + 20
     while not worker.seen and time.monotonic() < deadline:
         time.sleep(0.05)
     assert worker.seen[0][0].id == "last"
 
 
-def test_a_forked_child_makes_its_own_connection(place, worker, kafka):
+def test_a_forked_child_makes_its_own_connection(place, worker):
     script = """
 import os, sys
 from pipeline.client import InputQueue, OutputQueue
@@ -451,28 +413,30 @@ if child:
     assert status == 0, status
     print("both")
 """
-    command = [sys.executable, "-c", script, place["route"], kafka.bootstrap]
+    command = [sys.executable, "-c", script, place["route"], place["bootstrap"]]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (0, "both\n"), done.stderr
 
 
-def test_a_topic_that_grows_changes_nothing_for_those_who_listen(place, worker, kafka):
-    with InputQueue(**place) as queue:
+def test_a_topic_that_grows_changes_nothing_for_those_who_listen(kafka_place, kafka_worker, kafka):
+    with InputQueue(**kafka_place) as queue:
         queue.predict(ROW, 20)
         admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
-        for made in admin.create_partitions([NewPartitions(f"{place['route']}.results", 9)]).values():
+        for made in admin.create_partitions([NewPartitions(f"{kafka_place['route']}.results", 9)]).values():
             made.result(20)
         np.testing.assert_array_equal(queue.predict(ROW, 20), ROW)
         time.sleep(1)  # the worker's producer hears of the new partitions
-        with InputQueue(**place, client_id="later") as later:
+        with InputQueue(**kafka_place, client_id="later") as later:
             np.testing.assert_array_equal(later.predict(ROW, 20), ROW)
 
 
-def test_a_result_of_an_aborted_transaction_is_not_seen(place, kafka):
+def test_a_result_of_an_aborted_transaction_is_not_seen(kafka_place, kafka_worker, kafka):
     """A worker that answers exactly once may send an answer twice; the first one is aborted then."""
-    with OutputQueue(**place, client_id="me") as results:
+    with OutputQueue(**kafka_place, client_id="me") as results:
         results.open()
-        producer = Producer({"bootstrap.servers": kafka.bootstrap, "transactional.id": place["route"], "log_level": 0})
+        producer = Producer(
+            {"bootstrap.servers": kafka.bootstrap, "transactional.id": kafka_place["route"], "log_level": 0}
+        )
         producer.init_transactions(20)
         endings = {b"aborted": producer.abort_transaction, b"committed": producer.commit_transaction}
         for text, end in endings.items():
@@ -480,7 +444,7 @@ def test_a_result_of_an_aborted_transaction_is_not_seen(place, kafka):
             for partition in range(4):  # whichever it listens to
                 result = PredictResult("one", "echo", 1, (from_array("y", np.array([text])),))
                 value, named = AvroCodec().encode_result(result), [("client-id", b"me")]
-                producer.produce(f"{place['route']}.results", value, None, partition, headers=named)
+                producer.produce(f"{kafka_place['route']}.results", value, None, partition, headers=named)
             assert producer.flush(20) == 0
             end(20)
         assert results.query("one", timeout=20).tolist() == [b"committed"]

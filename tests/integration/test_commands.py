@@ -18,7 +18,8 @@ from pipeline.clock import SystemClock
 from pipeline.commands import main
 from pipeline.control.aspired import AspiredPublisher
 from pipeline.control.encoding import decode_aspired
-from pipeline.control.log_reader import read_all
+from pipeline.control.kafka_logs import KafkaLogs
+from pipeline.control.logs import read_all
 from pipeline.control.states import StatePublisher
 from pipeline.control.topic_admin import create_missing, describe
 from pipeline.control.topics import TopicSpec
@@ -170,7 +171,7 @@ def test_versions_of_a_topic_that_is_missing_says_what_to_do(place: Place, monke
 
 def test_versions_shows_what_workers_published(place: Place) -> None:
     place.run("topics", "--create")
-    publisher = StatePublisher(place.kafka, place.states, "w-1", SystemClock())
+    publisher = StatePublisher(KafkaLogs(place.kafka), place.states, "w-1", SystemClock())
     publisher.recovered([])
     publisher(ServableState("", "digits", 2, State.AVAILABLE, load_ms=31))
     assert publisher.beat(WorkerState("w-1", 1, time.time_ns() // 1_000_000, 60_000))
@@ -192,13 +193,13 @@ def test_pinning_publishes_one_record_though_no_worker_is_alive(place: Place) ->
         f"{place.name}: aspired to 1, pinned (generation 1)",
         f"{place.name}: no worker that serves it is alive; those that start will follow",
     ]
-    ((key, value),) = read_all(place.kafka, place.aspired).items()
+    ((key, value),) = read_all(KafkaLogs(place.kafka), place.aspired).items()
     record = decode_aspired(key, value)
     assert (record.pinned, [version.version for version in record.versions]) == (True, [1])
     assert record.versions[0].digest is not None
     assert "@" in record.publisher
     place.run("watch", "--once")
-    assert read_all(place.kafka, place.aspired) == {key: value}
+    assert read_all(KafkaLogs(place.kafka), place.aspired) == {key: value}
 
 
 def test_a_change_without_waiting_says_what_was_published(place: Place) -> None:
@@ -221,12 +222,12 @@ def test_what_can_not_be_changed_is_one_line_and_publishes_nothing(place: Place)
         result = place.run("versions", *arguments)
         assert (result.exit_code, result.stdout) == (1, "")
         assert reason in result.stderr
-    assert read_all(place.kafka, place.aspired) == {}
+    assert read_all(KafkaLogs(place.kafka), place.aspired) == {}
 
 
 def follow(place: Place, generation: int) -> StatePublisher:
     """A worker that has followed up to a generation, and goes no further."""
-    publisher = StatePublisher(place.kafka, place.states, "w-1", SystemClock())
+    publisher = StatePublisher(KafkaLogs(place.kafka), place.states, "w-1", SystemClock())
     publisher.recovered([])
     stream = StreamState(place.name, generation, is_settled=True)
     publisher.beat(WorkerState("w-1", 1, time.time_ns() // 1_000_000, 60_000, (stream,)))
@@ -248,8 +249,8 @@ def test_a_command_that_is_overtaken_says_by_whom(place: Place) -> None:
     place.drop(1, "a,1\n")
     follow(place, -1)
     waiting = place.start("versions", "pin", place.name, "1")
-    until(lambda: read_all(place.kafka, place.aspired), "the pin is published")
-    publisher = AspiredPublisher(place.kafka, place.aspired, "bob@elsewhere")
+    until(lambda: read_all(KafkaLogs(place.kafka), place.aspired), "the pin is published")
+    publisher = AspiredPublisher(KafkaLogs(place.kafka), place.aspired, "bob@elsewhere")
     publisher.publish(AspiredVersions(place.name, (AspiredVersion(7, "/m/7"),)))
     publisher.close()
     _, errors = waiting.communicate(timeout=DEADLINE_S)
@@ -264,7 +265,7 @@ def test_watch_once_publishes_what_is_there_and_ends(place: Place) -> None:
     result = place.run("watch", "--once")
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{place.name}: aspired to 2 (generation 0)\n"
-    ((key, value),) = read_all(place.kafka, place.aspired).items()
+    ((key, value),) = read_all(KafkaLogs(place.kafka), place.aspired).items()
     assert [version.version for version in decode_aspired(key, value).versions] == [2]
 
 

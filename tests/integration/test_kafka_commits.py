@@ -5,62 +5,29 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Self
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
 
 from connectors.kafka import KafkaConnector
 from pipeline.connector import Record
-from pipeline.settings import RouteSettings
 from pipeline.testing.connector_contract import echo, never, poll_some
+from pipeline.testing.repeated import repeated
 from tests.integration.members import KafkaRoute
 
 DEADLINE_S = 40.0
 
 
-class Log:
-    """One route on a real Kafka."""
-
-    def __init__(self, bootstrap: str, name: str) -> None:
-        self._kafka: dict[str, Any] = {"bootstrap.servers": bootstrap}
-        self.route = RouteSettings(
-            request_topic=f"{name}.q",
-            result_topic=f"{name}.r",
-            dead_letter_topic=f"{name}.d",
-            group=name,
-            # Every batch is full: its answers linger in the client for as long as it is told.
-            max_batch_size=1,
-            revoke_timeout_s=1.0,
-        )
-        self._admin = AdminClient(self._kafka)
-        for future in self._admin.create_topics([NewTopic(f"{name}.{kind}", 2, 1) for kind in "qrd"]).values():
-            future.result(30)
-
-    def connector(self, **kafka: Any) -> KafkaConnector:
-        """A worker's; ``kafka`` (``_`` for ``.``) are properties of its clients."""
-        properties = {key.replace("_", "."): value for key, value in kafka.items()}
-        return KafkaConnector(self.route, {**self._kafka, **properties}, "commits")
-
-    def produce(self, partition: int, value: bytes) -> None:
-        producer = Producer(self._kafka)
-        producer.produce(self.route.request_topic, value, partition=partition)
-        assert producer.flush(30) == 0
-
-    def committed(self) -> list[int]:
-        """The offset of each partition from which a new worker would go on; 0 where none was committed."""
-        consumer = Consumer({**self._kafka, "group.id": self.route.group})
-        try:
-            places = [TopicPartition(self.route.request_topic, partition) for partition in range(2)]
-            return [max(0, place.offset) for place in consumer.committed(places, 30)]
-        finally:
-            consumer.close()
-
-
 @pytest.fixture
-def log(kafka: Any, topic_name: str) -> Log:
-    return Log(kafka.bootstrap, topic_name)
+def route(kafka: Any, topic_name: str) -> KafkaRoute:
+    """Every batch is full: its answers linger in the client for as long as it is told."""
+    return KafkaRoute(kafka.bootstrap, topic_name, partitions=2, max_batch_size=1, revoke_timeout_s=1.0)
+
+
+def committed(route: KafkaRoute) -> list[int]:
+    """The offset of each partition from which a new worker would go on; 0 where none was committed."""
+    return [max(0, route.committed(partition)) for partition in range(2)]
 
 
 @pytest.fixture
@@ -88,64 +55,50 @@ def poll_until(connector: KafkaConnector, condition: Callable[[], bool]) -> list
     return got
 
 
-class Successor:
-    """Another worker of the group, that polls on a thread of its own and answers nothing."""
-
-    def __init__(self, connector: KafkaConnector) -> None:
-        self.got: list[Record] = []
-        self._connector = connector
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._poll)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._is_over.set()
-        self._thread.join()
-
-    def _poll(self) -> None:
-        while not self._is_over.is_set():
-            self.got += self._connector.poll(100, 0.05)
+@contextmanager
+def polling(connector: KafkaConnector) -> Iterator[list[Record]]:
+    """Poll as another worker of the group, that answers nothing; yield what comes."""
+    got: list[Record] = []
+    with repeated(lambda: got.extend(connector.poll(100, 0.05))):
+        yield got
 
 
-def test_nothing_is_committed_before_the_broker_has_accepted_the_answer(log, close):
-    connector = close(log.connector(linger_ms=3_000))
-    log.produce(0, b"a")
+def test_nothing_is_committed_before_the_broker_has_accepted_the_answer(route, close):
+    connector = close(route.connector("one", **{"linger.ms": 3_000}))
+    route.produce([b"a"], partition=0)
     records = poll_some(connector)
     delivery = connector.answer(records, echo(records), never)
     looks = 0
     while not delivery.done():  # it lingers in the client; many intervals of the commit pass meanwhile
         connector.poll(100, 0.05)
-        offsets = log.committed()
+        offsets = committed(route)
         if not delivery.done():
             assert offsets == [0, 0]
             looks += 1
     assert looks > 1
-    poll_until(connector, lambda: log.committed() == [1, 0])
+    poll_until(connector, lambda: committed(route) == [1, 0])
 
 
-def test_a_revoked_partition_is_let_go_behind_its_last_answer_and_what_was_in_flight_there_comes_again(log, close):
+def test_a_revoked_partition_is_let_go_behind_its_last_answer_and_what_was_in_flight_there_comes_again(route, close):
     """The model takes longer than a rebalance may wait for it."""
-    first = close(log.connector())
+    first = close(route.connector("one"))
     for partition in range(2):
-        log.produce(partition, b"answered")
+        route.produce([b"answered"], partition=partition)
         records = poll_some(first)
         first.answer(records, echo(records), never).result(DEADLINE_S)
     for partition in range(2):
-        log.produce(partition, b"in flight")
+        route.produce([b"in flight"], partition=partition)
         poll_some(first)
-    with Successor(close(log.connector())) as second:
-        poll_until(first, lambda: bool(second.got))
-    assert [(record.value, record.offset) for record in second.got] == [(b"in flight", 1)]
+    with polling(close(route.connector("two"))) as got:
+        poll_until(first, lambda: bool(got))
+    assert [(record.value, record.offset) for record in got] == [(b"in flight", 1)]
 
 
-def test_a_rebalance_waits_for_the_answers_in_flight_so_that_nothing_comes_again(log, close):
-    first = close(log.connector())
+def test_a_rebalance_waits_for_the_answers_in_flight_so_that_nothing_comes_again(route, close):
+    first = close(route.connector("one"))
     batches = []
     for partition in range(2):
-        log.produce(partition, b"in flight")
+        route.produce([b"in flight"], partition=partition)
         batches.append(poll_some(first))
     is_revoking = threading.Event()
     wait_for_answers = first._wait_for_answers
@@ -164,12 +117,12 @@ def test_a_rebalance_waits_for_the_answers_in_flight_so_that_nothing_comes_again
 
     worker = threading.Thread(target=answer)
     worker.start()
-    with Successor(close(log.connector())) as second:
-        poll_until(first, lambda: log.committed() == [1, 1])
-        log.produce(0, b"next")
-        log.produce(1, b"next")
-        poll_until(first, lambda: bool(second.got))
-    assert [(record.value, record.offset) for record in second.got] == [(b"next", 1)]
+    with polling(close(route.connector("two"))) as got:
+        poll_until(first, lambda: committed(route) == [1, 1])
+        route.produce([b"next"], partition=0)
+        route.produce([b"next"], partition=1)
+        poll_until(first, lambda: bool(got))
+    assert [(record.value, record.offset) for record in got] == [(b"next", 1)]
     worker.join()
 
 

@@ -18,6 +18,7 @@ from pipeline.settings import RouteSettings
 from pipeline.tensors import Array, from_array
 from pipeline.testing.connector_contract import echo, never
 from pipeline.testing.fakes import AddingServable
+from pipeline.testing.repeated import repeated
 from tests.unit.test_agents import CODEC, Stage
 
 PARTITIONS = 4
@@ -115,24 +116,18 @@ def polling(connector: KafkaConnector, records: int) -> Iterator[list[Any]]:
 
     Yields what came, or a None for each poll of none.
     """
-    stopped, seen = threading.Event(), []
+    seen = []
 
     def poll() -> None:
-        while not stopped.is_set():
-            got = connector.poll(records, 0.05)
-            if not records:
-                seen.append(None)
-            elif got:
-                seen.extend((record.partition, record.offset) for record in got)
-                connector.answer(got, echo(got), never)
+        got = connector.poll(records, 0.05)
+        if not records:
+            seen.append(None)
+        elif got:
+            seen.extend((record.partition, record.offset) for record in got)
+            connector.answer(got, echo(got), never)
 
-    thread = threading.Thread(target=poll)
-    thread.start()
-    try:
+    with repeated(poll):
         yield seen
-    finally:
-        stopped.set()
-        thread.join()
 
 
 def test_partitions_that_come_to_a_route_which_takes_nothing_are_paused_from_the_start(kafka, topic_name):

@@ -89,9 +89,9 @@ def test_the_broker_knows_of_records_before_they_are_handed_out_and_of_a_leave_a
 
 def test_suspects_come_apart_from_all_others_and_one_that_has_killed_alone(place: Place) -> None:
     place.produce(8)
-    place.commit(Mark("trying", 1, 4, 2))
+    place.commit(Mark("alone", 1, 4, 2))
     connector = place.connector()
-    for offsets, kills, mark in (([1], 4, Mark("trying", 1, 4, 3, 2)), ([2, 3], 0, Mark("trying", 2, 4, 0, 4))):
+    for offsets, kills, mark in (([1], 4, Mark("alone", 1, 4, 3, 2)), ([2, 3], 0, Mark("trying", 2, 4, 0, 4))):
         records = list(poll_some(connector))
         assert [(record.offset, record.kills) for record in records] == [(offset, kills) for offset in offsets]
         assert place.mark() == mark

@@ -16,7 +16,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from connectors.kafka import KafkaConnector
 from pipeline.clock import SystemClock
 from pipeline.connector import Answer, Record
-from pipeline.control import aspired, log_writer, recovery, states, topic_admin
+from pipeline.control import aspired, kafka_log_writer, recovery, states, topic_admin
+from pipeline.control.kafka_logs import KafkaLogs
 from pipeline.control.topics import TopicSpec
 from pipeline.errors import AccessDenied
 from pipeline.records import Error, ServableState, State
@@ -181,7 +182,7 @@ def test_aspired_versions_that_may_not_be_read_are_fatal(place: Place) -> None:
         is_over.set()
 
     follower = aspired.AspiredFollower(
-        place.secured.as_user("worker"), place.control, "w",
+        KafkaLogs(place.secured.as_user("worker")), place.control, "w",
         on_aspired=lambda _r, _g: None, on_forgotten=lambda _s, _g: None, on_fatal=on_fatal,
     )  # fmt: skip
     follower.start()
@@ -192,7 +193,7 @@ def test_aspired_versions_that_may_not_be_read_are_fatal(place: Place) -> None:
 
 def test_a_watcher_that_may_not_publish_is_told_which_acl_it_lacks(place: Place) -> None:
     place.secured.forbid(WORKER, [("topic", place.control, "Write")])
-    writer = log_writer.LogWriter(place.secured.as_user("worker"), place.control, "w")
+    writer = kafka_log_writer.KafkaLogWriter(place.secured.as_user("worker"), place.control, "w")
     with pytest.raises(AccessDenied) as caught:
         writer.write(b"k", b"v", 15)
     writer.close(1)
@@ -201,7 +202,7 @@ def test_a_watcher_that_may_not_publish_is_told_which_acl_it_lacks(place: Place)
 
 def test_states_that_may_not_be_written_are_logged_once_with_the_acl(place: Place, caplog: Any) -> None:
     place.secured.forbid(WORKER, [("topic", place.control, "Write")])
-    publisher = states.StatePublisher(place.secured.as_user("worker"), place.control, "w", SystemClock())
+    publisher = states.StatePublisher(KafkaLogs(place.secured.as_user("worker")), place.control, "w", SystemClock())
     publisher.recovered(())
     with caplog.at_level(logging.WARNING):
         for version in (1, 2):
@@ -216,7 +217,9 @@ def test_states_of_an_earlier_life_that_may_not_be_read_are_logged_with_the_acl(
     place.request(place.control)
     place.secured.forbid(WORKER, [("topic", place.control, "Read")])
     recovered = threading.Event()
-    reading = recovery.Recovery(place.secured.as_user("worker"), place.control, "w", lambda _rows: recovered.set())
+    reading = recovery.Recovery(
+        KafkaLogs(place.secured.as_user("worker")), place.control, "w", lambda _rows: recovered.set()
+    )
     with caplog.at_level(logging.WARNING):
         reading.start()
         assert recovered.wait(DEADLINE_S)

@@ -18,8 +18,10 @@ from confluent_kafka.admin import ScramMechanism
 from pipeline import plugins
 from pipeline.client import InputQueue
 from pipeline.control import topic_admin
-from pipeline.control.log_reader import CompactedLog, read_all
-from pipeline.control.log_writer import LogWriter
+from pipeline.control.kafka_log_reader import KafkaLogReader
+from pipeline.control.kafka_log_writer import KafkaLogWriter
+from pipeline.control.kafka_logs import KafkaLogs
+from pipeline.control.logs import read_all
 from pipeline.control.topics import TopicSpec
 from pipeline.errors import AccessDenied, AuthenticationFailed, ConnectorError, TlsFailed
 from tests.security.secured import CERTIFICATE_USER, PASSWORD, SecuredKafka
@@ -65,10 +67,10 @@ def test_every_client_is_let_in(secured: SecuredKafka, way: str) -> None:
     topic_admin.create_missing(secured.admin, [TopicSpec(topic, 1, {"cleanup.policy": "compact"}, "x")])
     acls = [("topic", topic, "Read"), ("topic", topic, "Write")]
     secured.allow(principal, acls)
-    writer = LogWriter(kafka, topic, "w")
+    writer = KafkaLogWriter(kafka, topic, "w")
     writer.write(b"k", b"v", 20)
     writer.close(1)
-    assert read_all(kafka, topic, timeout_s=20) == {b"k": b"v"}
+    assert read_all(KafkaLogs(kafka), topic, timeout_s=20) == {b"k": b"v"}
     assert topic in topic_admin.describe(kafka, [topic])
     with InputQueue("x", kafka=kafka, request_topic=topic, result_topic=topic) as requests:
         requests.enqueue(x=1.0)
@@ -148,7 +150,7 @@ def test_a_reader_says_once_why_it_waits_and_a_client_raises_it(secured: Secured
     kafka = properties(secured)
     with pytest.raises(kind, match=words):
         InputQueue("x", kafka=kafka, connect_timeout_s=2.0).open()
-    reader = CompactedLog(kafka, "x", "r", on_record=lambda *_: None, on_fatal=lambda _: None)
+    reader = KafkaLogReader(kafka, "x", "r", on_record=lambda *_: None, on_fatal=lambda _: None)
     with caplog.at_level(logging.WARNING):
         until(lambda: reader.step() or words in str(reader.availability.problem))
         reader.step()
@@ -162,7 +164,7 @@ def test_a_reader_whose_password_comes_right_is_let_in_without_a_restart(secured
     topic_admin.create_missing(secured.admin, [TopicSpec(topic, 1, {"cleanup.policy": "compact"}, "x")])
     secured.allow("User:late", [("topic", topic, "Read")])
     kafka = secured.as_user("late", password="a new one")
-    reader = CompactedLog(kafka, topic, "r", on_record=lambda *_: None, on_fatal=lambda _: None)
+    reader = KafkaLogReader(kafka, topic, "r", on_record=lambda *_: None, on_fatal=lambda _: None)
     until(lambda: reader.step() or "does not take the user" in str(reader.availability.problem))
     secured.set_passwords(["late"], "a new one", ScramMechanism.SCRAM_SHA_256)
     until(lambda: reader.step() or reader.caught_up.is_set())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 from pathlib import Path
 from typing import Any, ClassVar
@@ -36,6 +37,7 @@ SECTIONS = [
     settings.WarmUpSettings,
     settings.BatchingSettings,
     settings.CircuitSettings,
+    settings.ClusterServingSettings,
     settings.RedisSettings,
     settings.RedisRouteSettings,
 ]
@@ -48,6 +50,20 @@ def test_every_setting_is_described(section: type[msgspec.Struct]) -> None:
         field.name for field in msgspec.structs.fields(section) if not re.search(rf"[`{{]{field.name}[`:]", text)
     ]
     assert not missing
+
+
+def test_no_setting_is_described_twice() -> None:
+    for table in (DOCS / "settings.md").read_text().split("\n\n"):
+        rows = re.findall(r"^\| (`[^|]*) \|", table, re.MULTILINE)
+        assert sorted(rows) == sorted(set(rows))
+
+
+def test_every_kind_of_servable_is_among_the_settings() -> None:
+    [row] = re.findall(r"^\| `kind` \|.*$", (DOCS / "settings.md").read_text(), re.MULTILINE)
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    ours = re.findall(r"^(\S+) =", setup["options.entry_points"]["penstock.servables"], re.MULTILINE)
+    assert set(re.findall(r"`([^`]+)`", row)) == {"kind", *ours}
 
 
 @pytest.mark.parametrize("kind", [kind for kind in OURS if kind not in (PenstockError, RemoteError)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -14,16 +16,20 @@ import pytest
 
 from pipeline import settings
 from pipeline.clock import SystemClock
+from pipeline.codecs.avro_codec import AvroCodec
+from pipeline.codecs.v2_json import V2JsonCodec
 from pipeline.registry.manager import Manager
 from pipeline.registry.policy import availability_preserving
 from pipeline.registry.servable import ServableId
 from pipeline.registry.source import Aspired, connect
 from pipeline.registry.source_adapter import UnaryAdapter
 from pipeline.registry.states import EventBus
+from pipeline.serving.dispatcher import Dispatcher
+from pipeline.testing.fakes import manager_with
 from pipeline.testing.servable_contract import ServableContract
 
 ROOT = Path(__file__).parents[2]
-GUIDES = ("servable", "source_adapter", "source")
+GUIDES = ("servable", "source_adapter", "source", "connector")
 EXAMPLES = [path.read_text() for path in sorted((ROOT / "examples").glob("custom_*/*")) if path.is_file()]
 
 
@@ -36,7 +42,7 @@ def own_code(guide: str) -> list[str]:
     return [block for block in blocks(guide, "python") if not any(block in text for text in EXAMPLES)]
 
 
-@pytest.mark.parametrize(("guide", "count"), [("servable", 2), ("source", 3)])
+@pytest.mark.parametrize(("guide", "count"), [("servable", 2), ("source", 3), ("connector", 9)])
 def test_a_guide_shows_the_code_of_its_example(guide: str, count: int) -> None:
     """Letter by letter; whatever is no example's is run by a test below."""
     assert len(blocks(guide, "python")) - len(own_code(guide)) == count
@@ -52,7 +58,8 @@ def test_the_settings_of_a_guide_are_settings(guide: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("guide", GUIDES)
 def test_the_files_that_a_guide_names_exist(guide: str) -> None:
-    for path in re.findall(r"`((?:examples|pipeline)/[\w/.]+)`", (ROOT / f"docs/extend/{guide}.md").read_text()):
+    text = (ROOT / f"docs/extend/{guide}.md").read_text()
+    for path in re.findall(r"`((?:examples|pipeline|connectors)/[\w/.]+)`", text):
         assert (ROOT / path).exists(), path
 
 
@@ -206,3 +213,32 @@ def test_shared_state_is_made_by_the_first_load_and_gone_with_the_last_unload(
     second.unload()
     with pytest.raises(FileNotFoundError):
         adapter.loader(ServableId("m", 3), tmp_path, {}).load()
+
+
+def test_an_sql_prompt_is_a_client_of_the_connector_as_the_guide_shows(tmp_path: Path) -> None:
+    """Asked, answered, read, and a dead letter sent again."""
+    from hashmap_servable import Hashmap
+    from sqlite_connector import SqliteConnector, SqliteOptions
+    from sqlite_tables import connect, create
+
+    asking, reading, again = blocks("connector", "sql")
+    (tmp_path / "penstock.yaml").write_text(blocks("connector", "yaml")[-1])
+    route = settings.load(tmp_path / "penstock.yaml").routes["colours"]
+    file = str(tmp_path / "requests.db")
+    connector = SqliteConnector(route, SqliteOptions(path=file), "guide")
+    servables = manager_with({ServableId("colours", 1): Hashmap({b"sky": b"blue"})})
+    dispatcher = Dispatcher(route, servables, [AvroCodec(), V2JsonCodec()], SystemClock())
+    with contextlib.closing(connect(file)) as db:
+        create(db)
+        db.executescript(asking)
+        db.execute("INSERT INTO requests (topic, value) VALUES ('colours.requests', 'garbage')")
+        connector.open()
+        records = connector.poll(10, 0.0)
+        answers = dispatcher.answer(dispatcher.decode(records))
+        connector.answer(records, answers, dispatcher.refuse).result(10)
+        connector.close(5.0)
+        [(text,)] = db.execute(reading).fetchall()
+        assert json.loads(text)["outputs"][0]["data"] == ["blue"]
+        db.executescript(again)
+        assert db.execute("SELECT value FROM requests").fetchall() == [(b"garbage",)]
+        assert db.execute("SELECT * FROM dead_letters").fetchall() == []

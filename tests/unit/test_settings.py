@@ -53,6 +53,41 @@ def test_the_environment_stands_above_the_file_and_arguments_above_both(tmp_path
     assert loaded.worker.web_port == 7002
 
 
+@pytest.mark.parametrize(
+    ("sections", "expected"),
+    [
+        ("", "kafka"),
+        ("redis: {url: 'redis://h'}", "redis"),
+        ("redis: {url: 'redis://h'}\nkafka: {bootstrap.servers: 'h:9'}", "kafka"),
+        ("redis: {url: 'redis://h'}\nkafka: {bootstrap.servers: 'h:9'}\ncontrol: {connector: redis}", "redis"),
+        ("redis: {url: 'redis://h'}\ncontrol: {connector: kafka}", "kafka"),
+    ],
+)
+def test_the_control_logs_are_at_the_broker_that_is_named(tmp_path: Path, sections: str, expected: str) -> None:
+    assert settings.load(write(tmp_path, FILE + sections)).control.connector == expected
+
+
+@pytest.mark.parametrize(
+    ("control", "complaint"), [("{connector: redis}", r"set redis\.url"), ("{connector: memory}", "not kafka or redis")]
+)
+def test_control_logs_at_no_broker_are_refused(tmp_path: Path, control: str, complaint: str) -> None:
+    with pytest.raises(InvalidSettings, match=complaint):
+        settings.load(write(tmp_path, f"{FILE}control: {control}"))
+
+
+def test_an_address_may_be_a_url_of_redis(tmp_path: Path) -> None:
+    loaded = settings.load(write(tmp_path), {"PENSTOCK_BOOTSTRAP": "redis://h:7"})
+    assert (loaded.redis.url, loaded.kafka, loaded.control.connector) == ("redis://h:7", {}, "redis")
+    loaded = settings.load(write(tmp_path), {"PENSTOCK_BOOTSTRAP": "kafka://h:9"})
+    assert (loaded.bootstrap, loaded.control.connector) == ("h:9", "kafka")
+
+
+def test_a_route_on_redis_lets_its_clients_hear_on_streams_of_their_own(tmp_path: Path) -> None:
+    text = "servables: {m: {base_path: models/m}}\nroutes: {m: {connector: redis, reply_topics: [x]}}\n"
+    loaded = settings.load(write(tmp_path, text))
+    assert loaded.routes["m"].reply_topics == ("x", "m.results@*")
+
+
 def test_what_to_text_writes_is_read_again(tmp_path: Path) -> None:
     loaded = settings.load(write(tmp_path))
     assert settings.load(write(tmp_path, settings.to_text(loaded))) == loaded

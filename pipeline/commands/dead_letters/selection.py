@@ -136,6 +136,9 @@ class Selection:
             raise InvalidSettings("ROUTE", f"{route!r} is not among the routes: {', '.join(routes)}")
         if route in routes:
             found = routes[route]
+            if found.connector == "redis":
+                step = f"look at them with: redis-cli XRANGE {topic or found.dead_letter_topic} - +"
+                raise InvalidSettings(f"route {route}", f"its dead letters are in a stream of Redis; {step}")
             if topic is None and found.is_pattern and found.dead_letters_of("") != found.dead_letter_topic:
                 raise click.UsageError(
                     f"route {route} has a dead-letter topic for each request topic: name one, --topic"

@@ -56,9 +56,10 @@ def show(
     if is_live:
         _show_live(settings, stream, with_ended)
         return
-    from pipeline.control.fleet import read_fleet  # noqa: PLC0415  # loads Kafka's client
+    from pipeline.control.fleet import read_fleet  # noqa: PLC0415  # `penstock --help` does not wait for it
+    from pipeline.control.logs import logs_of  # noqa: PLC0415  # as above
 
-    fleet = read_fleet(settings.kafka, settings.control.states_topic)
+    fleet = read_fleet(logs_of(settings), settings.control.states_topic)
     states = rendering.chosen(fleet, stream, version, with_ended=with_ended)
     if as_json:
         output.print_json(states)
@@ -89,9 +90,10 @@ def _show_live(settings: Settings, stream: str | None, with_ended: bool) -> None
     from rich.live import Live  # noqa: PLC0415
 
     from pipeline.control.fleet import FleetFollower  # noqa: PLC0415
+    from pipeline.control.logs import logs_of  # noqa: PLC0415
 
     failures: list[Exception] = []
-    follower = FleetFollower(settings.kafka, settings.control.states_topic, "penstock-versions", failures.append)
+    follower = FleetFollower(logs_of(settings), settings.control.states_topic, "penstock-versions", failures.append)
     follower.start()
     try:
         with until_stopped() as stopped, Live(auto_refresh=False) as live:

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 def workers(stream: str | None, config: Path | None, bootstrap: str | None, as_json: bool) -> None:  # noqa: FBT001  # click passes options by name
     """Show every worker that serves STREAM, or any: when it was last heard from, and how far it has followed."""
     settings = options.load(config, bootstrap)
-    from pipeline.control.fleet import read_fleet  # noqa: PLC0415  # loads Kafka's client
+    from pipeline.control.fleet import read_fleet  # noqa: PLC0415  # `penstock --help` does not wait for it
+    from pipeline.control.logs import logs_of  # noqa: PLC0415  # as above
 
-    fleet = read_fleet(settings.kafka, settings.control.states_topic)
+    fleet = read_fleet(logs_of(settings), settings.control.states_topic)
     found = [
         worker for worker in fleet.workers if stream is None or stream in {state.stream for state in worker.streams}
     ]

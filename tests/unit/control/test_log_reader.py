@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from pipeline.control.error_codes import PARTITION_EOF
-from pipeline.control.log_reader import CompactedLog
+from pipeline.control.kafka_log_reader import KafkaLogReader
 from pipeline.errors import AccessDenied, ConnectorError
 
 TRANSPORT = -195
@@ -75,7 +75,7 @@ class Reading:
     def __init__(self) -> None:
         self.consumer = FakeConsumer()
         self.seen: list[tuple[int, int]] = []
-        self.log = CompactedLog(
+        self.log = KafkaLogReader(
             {},
             "aspired",
             "w",

@@ -11,6 +11,7 @@ from hypothesis import given, settings as hypothesis_settings, strategies as st
 
 from pipeline.control import encoding
 from pipeline.control.aspired import AspiredFollower
+from pipeline.control.kafka_logs import KafkaLogs
 from pipeline.records import AspiredVersion, AspiredVersions
 from pipeline.registry.loader import Loader
 from pipeline.registry.manager import Manager
@@ -92,13 +93,12 @@ class FakeWorker:
         rollout = RollOut(SETTINGS, Fakes(self.rig.manager))
         self.topic = FakeTopic(log)
         self.follower = AspiredFollower(
-            {},
+            KafkaLogs({}, make_consumer=lambda _: self.topic),
             "aspired",
             "w",
             on_aspired=rollout.aspire,
             on_forgotten=rollout.forget,
             on_fatal=print,
-            make_consumer=lambda _: self.topic,
         )
 
     def catch_up(self) -> None:

@@ -48,6 +48,16 @@ def test_what_is_too_long_for_the_result_topic_is_answered_with_something_short(
     assert ("error-code", result.error.code.encode()) in answer.headers
 
 
+def test_a_text_that_is_cut_says_so():
+    long = AVRO.decode_result(dispatcher().refuse(RECORDS["id"], ResultTooLarge("adder", 1, 1)).value)
+    assert long.id == "x" * 1000 + " ..."
+    it = dispatcher()
+    [answer] = it.answer(it.decode([RECORDS["servable"]]))
+    error = AVRO.decode_result(answer.value).error
+    assert error is not None
+    assert (len(error.message), error.message[-5:]) == (4004, "x ...")
+
+
 def test_short_texts_are_repeated_as_they_were():
     record = Record(AVRO.encode_request(PredictRequest("a", "b", inputs=INPUTS)), b"k", [("h", b"1")], "q", 0, 0, 0)
     answer = dispatcher().refuse(record, ResultTooLarge("adder", 2_000_000, 1_000_000))

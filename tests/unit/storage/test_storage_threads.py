@@ -65,6 +65,13 @@ class Gate:
 
 
 @pytest.fixture
+def storage_threads():
+    """Count the threads that look at storage; those of an earlier test that end late are none of them."""
+    before = set(threading.enumerate())
+    return lambda: sum(it.name == "penstock-storage" and it not in before for it in threading.enumerate())
+
+
+@pytest.fixture
 def start(request):
     def start(bases, publish, folder_of=lambda base: LocalFolder(base.path), **more):
         source = PathSource(bases, folder_of, SystemClock(), publish, **more)
@@ -79,7 +86,9 @@ def base_of(root, stream, **more):
     return BasePath(stream, str(root / stream), **{"completion": AT_ONCE, "poll_interval_s": 0.02, **more})
 
 
-def test_base_paths_that_hang_delay_no_other_are_reported_once_and_recover(tmp_path, start, request, caplog):
+def test_base_paths_that_hang_delay_no_other_are_reported_once_and_recover(
+    tmp_path, start, request, caplog, storage_threads
+):
     hung = [f"hung{number}" for number in range(5)]
     for stream in (*hung, "ok"):
         put(tmp_path / stream)
@@ -100,10 +109,6 @@ def test_base_paths_that_hang_delay_no_other_are_reported_once_and_recover(tmp_p
     until(lambda: storage_threads() == 2, "the threads that were left behind have ended")
 
 
-def storage_threads():
-    return sum(thread.name == "penstock-storage" for thread in threading.enumerate())
-
-
 def test_a_hung_stream_that_is_given_another_base_path_is_served_from_there(tmp_path, start, request):
     gate, records = Gate("old"), Records()
     request.addfinalizer(gate.opened.set)
@@ -120,7 +125,7 @@ def test_a_hung_stream_that_is_given_another_base_path_is_served_from_there(tmp_
     until(lambda: records.of("old") == [[2], [3]], "and nothing from the old one")
 
 
-def test_a_stream_that_is_removed_while_it_hangs_ends_with_the_empty_set(tmp_path, start, request):
+def test_a_stream_that_is_removed_while_it_hangs_ends_with_the_empty_set(tmp_path, start, request, storage_threads):
     gate, records = Gate("m"), Records()
     request.addfinalizer(gate.opened.set)
     put(tmp_path / "m")
@@ -162,7 +167,7 @@ def test_a_broker_that_is_away_stops_no_look_and_gets_the_last_set_of_each_strea
     until(lambda: records.of("n") == [[1]], "the neighbour's")
 
 
-def test_a_thousand_base_paths_are_looked_at_by_two_threads(tmp_path, start):
+def test_a_thousand_base_paths_are_looked_at_by_two_threads(tmp_path, start, storage_threads):
     streams = [f"s{number}" for number in range(1000)]
     for stream in streams:
         put(tmp_path / stream)

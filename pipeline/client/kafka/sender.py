@@ -1,59 +1,44 @@
-"""Sender: the producer half of a connection."""
+"""KafkaSender: the producer half of a connection."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
-import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from pipeline import kafka_headers
-from pipeline.client import fork, topic_metadata
-from pipeline.client.trouble import Trouble
-from pipeline.errors import AccessDenied, ConnectorError, Undecodable
+from pipeline.client import fork
+from pipeline.client.kafka import topic_metadata
+from pipeline.client.kafka.record import id_of
+from pipeline.client.kafka.trouble import KafkaTrouble
+from pipeline.client.outgoing import Outgoing
+from pipeline.errors import AccessDenied, ConnectorError
 from pipeline.kafka_access import Acl
 from pipeline.kafka_log import ClientLog
 from pipeline.kafka_properties import Properties
 
 log = logging.getLogger(__name__)
 
-ID_HEADER: Final = "x-request-id"
 # How long one look at a full queue takes, before the queue's own deadline is looked at.
 _FULL_POLL_S: Final = 0.05
 
 
-def id_of(message: Message) -> str:
-    """Return the request id that a record's header tells, else its key; empty where it has neither."""
-    try:
-        headers: Any = kafka_headers.of(message)
-    except Undecodable:
-        headers = ()
-    named: Any = next((value for name, value in headers if name == ID_HEADER and value), None) or message.key() or b""
-    return str(named.decode(errors="replace"))
-
-
-class Outgoing(msgspec.Struct, frozen=True, gc=False):
-    """One request on its way out."""
-
-    id: str
-    value: bytes
-    key: bytes
-    headers: Sequence[tuple[str, str | bytes]]
-
-
-class Sender:
-    """Produces requests to one topic; any thread may call any method.
+class KafkaSender:
+    """See Sender. Produces requests to one topic; any thread may call any method.
 
     ``on_failed(id, error)`` is told of a request that the broker did not take and returns whether somebody was
     waiting for it; the others are counted, and the next ``check`` or ``flush`` raises for them.
     """
 
     def __init__(
-        self, topic: str, properties: Properties, trouble: Trouble, on_failed: Callable[[str, ConnectorError], bool]
+        self,
+        topic: str,
+        properties: Properties,
+        trouble: KafkaTrouble,
+        on_failed: Callable[[str, ConnectorError], bool],
     ) -> None:
         self._topic = topic
         self._on_failed = on_failed

@@ -1,4 +1,4 @@
-"""GroupReader: results of any client, shared among the members of a consumer group."""
+"""KafkaGroupReader: results of any client, shared among the members of a consumer group."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from pipeline import kafka_properties
-from pipeline.client import fork, topic_metadata
+from pipeline.client import fork
 from pipeline.client.address import Address
+from pipeline.client.kafka import topic_metadata
+from pipeline.client.kafka.record import id_of
+from pipeline.client.kafka.trouble import KafkaTrouble
 from pipeline.client.reply_table import Outcome
-from pipeline.client.sender import id_of
-from pipeline.client.trouble import Trouble
-from pipeline.codecs.avro_codec import AvroCodec
-from pipeline.codecs.codec import Codec
-from pipeline.codecs.v2_json import V2JsonCodec
-from pipeline.errors import AccessDenied, ConnectorError, InvalidSettings, Undecodable
+from pipeline.client.results import Results
+from pipeline.errors import AccessDenied, ConnectorError
 from pipeline.kafka_access import Acl
 from pipeline.kafka_log import ClientLog
 
@@ -29,11 +28,10 @@ MAX_READ: Final = 500
 _POLL_S: Final = 0.1
 
 
-class GroupReader:
-    """Reads a whole result topic as a member of a group, from its start where the group is new.
+class KafkaGroupReader:
+    """See GroupReader. Reads a whole result topic as a member of a group, from its start where the group is new.
 
-    At-least-once: what one ``read`` returned is committed by the next ``read``, or by ``close``; a process that dies
-    between the two leaves it to be read again. Calls are serialised. A member that does not read for
+    A member that does not read for
     ``max.poll.interval.ms`` (five minutes) loses its partitions to the others until it reads again.
     """
 
@@ -41,9 +39,9 @@ class GroupReader:
         self._topic = address.result_topic
         self._lock = threading.Lock()  # one read at a time
         self._handed_out: dict[int, int] = {}  # partition: next offset
-        self._codecs: tuple[Codec, ...] = (AvroCodec(), V2JsonCodec())
+        self._results = Results()
         properties = kafka_properties.group_consumer(dict(address.kafka), client_id, group)
-        self._trouble = Trouble(f"kafka at {address.bootstrap}, topic {self._topic}", properties)
+        self._trouble = KafkaTrouble(f"{address.place}, topic {self._topic}", properties)
         self._group = group
         try:
             self._consumer = Consumer({**properties, "error_cb": self._trouble.note}, logger=ClientLog(log, properties))
@@ -53,7 +51,7 @@ class GroupReader:
         fork.watch(self)
 
     @classmethod
-    def opened(cls, address: Address, group: str, client_id: str, timeout_s: float) -> GroupReader:
+    def opened(cls, address: Address, group: str, client_id: str, timeout_s: float) -> KafkaGroupReader:
         """Return a member whose broker answered in time and knows the topic; raises ConnectorError."""
         reader = cls(address, group, client_id)
         try:
@@ -67,10 +65,7 @@ class GroupReader:
         return reader
 
     def read(self, timeout_s: float) -> dict[str, Outcome]:
-        """Commit what the last call returned, then return what is there, 500 at most; wait ``timeout_s`` for the first.
-
-        Of several results of one id the last is returned. Joining a group needs some calls, or a timeout of seconds.
-        """
+        """See GroupReader. Joining a group needs some calls, or a timeout of seconds."""
         with self._lock:
             self._commit()
             deadline_s = time.monotonic() + timeout_s
@@ -85,7 +80,7 @@ class GroupReader:
                     return {}
 
     def close(self, *, is_handled: bool = True) -> None:
-        """Leave the group; commit what was returned last where ``is_handled``."""
+        """See GroupReader."""
         with self._lock:
             try:
                 if is_handled:
@@ -108,15 +103,9 @@ class GroupReader:
             if partition is None or offset is None:
                 continue
             self._handed_out[partition] = offset + 1
-            value = message.value() or b""
-            try:
-                codec = next((codec for codec in self._codecs if codec.recognises(value)), self._codecs[0])
-                result = codec.decode_result(value)
-            except Undecodable as problem:
-                log.warning("%s, partition %d, offset %d: %s", self._topic, partition, offset, problem)
-                outcomes[id_of(message)] = problem
-            else:
-                outcomes[result.id or id_of(message)] = result
+            place = f"{self._topic}, partition {partition}, offset {offset}"
+            id_, outcome = self._results.read(message.value() or b"", id_of(message), place)
+            outcomes[id_] = outcome
         return outcomes
 
     def _look_at(self, error: KafkaError) -> None:
@@ -137,10 +126,3 @@ class GroupReader:
             self._consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as error:  # a partition that was taken away meanwhile: its new owner reads these again
             log.warning("%s: not committed, may be read again: %s", self._topic, error.args[0].str())
-
-
-def refuse_group(group: str | None) -> None:
-    """Raise InvalidSettings for a look-up by id in a group."""
-    if group is not None:
-        reason = "a group hands its results out by dequeue and results, not by id"
-        raise InvalidSettings(f"OutputQueue(group={group!r})", reason)

@@ -1,4 +1,4 @@
-"""Trouble: what Kafka complained about last, for the error of a caller who waited in vain."""
+"""KafkaTrouble: what Kafka complained about last, for the error of a caller who waited in vain."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 _LOOK_S: Final = 0.5
 
 
-class Trouble:
-    """Shared by the two halves of a connection; any thread may use it. The first of a row of complaints is logged."""
+class KafkaTrouble:
+    """Shared by the two halves of a link; any thread may use it. The first of a row of complaints is logged."""
 
     def __init__(self, what: str, kafka: Mapping[str, Scalar]) -> None:
         """``kafka``: the properties of the client, for what to do about a refusal."""

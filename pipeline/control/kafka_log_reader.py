@@ -19,11 +19,10 @@ from pipeline.kafka_access import Acl, denied
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message
 
+    from pipeline.control.logs import OnFatal, OnRecord
+
 log = logging.getLogger(__name__)
 
-# Key, value (None is a tombstone), partition, offset.
-OnRecord = Callable[[bytes | None, bytes | None, int, int], None]
-OnFatal = Callable[[Exception], None]
 MakeConsumer = Callable[[dict[str, Any]], Any]
 
 _RETRY_S: Final = 0.5
@@ -35,16 +34,11 @@ _MAX_RECORDS: Final = 500
 _DEFAULTS: Final[kafka_properties.Properties] = {"log_level": 2, "reconnect.backoff.max.ms": 1000}
 
 
-class CompactedLog:
-    """Calls ``on_record`` for each record of a topic, from its beginning, in order per partition, until it is stopped.
+class KafkaLogReader:
+    """See LogReader: of a topic, in order per partition.
 
-    ``start`` runs it on a thread of its own, and the callbacks with it; a test, or a reader that wants an end, calls
-    ``step`` instead. A record may be seen again (after the topic was made anew, or its log was lost), so ``on_record``
-    must be idempotent. ``on_caught_up`` is called once, before ``caught_up`` is set. A broker that is away and a topic
-    that does not exist yet are waited for, and logged once.
-
-    ``on_fatal`` is called once, with a ConnectorError for what does not heal by itself (a missing permission), or with
-    whatever ``on_record`` raised; after it nothing more is read.
+    A record is seen again after the topic was made anew, or its log was lost. A topic that does not exist yet is waited
+    for like a broker that is away.
     """
 
     def __init__(
@@ -74,6 +68,11 @@ class CompactedLog:
         self._fatal: ConnectorError | None = None
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"{topic}-reader", daemon=True)
+
+    @property
+    def problem(self) -> str | None:
+        """See LogReader."""
+        return self.availability.problem
 
     def start(self) -> None:
         """Read on a thread until ``stop``; called once."""
@@ -179,34 +178,3 @@ class CompactedLog:
             return
         self.availability.missed(error)
         self._discover_at = min(self._discover_at, time.monotonic() + _RETRY_S)
-
-
-def read_all(
-    kafka: Mapping[str, kafka_properties.Scalar], topic: str, client_id: str = "penstock", timeout_s: float = 10.0
-) -> dict[bytes, bytes]:
-    """Return the last value of each key that the topic holds now, without those that were forgotten.
-
-    Blocks until the end is reached; raises ConnectorError when that takes longer than ``timeout_s``, saying why.
-    """
-    latest: dict[bytes, bytes] = {}
-
-    def on_record(key: bytes | None, value: bytes | None, _partition: int, _offset: int) -> None:
-        if value is None:
-            latest.pop(key or b"", None)
-        else:
-            latest[key or b""] = value
-
-    reader = CompactedLog(
-        kafka, topic, client_id, on_record=on_record, on_fatal=lambda _error: None, log_level=logging.DEBUG
-    )
-    deadline = time.monotonic() + timeout_s
-    try:
-        while not reader.caught_up.is_set():
-            if time.monotonic() > deadline:
-                raise ConnectorError(
-                    f"topic {topic}", reader.availability.problem or f"not read within {timeout_s:g} s"
-                )
-            reader.step()
-    finally:
-        reader.close()
-    return latest

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _METADATA_TIMEOUT_S: Final = 2.0
 
 
-class LogWriter:
-    """Writes records in the order of the calls. Any thread may call; connects on first use, never creates a topic."""
+class KafkaLogWriter:
+    """See LogWriter; never creates a topic."""
 
     def __init__(self, kafka: Mapping[str, kafka_properties.Scalar], topic: str, client_id: str) -> None:
         self._kafka, self._topic, self._client_id = kafka, topic, client_id
@@ -30,12 +30,7 @@ class LogWriter:
         self._refusal: ConnectorError | None = None  # why the broker did not let us in when it was tried last
 
     def write(self, key: bytes, value: bytes | None, timeout_s: float) -> int:
-        """Return the offset of the record once the broker has accepted it.
-
-        Blocks for ``timeout_s`` at most, after those who called before. Raises ConnectorError, and the record is then
-        given up: the producer goes with it, so that it can not arrive after later ones. (One that was on its way when
-        the broker went may have arrived.)
-        """
+        """See LogWriter: a record that is given up takes the producer with it."""
         with self._lock:
             deadline = time.monotonic() + timeout_s
             outcome: list[int | KafkaError] = []

@@ -10,9 +10,10 @@ from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from pipeline.client import fork, topic_metadata
+from pipeline.client import fork
 from pipeline.client.address import reply_partition
-from pipeline.client.trouble import Trouble
+from pipeline.client.kafka import topic_metadata
+from pipeline.client.kafka.trouble import KafkaTrouble
 from pipeline.errors import AccessDenied, ConnectorError
 from pipeline.kafka_access import Acl
 from pipeline.kafka_log import ClientLog
@@ -38,7 +39,7 @@ class Receiver:
         topic: str,
         client_id: str,
         properties: Properties,
-        trouble: Trouble,
+        trouble: KafkaTrouble,
         on_messages: Callable[[list[Message]], None],
         on_idle: Callable[[], None],
         on_stop: Callable[[], None],

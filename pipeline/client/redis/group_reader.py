@@ -1,0 +1,157 @@
+"""RedisGroupReader: the results of a route that has them in a stream, shared among the members of a group."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pipeline import redis_access, redis_wire
+from pipeline.client.address import Address
+from pipeline.client.outgoing import id_of
+from pipeline.client.redis.place import Node, RedisPlace
+from pipeline.client.reply_table import Outcome
+from pipeline.client.results import Results
+
+log = logging.getLogger(__name__)
+
+# How many results one read returns at most.
+MAX_READ: Final = 500
+_BLOCK_S: Final = 0.1
+_RETRY_S: Final = 0.1
+# A member that has not acknowledged what it read for so long is taken to be gone, and others read it.
+_CLAIM_AFTER_MS: Final = 60_000
+_LOOK_S: Final = 5.0
+# With this idle time an entry is anybody's at once.
+_LET_GO_MS: Final = 10 * _CLAIM_AFTER_MS
+
+
+class RedisGroupReader:
+    """See GroupReader: from the start of the stream where the group is new.
+
+    The route's ``redis.results`` must be ``stream``: hashes have no order to be read in. What a member that died has
+    read is read again after a minute. While Redis is away ``read`` waits for it, and raises ConnectorError where it is
+    still away after ``timeout_s``.
+    """
+
+    def __init__(self, address: Address, place: RedisPlace, group: str, client_id: str) -> None:
+        self._stream, self._group, self._client_id, self._place = address.result_topic, group, client_id, place
+        self._lock = threading.Lock()  # one read at a time
+        self._results = Results()
+        self._node: Node | None = None
+        self._handed_out: list[bytes] = []
+        self._look_at_s = 0.0
+
+    @classmethod
+    def opened(
+        cls, address: Address, place: RedisPlace, group: str, client_id: str, timeout_s: float
+    ) -> RedisGroupReader:
+        """Return a member whose Redis answered in time; raises ConnectorError."""
+        reader = cls(address, place, group, client_id)
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            try:
+                reader._connected(max(0.05, deadline_s - time.monotonic()))
+            except redis_access.errors() as error:
+                reader._let_go()
+                if not redis_access.is_away(error) or time.monotonic() + _RETRY_S > deadline_s:
+                    raise place.failure(error) from error
+                time.sleep(_RETRY_S)
+            else:
+                return reader
+
+    def read(self, timeout_s: float) -> dict[str, Outcome]:
+        """See GroupReader."""
+        with self._lock:
+            deadline_s = time.monotonic() + timeout_s
+            while True:
+                left_s = deadline_s - time.monotonic()
+                try:
+                    node = self._connected()
+                    self._acknowledge(node)
+                    outcomes = self._take(self._abandoned(node) or self._new(node, max(0.001, min(_BLOCK_S, left_s))))
+                except redis_access.errors() as error:
+                    self._let_go()
+                    if not redis_access.is_away(error) or left_s <= _RETRY_S:
+                        raise self._place.failure(error) from error
+                    time.sleep(_RETRY_S)
+                    continue
+                if outcomes or left_s <= 0:
+                    return outcomes
+
+    def close(self, *, is_handled: bool = True) -> None:
+        """See GroupReader."""
+        with self._lock:
+            try:
+                node = self._connected()
+                if is_handled:
+                    self._acknowledge(node)
+                elif self._handed_out:
+                    ids = self._handed_out
+                    node.ask(
+                        self._stream, "XCLAIM", self._stream, self._group, self._client_id, 0, *ids,
+                        "IDLE", _LET_GO_MS, "JUSTID",
+                    )  # fmt: skip
+                if not node.client.xpending_range(self._stream, self._group, "-", "+", 1, self._client_id):
+                    node.ask(self._stream, "XGROUP DELCONSUMER", self._stream, self._group, self._client_id)
+            except Exception as error:  # noqa: BLE001  # whatever it is, it is read again
+                log.warning("%s: left without acknowledging, may be read again: %s", self._stream, error)
+            finally:
+                self._let_go()
+
+    def _connected(self, timeout_s: float | None = None) -> Node:
+        if self._node is None:
+            node = self._node = self._place.connect(self._client_id, _BLOCK_S, timeout_s)
+            try:
+                node.ask(self._stream, "XGROUP CREATE", self._stream, self._group, "0", "MKSTREAM")
+            except redis_access.package().ResponseError as error:
+                if "BUSYGROUP" not in str(error):
+                    raise
+        return self._node
+
+    def _acknowledge(self, node: Node) -> None:
+        if self._handed_out:
+            node.ask(self._stream, "XACK", self._stream, self._group, *self._handed_out)
+            self._handed_out = []
+
+    def _abandoned(self, node: Node) -> Sequence[Any]:
+        """Return what members that are gone have left; looked for now and then."""
+        if time.monotonic() < self._look_at_s:
+            return ()
+        found = node.client.xautoclaim(
+            self._stream, self._group, self._client_id, _CLAIM_AFTER_MS, "0-0", count=MAX_READ
+        )
+        entries = [(entry_id, _words(fields)) for entry_id, fields in found[1]]
+        if not entries:
+            self._look_at_s = time.monotonic() + _LOOK_S
+        return entries
+
+    def _new(self, node: Node, block_s: float) -> Sequence[Any]:
+        found = node.ask(
+            self._stream, "XREADGROUP GROUP", self._group, self._client_id, "COUNT", MAX_READ,
+            "BLOCK", max(1, int(block_s * 1000)), "STREAMS", self._stream, ">",
+        )  # fmt: skip
+        return found[0][1] if found else ()
+
+    def _take(self, entries: Sequence[Any]) -> dict[str, Outcome]:
+        outcomes: dict[str, Outcome] = {}
+        for entry_id, fields in entries:
+            self._handed_out.append(entry_id)
+            value, key, headers, _ = redis_wire.read(fields)
+            if value:
+                place = f"{self._stream}, entry {entry_id.decode()}"
+                id_, outcome = self._results.read(value, id_of(headers, key), place)
+                outcomes[id_] = outcome
+        return outcomes
+
+    def _let_go(self) -> None:
+        if self._node is not None:
+            self._node.close()
+            self._node = None
+
+
+def _words(fields: Mapping[bytes, bytes] | None) -> Sequence[bytes]:
+    """Return names and values in turns; of an entry that was trimmed meanwhile, none."""
+    return [word for item in (fields or {}).items() for word in item]

@@ -1,0 +1,104 @@
+"""Results as their clients read them: base64 of an Arrow stream with one batch for each output, or ``NaN``."""
+
+from __future__ import annotations
+
+import binascii
+import functools
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from pipeline.codecs.cluster_serving import arrow_stream
+from pipeline.errors import NotRepresentable, Undecodable
+from pipeline.tensors import Array, Tensor, datatype_of
+
+# What their clients return as it is, and what a client of a topic fails at: base64 it is not.
+FAILED: Final = b"NaN"
+# In elements: what stands around them has half their size.
+_LARGEST_REMEMBERED: Final = 16 * 1024
+_END: Final = b"\xff\xff\xff\xff\0\0\0\0"
+
+
+def write(outputs: Sequence[tuple[str, Array]]) -> bytes:
+    """Return the text that their clients turn into one array, or into a list where there are several outputs.
+
+    Datatypes stay as they are, BOOL becomes UINT8; several outputs share the smallest datatype that holds all of them,
+    for a stream has one schema. Axes of length 1 are left out, from the left, where an array has more axes than
+    elements: a shape has no more room than its data. Raises NotRepresentable for text, and for an output without
+    elements.
+    """
+    if not outputs:
+        raise NotRepresentable("there are no outputs")
+    for name, array in outputs:
+        if array.dtype.kind not in "biuf" or not array.size:
+            what = "no elements" if not array.size else "text"
+            raise NotRepresentable(f"output {name!r} has {what}; only numbers, one at least, have a form there")
+    dtype = np.result_type(*[np.uint8 if array.dtype.kind == "b" else array.dtype for _, array in outputs])
+    dtype = dtype.newbyteorder("<")
+    parts = [_schema(dtype.str)]
+    for _, array in outputs:
+        around = _batch if array.size <= _LARGEST_REMEMBERED else _batch.__wrapped__
+        head, tail = around(dtype.str, _kept(array.shape, array.size), array.size)
+        parts += (head, np.ascontiguousarray(array, dtype).tobytes(), tail)
+    return binascii.b2a_base64(b"".join([*parts, _END]), newline=False)
+
+
+def read(value: bytes) -> tuple[Tensor, ...]:
+    """Return the outputs of a result, named by their places; raises Undecodable."""
+    try:
+        data = binascii.a2b_base64(value, strict_mode=True)
+    except binascii.Error as error:
+        raise Undecodable(f"not base64: {error}") from error
+    outputs = []
+    for place, batch in enumerate(arrow_stream.batches(data)):
+        leaves = [column.leaf for column in batch.columns[:2]]
+        if len(leaves) < 2 or leaves[0] is None or leaves[1] is None or leaves[0].dtype is None:
+            raise Undecodable("a result has the columns data and shape")
+        try:
+            values = batch.numbers(leaves[0])
+            start, end = batch.buffers[leaves[1].buffer]
+        except IndexError as error:
+            raise Undecodable("a column has no data in its record batch") from error
+        room = (end - start) // 4
+        axes = np.frombuffer(data, "<i4", min(len(values), room), start).tolist()  # null is 0, too
+        shape = tuple(axis for axis in axes if axis)
+        tensor = Tensor(f"output_{place}", datatype_of(values.dtype), shape, values.tobytes())
+        tensor.check()
+        outputs.append(tensor)
+    return tuple(outputs)
+
+
+def _kept(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
+    """Return a shape without as many of its axes of length 1, from the left, as there are too many. Pure."""
+    kept, surplus = list(shape), len(shape) - size
+    while surplus > 0:
+        kept.remove(1)
+        surplus -= 1
+    return tuple(kept)
+
+
+# Results of one form differ in their data alone: pyarrow writes the first, and the others are cut to its measure.
+
+
+@functools.lru_cache(64)
+def _schema(dtype: str) -> bytes:
+    import pyarrow as pa  # noqa: PLC0415  # an extra, which only routes of this format need
+
+    return bytes(pa.schema([("data", pa.from_numpy_dtype(np.dtype(dtype))), ("shape", pa.int32())]).serialize())
+
+
+@functools.lru_cache(256)
+def _batch(dtype: str, shape: tuple[int, ...], size: int) -> tuple[bytes, bytes]:
+    """Return what stands before and after the data of a record batch."""
+    import pyarrow as pa  # noqa: PLC0415  # as above
+
+    padded = np.zeros(size, np.int32)
+    padded[: len(shape)] = shape
+    is_null = np.arange(size) >= len(shape)
+    columns = [pa.array(np.zeros(size, dtype)), pa.array(padded, mask=is_null)]
+    written = bytes(pa.record_batch(columns, names=["data", "shape"]).serialize())
+    [batch] = arrow_stream.batches(_schema(dtype) + written)
+    start, _ = batch.buffers[1]
+    start -= len(_schema(dtype))
+    return written[:start], written[start + size * np.dtype(dtype).itemsize :]

@@ -1,0 +1,135 @@
+"""RedisOutbox: records to a control log in Redis, without having anybody wait."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeline import redis_access
+from pipeline.control import redis_log
+from pipeline.errors import ConnectorError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container
+
+    from pipeline.settings import RedisSettings
+
+log = logging.getLogger(__name__)
+
+_RETRY_S: Final = 0.25
+_MAX_RECORDS: Final = 100
+# Nobody asks for the history of a state.
+_SUPERSEDED_MS: Final = 0
+
+Records = dict[bytes, bytes | None]
+
+
+class RedisOutbox:
+    """See Outbox; ``on_done`` as in Logs, called on the outbox's thread.
+
+    What waits while Redis is away is the last record of each key: it would replace the others. Why Redis is away is
+    told by who reads.
+    """
+
+    def __init__(self, redis: RedisSettings, topic: str, client_id: str, on_done: Callable[[bytes], None]) -> None:
+        self._redis, self._topic, self._client_id, self._on_done = redis, topic, client_id, on_done
+        self._changed = threading.Condition()  # guards the three below
+        self._waiting: Records = {}
+        self._writing: Records = {}
+        self._is_closed = False
+        self._client: Any = None
+        self._problem = ""  # what was logged last, and holds
+        self._thread = threading.Thread(target=self._run, name=f"{topic}-outbox", daemon=True)
+        self._thread.start()
+
+    def send(self, key: bytes, value: bytes | None) -> None:
+        """See Outbox."""
+        with self._changed:
+            self._waiting.pop(key, None)  # a later record stands behind all others
+            self._waiting[key] = value
+            self._changed.notify_all()
+
+    def poll(self) -> None:
+        """See Outbox: its thread does all there is to do."""
+
+    def flush(self, timeout_s: float) -> int:
+        """See Outbox."""
+        with self._changed:
+            self._changed.wait_for(lambda: not (self._waiting or self._writing), timeout_s)
+            return len(self._waiting) + len(self._writing)
+
+    def close(self) -> None:
+        """See Outbox."""
+        with self._changed:
+            self._is_closed = True
+            self._waiting.clear()
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while self._next():
+            done, problem = self._write(self._writing)
+            for key in done:
+                self._on_done(key)
+            self._tell(problem)
+            if self._put_back(done):
+                time.sleep(_RETRY_S)
+        self._let_go()
+
+    def _next(self) -> Records:
+        """Wait for records, and return those that are to be written now; none when it is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._is_closed)
+            keys = list(self._waiting)[:_MAX_RECORDS]
+            self._writing = {key: self._waiting.pop(key) for key in keys}
+            return self._writing
+
+    def _put_back(self, done: Container[bytes]) -> bool:
+        """Have what is not done wait again, unless it was superseded; return whether there is any."""
+        with self._changed:
+            left = {key: value for key, value in self._writing.items() if key not in done}
+            self._writing = {}
+            if not self._is_closed:
+                self._waiting = {**left, **self._waiting}
+            self._changed.notify_all()
+            return bool(left)
+
+    def _write(self, records: Records) -> tuple[list[bytes], str]:
+        """Return the keys whose records are written, or never will be, and what is wrong, empty for nothing."""
+        try:
+            if self._client is None:
+                self._client = redis_access.connect(self._redis, self._client_id, retries=0)
+            pipeline = self._client.pipeline(transaction=False)
+            for key, value in records.items():
+                redis_log.write_to(pipeline, self._topic, key, value, superseded_ms=_SUPERSEDED_MS)
+            results = pipeline.execute(raise_on_error=False)
+        except redis_access.errors() as error:
+            results = [error] * len(records)
+        except ConnectorError as error:  # a cluster that is away
+            return [], str(error)
+        done: list[bytes] = []
+        problem = ""
+        for key, result in zip(records, results, strict=True):
+            if not isinstance(result, Exception):
+                done.append(key)
+                continue
+            is_away = redis_access.is_away(result)
+            problem = problem if is_away else str(redis_access.failure(self._redis, result))
+            if not is_away and not redis_access.is_full(result):
+                done.append(key)  # what waiting does not heal
+        if len(done) < len(records):
+            self._let_go()
+        return done, problem
+
+    def _let_go(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _tell(self, problem: str) -> None:
+        """Log why states are not written, once as long as it is the same; and that they are again."""
+        if problem != self._problem:
+            self._problem = problem
+            what = f"states are not published: {problem}" if problem else "states are published again"
+            log.warning("topic %s: %s", self._topic, what)

@@ -1,0 +1,1 @@
+"""The ancestor's own clients, unmodified, in environments of their own."""

@@ -1,0 +1,219 @@
+"""The client over Redis: what is Redis's alone. What both brokers promise is in test_client.py."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import redis as redis_py
+
+from pipeline import redis_wire
+from pipeline.client import AsyncInputQueue, AsyncOutputQueue, ConnectorError, InputQueue, OutputQueue, TimedOut
+from pipeline.client.address import Address
+from pipeline.codecs.avro_codec import AvroCodec
+from pipeline.errors import AccessDenied, AuthenticationFailed, InvalidSettings
+from pipeline.local.redis import LocalRedis
+from pipeline.records import PredictResult
+from pipeline.tensors import from_array
+from tests.integration.echo_workers import RedisEcho
+
+ROW = np.arange(4, dtype=np.float32).reshape(1, 4)
+DEADLINE_S = 20.0
+# What docs/redis.md says that a client's user needs.
+CLIENT_ACL = (
+    "user client on >secret ~digits.requests ~digits.results@* ~digits.results:* "
+    "+xadd +xread +xtrim +expire +hgetall +unlink +eval +xlen"
+)
+
+
+def until(claim, what):
+    deadline = time.monotonic() + DEADLINE_S
+    while not claim():
+        assert time.monotonic() < deadline, f"not within {DEADLINE_S:g} s: {what}"
+        time.sleep(0.01)
+
+
+@contextmanager
+def echoing(url, route):
+    worker = RedisEcho(url, route)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        yield worker
+    finally:
+        worker.stopping.set()
+        thread.join(10)
+
+
+def test_a_client_trims_what_it_has_read_and_leaves_a_stream_that_expires(redis, topic_name):
+    server = redis_py.Redis.from_url(redis.url)
+    stream = redis_wire.reply_stream(f"{topic_name}.results", "me")
+    with echoing(redis.url, topic_name):
+        with InputQueue(topic_name, bootstrap=redis.url, client_id="me") as queue:
+            ids = queue.enqueue_many([(None, {"x": ROW})] * 2000)
+            with OutputQueue(topic_name, bootstrap=redis.url, client_id="me") as results:
+                found = set()
+                while len(found) < len(ids):
+                    found |= set(results.dequeue(timeout=DEADLINE_S))
+            until(lambda: server.xlen(stream) == 0, "the stream is trimmed")
+            assert server.ttl(stream) > 300
+        assert 0 < server.ttl(stream) <= 300
+
+
+def test_an_answer_to_a_client_that_is_gone_is_kept_nowhere(redis, topic_name):
+    server = redis_py.Redis.from_url(redis.url)
+    stream = redis_wire.reply_stream(f"{topic_name}.results", "me")
+    with InputQueue(topic_name, bootstrap=redis.url, client_id="me") as queue:
+        queue.enqueue("a", x=ROW)
+    server.delete(stream)
+    with echoing(redis.url, topic_name) as worker:
+        until(lambda: worker.seen, "the request is answered")
+    assert not server.exists(stream)
+
+
+def test_what_was_sent_and_answered_while_redis_was_away_arrives():
+    with (
+        LocalRedis(append_only=True) as server,
+        InputQueue("m", bootstrap=server.url) as queue,
+        OutputQueue("m", bootstrap=server.url) as results,
+    ):
+        with echoing(server.url, "m"):
+            queue.predict({"x": ROW}, DEADLINE_S)
+        queue.enqueue("before", x=ROW)
+        queue.flush()
+        server.kill()
+        queue.enqueue("meanwhile", x=ROW)
+        with pytest.raises(ConnectorError, match="can not be reached"):
+            queue.flush(1.0)
+        with pytest.raises(TimedOut, match="can not be reached"):
+            queue.predict({"x": ROW}, 0.3)
+        server.start()
+        queue.flush(DEADLINE_S)
+        with echoing(server.url, "m"):
+            assert results.query("before", timeout=DEADLINE_S) is not None
+            assert results.query("meanwhile", timeout=DEADLINE_S) is not None
+            np.testing.assert_array_equal(queue.predict({"x": ROW}, DEADLINE_S), ROW)
+
+
+def test_a_redis_that_forgot_everything_is_used_again():
+    with LocalRedis() as server, InputQueue("m", bootstrap=server.url) as queue:
+        with echoing(server.url, "m"):
+            queue.predict({"x": ROW}, DEADLINE_S)
+        server.kill()
+        server.start()
+        with echoing(server.url, "m"):
+            deadline = time.monotonic() + DEADLINE_S
+            while True:  # the first may be sent before the stream of the answers is made again
+                try:
+                    np.testing.assert_array_equal(queue.predict({"x": ROW}, 1.0), ROW)
+                    break
+                except TimedOut:
+                    assert time.monotonic() < deadline
+
+
+def test_a_full_stream_refuses_requests_and_says_so(redis, topic_name):
+    place = {"bootstrap": redis.url, "max_length": 3}
+    with InputQueue(topic_name, **place) as queue:
+        queue.enqueue_many([(None, {"x": ROW})] * 3)
+        queue.flush()
+        with pytest.raises(ConnectorError, match=r"3 requests wait in the stream.*max_length"):
+            queue.predict({"x": ROW}, DEADLINE_S)
+        queue.enqueue("a", x=ROW)
+        with pytest.raises(ConnectorError, match=r"request a .*1 earlier"):
+            queue.flush()
+        assert redis_py.Redis.from_url(redis.url).xlen(f"{topic_name}.requests") == 3
+        with echoing(redis.url, topic_name):  # it acknowledges, and deletes nothing
+            until(lambda: redis_py.Redis.from_url(redis.url).xtrim(f"{topic_name}.requests", maxlen=0) >= 0, "room")
+            np.testing.assert_array_equal(queue.predict({"x": ROW}, DEADLINE_S), ROW)
+
+
+def test_a_redis_without_memory_refuses_requests_and_loses_nothing_that_it_took():
+    block = np.zeros((1, 200_000), np.float32)
+    config = ["maxmemory 8mb", "maxmemory-policy noeviction"]
+    with LocalRedis(config=config) as server, InputQueue("m", bootstrap=server.url) as queue:
+        taken = 0
+
+        def send_until_refused():
+            nonlocal taken
+            for _ in range(50):
+                queue.enqueue(None, x=block)
+                queue.flush(DEADLINE_S)
+                taken += 1
+
+        with pytest.raises(ConnectorError, match="it is full"):
+            send_until_refused()
+        assert taken
+        assert redis_py.Redis.from_url(server.url).xlen("m.requests") == taken
+        with pytest.raises(ConnectorError, match="it is full"):
+            queue.predict({"x": block}, DEADLINE_S)
+
+
+def test_a_user_with_the_documented_rights_can_do_everything():
+    with LocalRedis(config=[CLIENT_ACL]) as server, echoing(server.url, "digits"):
+        place = {"bootstrap": server.url, "redis": {"username": "client", "password": "secret"}}
+        with InputQueue("digits", **place) as queue, OutputQueue("digits", **place) as results:
+            np.testing.assert_array_equal(queue.predict({"x": ROW}, DEADLINE_S), ROW)
+            queue.enqueue("a", x=ROW)
+            assert results.query_and_delete("a", timeout=DEADLINE_S) is not None
+            assert results.query("nobody") is None
+        with InputQueue("digits", **place, max_length=1000) as queue:
+            np.testing.assert_array_equal(queue.predict({"x": ROW}, DEADLINE_S), ROW)
+        with pytest.raises(AccessDenied, match="lacks a permission"):
+            InputQueue("letters", **place).open()
+        wrong = {**place, "redis": {"username": "client", "password": "guess"}}
+        with pytest.raises(AuthenticationFailed, match="username and password") as caught:
+            InputQueue("digits", **wrong).open()
+        assert "guess" not in str(caught.value)
+
+
+def test_a_result_that_lies_in_a_hash_is_found_by_its_id_whoever_asked(redis, topic_name):
+    server, place = redis_py.Redis.from_url(redis.url), {"route": topic_name, "bootstrap": redis.url}
+    with InputQueue(**place) as queue:
+        queue.send({"x": ROW}, id="a", replies="stored")
+        queue.flush()
+    [(_, fields)] = server.xrange(f"{topic_name}.requests")
+    assert b"reply_to" not in fields
+    with OutputQueue(**place) as results:
+        assert results.query("a") is None
+        value = AvroCodec().encode_result(PredictResult("", "m", 1, (from_array("y", ROW),)))
+        threading.Timer(0.3, server.hset, (f"{topic_name}.results:a", "value", value)).start()
+        np.testing.assert_array_equal(results.query("a", timeout=DEADLINE_S), ROW)
+        np.testing.assert_array_equal(results.query_and_delete("a"), ROW)
+        assert results.query("a") is None
+
+        async def main():
+            async with AsyncOutputQueue(**place) as twin, AsyncInputQueue(**place):
+                server.hset(f"{topic_name}.results:b", "value", value)
+                np.testing.assert_array_equal(await twin.query("b", timeout=5), ROW)
+
+        asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"bootstrap": "redis://host:port"}, r"redis\.url"),
+        ({"bootstrap": "redis://h", "redis": {"user": "x"}}, "unknown field `user`"),
+        ({"bootstrap": "redis://h", "max_length": -1}, "max_length"),
+    ],
+)
+def test_a_place_that_is_none_is_refused_at_once(options, complaint):
+    with pytest.raises(InvalidSettings, match=complaint):
+        InputQueue(**options)
+
+
+def test_the_url_chooses_the_broker_and_no_password_is_printed():
+    def of(bootstrap=None, kafka=None, redis=None):
+        return Address.of("m", "me", kafka or {}, bootstrap, redis=redis)
+
+    secret = of("redis://user:hush@host:1/2", redis={"password": "hush"})
+    assert secret.place == "Redis at host:1"
+    assert "hush" not in repr(secret)
+    assert of("kafka://host:9").place == of("host:9").place == "kafka at host:9"
+    assert of(redis={"url": "redis://h"}).place == "Redis at h:6379"
+    assert of(kafka={"bootstrap.servers": "k:9"}, redis={"url": "redis://h"}).place == "kafka at k:9"
+    assert of().place == "kafka at localhost:9092"
