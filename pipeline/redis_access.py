@@ -106,7 +106,8 @@ def failure(settings: RedisSettings, error: Exception) -> ConnectorError:
     if is_full(error):
         return ConnectorError(place, f"it is full, and nothing was written; look at maxmemory and its disk ({said})")
     if is_away(error):
-        return ConnectorError(place, f"it can not be reached; is it running? ({said})")
+        step = "does this port speak TLS?" if "handshake" in str(error.__context__) else "is it running?"
+        return ConnectorError(place, f"it can not be reached; {step} ({said})")
     return ConnectorError(place, said)
 
 
