@@ -8,6 +8,7 @@ import json
 from importlib.resources import files
 from typing import Any, Final
 
+import avro.errors
 import avro.io
 import avro.schema
 
@@ -75,6 +76,10 @@ def resolve(name: str, writer: avro.schema.Schema, value: bytes, at: int) -> dic
     body.seek(at)
     try:
         datum = avro.io.DatumReader(writer, schema(name)).read(avro.io.BinaryDecoder(body))
+    except avro.errors.SchemaResolutionException as error:  # its further lines are both schemas
+        wrote = getattr(writer, "fullname", writer.type)
+        reason = f"it was written as {wrote}, which does not resolve: {str(error).partition(chr(10))[0]}"
+        raise Undecodable(f"not a {name}: {reason}") from error
     except Exception as error:  # the schema is somebody else's: whatever reading by it raises
         raise Undecodable(f"not a {name}: {type(error).__name__}: {error}") from error
     if body.tell() != len(value):
