@@ -54,8 +54,8 @@ def create_app(
     """Return the Faust app of one worker: an agent for each route, the registry, and the pages.
 
     Nothing is started and nothing is connected. ``is_watching`` overrides ``watch.in_worker``. While the worker runs,
-    changed servables are taken from ``settings_file``. Raises PluginError, and where the schema registry's client can not
-    be made, MissingExtra or ConnectorError.
+    changed servables are taken from ``settings_file``. Raises PluginError, and MissingExtra or ConnectorError where
+    the client of the schema registry can not be made.
     """
     application = PenstockApp(
         _NAME,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.settings import SINGLE_OBJECT
+from pipeline.framings import SINGLE_OBJECT
 
 
 class AvroFraming:

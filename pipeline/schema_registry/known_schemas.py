@@ -15,6 +15,7 @@ from pipeline.codecs.confluent import WriterSchema
 from pipeline.errors import ConnectorError, SchemaUnavailable, Undecodable
 from pipeline.schema_registry.client import Registered
 from pipeline.schema_registry.normal_form import writer_schema
+from pipeline.schema_registry.references import Versions, texts_of
 
 log = logging.getLogger(__name__)
 
@@ -24,18 +25,13 @@ _LAST_RETRY_S: Final = 30.0
 # A registry's other nodes may not know yet what one of them has just registered.
 _UNKNOWN_FOR_S: Final = 30.0
 _MOST_UNKNOWN: Final = 10_000
-_DEEPEST_REFERENCE: Final = 16
 
 
-class Registry(Protocol):
+class Registry(Versions, Protocol):
     """What is asked of a registry; see RegistryClient."""
 
     def named(self, name: bytes) -> Registered | None:
         """Return the schema that a name stands for."""
-        ...
-
-    def version(self, subject: str, version: int | str = "latest") -> Registered | None:
-        """Return one version of a subject."""
         ...
 
 
@@ -99,7 +95,7 @@ class KnownSchemas:
             self._note(name, f"is of type {registered.kind}, not AVRO")
             return
         try:
-            self._known[name] = writer_schema(registered.text, self._references(registered))
+            self._known[name] = writer_schema(registered.text, texts_of(self._registry, registered))
         except ValueError as error:
             self._note(name, str(error))
 
@@ -155,15 +151,3 @@ class KnownSchemas:
         if len(self._unusable) >= _MOST_UNKNOWN:  # names that a sender makes up must not fill the memory
             self._unusable.clear()
         self._unusable[name] = _Unusable(reason, self._clock.monotonic_s() + _UNKNOWN_FOR_S)
-
-    def _references(self, registered: Registered, depth: int = 0) -> list[str]:
-        """Return the texts of all that a schema refers to, however deep."""
-        texts: list[str] = []
-        if depth > _DEEPEST_REFERENCE:
-            raise ValueError(f"has references of references, {_DEEPEST_REFERENCE} deep and more")
-        for subject, version in registered.references:
-            found = self._registry.version(subject, version)
-            if found is None:
-                raise ValueError(f"refers to version {version} of {subject}, which is not in the registry")
-            texts += [found.text, *self._references(found, depth + 1)]
-        return texts

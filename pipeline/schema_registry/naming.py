@@ -7,9 +7,9 @@ from typing import Final
 from pipeline.codecs import confluent, schemas
 from pipeline.codecs.avro_framing import AvroFraming
 from pipeline.errors import ConnectorError
+from pipeline.framings import CONFLUENT
 from pipeline.schema_registry.client import Registered, RegistryClient
 from pipeline.schema_registry.normal_form import is_ours
-from pipeline.settings import CONFLUENT
 
 REGISTER_STEP: Final = "register schemas/{record}.avsc there, or set schema_registry.auto_register"
 

@@ -50,5 +50,6 @@ class WorkerSchemas:
 
     def close(self) -> None:
         """Wait for the registry no more."""
-        if self._known is not None:
+        if self._known is not None and self._client is not None:
             self._known.close()
+            self._client.close()

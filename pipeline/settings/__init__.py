@@ -11,14 +11,7 @@ from pipeline.settings.header_names import BINARY_PARTITION, HeaderNames
 from pipeline.settings.reading import FILE_NAME, Settings, at_address, file_of, load, to_text
 from pipeline.settings.redis import RedisRouteSettings, RedisSettings
 from pipeline.settings.routes import RouteSettings
-from pipeline.settings.schema_registry import (
-    CONFLUENT,
-    CONFLUENT_HEADER,
-    FRAMINGS,
-    SINGLE_OBJECT,
-    SchemaRegistrySettings,
-    check_schema_registry,
-)
+from pipeline.settings.schema_registry import SchemaRegistrySettings, check_schema_registry
 from pipeline.settings.section import Checked, Scalar, Section, checked
 from pipeline.settings.streams import BatchingSettings, StreamSettings, VersionPolicy, WarmUpSettings
 from pipeline.settings.topics import TopicSettings
@@ -27,12 +20,8 @@ from pipeline.settings.worker import HIGHEST_NICENESS, WorkerSettings
 
 __all__ = [
     "BINARY_PARTITION",
-    "CONFLUENT",
-    "CONFLUENT_HEADER",
     "FILE_NAME",
-    "FRAMINGS",
     "HIGHEST_NICENESS",
-    "SINGLE_OBJECT",
     "BatchingSettings",
     "Checked",
     "CircuitSettings",

@@ -9,6 +9,7 @@ import msgspec
 
 from pipeline import redis_wire
 from pipeline.errors import InvalidSettings
+from pipeline.framings import FRAMINGS, SINGLE_OBJECT
 from pipeline.settings import topic_names
 from pipeline.settings.circuit import CircuitSettings, check_circuit
 from pipeline.settings.cluster_serving import (
@@ -21,7 +22,7 @@ from pipeline.settings.cluster_serving import (
 from pipeline.settings.dead_letters import DeadLetterSettings, check_dead_letters
 from pipeline.settings.header_names import HeaderNames, check_header_names
 from pipeline.settings.redis import RedisRouteSettings, check_redis_route
-from pipeline.settings.schema_registry import FRAMINGS, SINGLE_OBJECT, SchemaRegistrySettings
+from pipeline.settings.schema_registry import SchemaRegistrySettings
 from pipeline.settings.section import Section
 
 _AT_LEAST_ONE: Final = (

@@ -12,10 +12,6 @@ from pipeline.redaction import has_login, redacted
 from pipeline.settings.section import Section
 
 STRATEGIES: Final = ("topic", "record", "topic_record")
-SINGLE_OBJECT: Final = "single-object"
-CONFLUENT: Final = "confluent"
-CONFLUENT_HEADER: Final = "confluent-header"
-FRAMINGS: Final = (SINGLE_OBJECT, CONFLUENT, CONFLUENT_HEADER)
 # Those of confluent-kafka's client; mock:// is its own, in the process.
 _SCHEMES: Final = ("http", "https", "mock")
 
