@@ -56,7 +56,7 @@ def name_before(value: bytes) -> bytes:
 
 def name_in_header(value: bytes) -> bytes:
     """Return the name that a header holds; raises Undecodable."""
-    if len(value) != _SIZES.get(value[:1], 0):
+    if len(value) != _SIZES.get(value[:1]):
         raise Undecodable(f"header {HEADER!r} is {value[:20].hex()}, expected 01 and a GUID, or 00 and an id")
     return value
 

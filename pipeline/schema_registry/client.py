@@ -77,7 +77,8 @@ class RegistryClient:
         """Register an Avro schema in a subject, where it is not yet; a registry refuses one that is not compatible."""
         with self._explained():
             schema = self._library.Schema(text, "AVRO")
-            return _of_registered(self._client.register_schema_full_response(subject, schema))
+            found = self._client.register_schema_full_response(subject, schema)  # with or without the text
+            return Registered(text, schema_id=found.schema_id, guid=found.guid, version=found.version)
 
     def accepts(self, subject: str, text: str) -> bool:
         """Return whether a subject's rule of compatibility would let an Avro schema become its next version."""
@@ -148,7 +149,7 @@ def _of_registered(registered: Any) -> Registered:
     )
 
 
-def _text(text: str | None) -> str:
-    if text is None:
-        raise ValueError("the answer has no schema")
+def _text(text: Any) -> str:
+    if not isinstance(text, str):
+        raise TypeError("the answer has no schema")
     return text

@@ -11,7 +11,8 @@ from pipeline.codecs import schemas
 
 def why_unreadable(reader: avro.schema.Schema, writer: avro.schema.Schema) -> str:
     """Return why records of ``writer`` can not be read by ``reader``, empty where they can."""
-    found = ReaderWriterCompatibilityChecker().get_compatibility(reader, writer)
+    checker = ReaderWriterCompatibilityChecker()  # type: ignore[no-untyped-call]  # the package is typed in part
+    found = checker.get_compatibility(reader, writer)
     if found.compatibility is SchemaCompatibilityType.compatible:
         return ""
     kinds = sorted({kind.value.replace("_", " ") for kind in found.incompatibilities})
