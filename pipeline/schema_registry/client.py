@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
@@ -42,16 +43,16 @@ class RegistryClient:
         self._settings = settings
         self.where: Final = f"schema registry at {settings.url}"
         try:
-            from confluent_kafka import schema_registry  # noqa: PLC0415  # needs packages that only an extra brings
+            # On use: it needs packages that only an extra brings, and half a second.
+            self._library: Any = importlib.import_module("confluent_kafka.schema_registry")
         except ImportError as error:
             reason = f"confluent-kafka's client of it can not be imported ({error})"
             raise MissingExtra(self.where, reason, "schema-registry") from error
         http_log = logging.getLogger("httpx2")
         if http_log.level == logging.NOTSET:
             http_log.setLevel(logging.WARNING)  # else a line for every question
-        self._library: Any = schema_registry
         with self._explained():
-            self._client: Any = schema_registry.SchemaRegistryClient.new_client(properties(settings))
+            self._client: Any = self._library.SchemaRegistryClient.new_client(properties(settings))
 
     def named(self, name: bytes) -> Registered | None:
         """Return the schema that a name stands for, None where the registry has none such."""
