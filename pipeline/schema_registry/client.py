@@ -110,7 +110,7 @@ class RegistryClient:
             reason = without_secrets(f"{type(error).__name__}: {error}", msgspec.to_builtins(self._settings))
             if getattr(error, "http_status_code", None) in _REFUSED:
                 reason += "; look at schema_registry.user_info and bearer_token"
-            raise ConnectorError(self.where, reason) from error
+            raise ConnectorError(self.where, reason) from None  # the cause may repeat a secret
 
 
 def properties(settings: SchemaRegistrySettings) -> dict[str, Any]:
