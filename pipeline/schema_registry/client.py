@@ -105,8 +105,7 @@ class RegistryClient:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:
-            # Whatever a registry, or something else at its address, makes the client raise.
+        except Exception as error:  # noqa: BLE001  # whatever a registry, or who else answers there, makes the client raise
             reason = without_secrets(f"{type(error).__name__}: {error}", msgspec.to_builtins(self._settings))
             if getattr(error, "http_status_code", None) in _REFUSED:
                 reason += "; look at schema_registry.user_info and bearer_token"

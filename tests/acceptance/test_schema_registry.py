@@ -52,7 +52,7 @@ class Foreign:
         self._serialisers: dict[tuple[str, bool], AvroSerializer] = {}
 
     def encode(self, id_: str, text: str = REQUEST, *, beside: bool = False, value: float = 2.0) -> Encoded:
-        """Return one request in Confluent's framing, and its headers: the name of the schema ``beside`` it, or before."""
+        """Return one request in Confluent's framing, and its headers; the schema's name is before it, or ``beside``."""
         key = text, beside
         if key not in self._serialisers:
             conf: dict[str, Any] = {"schema.id.serializer": header_schema_id_serializer} if beside else {}
