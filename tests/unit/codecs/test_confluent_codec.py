@@ -85,7 +85,7 @@ def test_a_result_is_the_same_behind_a_name_and_beside_one(result: PredictResult
 
 
 def test_our_own_schema_is_read_by_hand_whatever_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(avro_codec.schemas, "resolve", None)  # Apache Avro's way, which costs ten times as much
+    monkeypatch.setattr(avro_codec.schemas, "resolve", None)  # Apache Avro's way, which costs thirty times as much
     for name in REQUEST_NAMES:
         assert CODEC.decode_request(name + body_of(ONE), LIMITS) == ONE
         assert CODEC.decode_request_of(name, body_of(ONE), LIMITS) == ONE
