@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
@@ -59,7 +60,7 @@ def test_secrets_come_by_reference_and_are_printed_nowhere(tmp_path: Path) -> No
     registry = loaded.schema_registry
     assert properties(registry)["basic.auth.user.info"] == "me:canary-word"
     assert registry.certificate_file == str(tmp_path / "c.pem")
-    address = Address.of("m", "", {}, schema_registry=registry)
+    address = Address.of("m", "", {}, schema_registry=msgspec.to_builtins(registry))
     for text in (repr(loaded), repr(registry), repr(address), repr(registry.__rich_repr__())):
         assert "canary" not in text
     token = load(tmp_path, {"url": URL, "bearer_token": "${env:TOKEN}", "logical_cluster": "lsrc-1"}).schema_registry
@@ -68,7 +69,8 @@ def test_secrets_come_by_reference_and_are_printed_nowhere(tmp_path: Path) -> No
 
 
 def test_the_client_takes_a_url_or_a_section_and_checks_both() -> None:
-    assert Address.of("m", "", {}, schema_registry=URL).schema_registry.url == URL
+    assert Address.of("m", "", {}).schema_registry is None
+    assert Address.of("m", "", {}, schema_registry=URL).schema_registry == SchemaRegistrySettings(url=URL)
     section = {"url": URL, "timeout_s": 1.0}
     assert Address.of("m", "", {}, schema_registry=section).schema_registry == SchemaRegistrySettings(**section)
     for options in (
