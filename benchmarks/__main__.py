@@ -14,6 +14,7 @@ from benchmarks.cases import (
     large_backlog,
     loads,
     over_redis,
+    peers,
     redis_enqueue,
     registry,
     round_trip,
@@ -41,8 +42,11 @@ CASES: Final = {
         large_backlog,
         over_redis,
         redis_enqueue,
+        peers,
     )
 }
+# Run when they are named: they install what they compare with.
+_ON_DEMAND: Final = (peers.NAME,)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     status = 0
     try:
         with open_harness(options.bootstrap, is_pinned=not options.free) as harness:
-            for name in options.cases or CASES:
+            for name in options.cases or [name for name in CASES if name not in _ON_DEMAND]:
                 case = CASES[name]
                 print(f"{name}: {(case.__doc__ or '').splitlines()[0]}", file=sys.stderr)
                 made = case.run(harness, options.rounds or case.ROUNDS, options.requests or case.REQUESTS)
@@ -73,7 +77,12 @@ def _parser() -> argparse.ArgumentParser:
         description="Ours against what one would do instead, or against itself at rest, contenders in turn.",
         epilog="example: python -m benchmarks throughput --rounds 3 --requests 50000",
     )
-    parser.add_argument("cases", metavar="CASE", nargs="*", help=f"{', '.join(CASES)}; all when none is named")
+    parser.add_argument(
+        "cases",
+        metavar="CASE",
+        nargs="*",
+        help=f"{', '.join(CASES)}; all but {', '.join(_ON_DEMAND)} when none is named",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object a case, one a line")
     parser.add_argument("--rounds", type=_positive, help="rounds per contender")
     parser.add_argument(
