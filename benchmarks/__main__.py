@@ -5,20 +5,25 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks import report
+from benchmarks import plot, report
 from benchmarks.cases import (
     exactly_once,
     isolation,
     large_backlog,
+    latency,
     loads,
     over_redis,
     peers,
     redis_enqueue,
     registry,
     round_trip,
+    scaling,
     servables,
+    start,
+    streams,
     swap,
     throughput,
 )
@@ -34,6 +39,7 @@ CASES: Final = {
         throughput,
         exactly_once,
         round_trip,
+        latency,
         swap,
         registry,
         servables,
@@ -42,6 +48,9 @@ CASES: Final = {
         large_backlog,
         over_redis,
         redis_enqueue,
+        scaling,
+        streams,
+        start,
         peers,
     )
 }
@@ -64,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"{name}: {(case.__doc__ or '').splitlines()[0]}", file=sys.stderr)
                 made = case.run(harness, options.rounds or case.ROUNDS, options.requests or case.REQUESTS)
                 print(json.dumps(made) if options.json else f"{report.text(made)}\n", flush=True)
+                if options.plots:
+                    print(f"  {plot.write(made, options.plots)}", file=sys.stderr)
                 status = max(status, bool(made["faults"]))
     except BenchmarkError as error:
         print(f"failed: {error}", file=sys.stderr)
@@ -84,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"{', '.join(CASES)}; all but {', '.join(_ON_DEMAND)} when none is named",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object a case, one a line")
+    parser.add_argument("--plots", metavar="DIR", type=Path, help="also draw each case, as DIR/CASE.svg")
     parser.add_argument("--rounds", type=_positive, help="rounds per contender")
     parser.add_argument(
         "--requests", type=_positive, help="requests per round, warm-up not counted; for swap, those before each"
