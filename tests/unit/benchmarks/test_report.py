@@ -84,6 +84,7 @@ def test_the_cases_have_names_and_targets():
         "isolation": 1.15,
         "backlog": 600.0,
         "redis": 1.0,
+        "redis-enqueue": 3.0,
     }
     assert {name: case.TARGET for name, case in CASES.items()} == targets
 
