@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from connectors.redis.entries import entries_of
+from connectors.redis.formats import entries_of
 from connectors.redis.record import record_of
 from pipeline import redis_wire
 from pipeline.connector import Answer
