@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -106,3 +107,10 @@ def attend(connector: Connector, for_s: float) -> None:
     until_s = time.monotonic() + for_s
     while time.monotonic() < until_s:
         assert not connector.poll(0, 0.05)
+
+
+def worker_commands() -> str:
+    """Return what docs/redis.md lets a worker's user run, as rules of an ACL."""
+    text = (Path(__file__).parents[2] / "docs" / "redis.md").read_text()
+    [line] = [line for line in text.splitlines() if line.startswith("user worker ")]
+    return " ".join(word for word in line.split() if word.startswith("+"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,6 +35,13 @@ def test_it_keeps_what_was_written_across_a_kill_where_it_is_append_only() -> No
         assert client(server).get("a") == b"1"
         server.restart()
         assert client(server).get("a") == b"1"
+
+
+def test_it_is_reached_by_a_socket(tmp_path: Path) -> None:
+    with LocalRedis(config=[f"unixsocket {tmp_path}/redis.sock"]):
+        by_socket = connect(RedisSettings(url=f"unix://{tmp_path}/redis.sock"), "test")
+        assert by_socket.ping()
+        by_socket.close()
 
 
 def test_it_is_gone_after_its_block() -> None:

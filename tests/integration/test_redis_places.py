@@ -20,7 +20,7 @@ from pipeline.local.redis_cluster import LocalRedisCluster
 from pipeline.redis_access import connect, failure
 from pipeline.settings import RedisSettings, RouteSettings
 from tests.integration.members import Member, wait_for
-from tests.integration.redis_members import RedisRoute, answer, poll
+from tests.integration.redis_members import RedisRoute, answer, poll, worker_commands
 from tests.security.certificates import Authority
 
 
@@ -167,6 +167,21 @@ def test_a_route_in_a_cluster_is_answered_on_the_node_that_has_it(cluster: Local
         else:
             assert route.client.hgetall(f"{route.settings.result_topic}:k") == {b"value": b"b"}
         route.close()
+
+
+def test_a_worker_in_a_cluster_needs_no_more_than_the_documentation_says(cluster: LocalRedisCluster) -> None:
+    rules = f"on >work-secret ~{{f}}* {worker_commands()} +cluster|slots +command"
+    for node in cluster.nodes:
+        client = connect(RedisSettings(url=node.url), "admin")
+        client.execute_command("ACL SETUSER", "worker", *rules.split())
+        client.close()
+    route = RedisRoute(cluster.url, "{f}")
+    route.produce([b"a"])
+    connector = route.opened("w1", username="worker", password="work-secret")
+    answer(connector, poll(connector))
+    connector.close(5)
+    assert route.results == [b"a"]
+    route.close()
 
 
 def test_topics_of_a_route_that_lie_on_different_nodes_are_refused(cluster: LocalRedisCluster) -> None:

@@ -8,7 +8,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from pipeline.errors import AccessDenied, AuthenticationFailed, ConnectorError
 from pipeline.local.redis import LocalRedis
 from pipeline.redis_access import connect, failure, is_full
 from tests.integration.members import Member, echo, refuse, wait_for
-from tests.integration.redis_members import RedisRoute, answer, poll
+from tests.integration.redis_members import RedisRoute, answer, poll, worker_commands
 
 
 class Sender(threading.Thread):
@@ -175,12 +174,6 @@ def test_a_worker_needs_no_more_than_the_documentation_says(make: Make) -> None:
             unknown.poll(1, 0.1)
         assert "wrong-secret" not in str(caught.value)
         unknown.close(1)
-
-
-def worker_commands() -> str:
-    text = (Path(__file__).parents[2] / "docs" / "redis.md").read_text()
-    [line] = [line for line in text.splitlines() if line.startswith("user worker ")]
-    return " ".join(word for word in line.split() if word.startswith("+"))
 
 
 def test_a_server_that_is_away_at_the_start_is_waited_for(make: Make, durable: LocalRedis) -> None:
