@@ -122,9 +122,10 @@ def measure_groupless(harness: Harness, rival: Rival, backlog: Backlog) -> Measu
 
 
 def watch_commits(contenders: Sequence[Contender], place: Place, count: int) -> list[tuple[int, float]]:
-    """Return (results, CPU seconds of all together) over time, up to the last result; the last request is committed then.
+    """Return (results, CPU seconds of all together) over time, up to the last result.
 
-    By results, for some commit once a second or less. Markers of transactions count as results: a few in a thousand.
+    The last request is committed then. By results, for some commit once a second or less. Markers of transactions count
+    as results: a few in a thousand.
     """
     ticks: list[tuple[int, float]] = [(0, 0.0)]
     requests, results = Watch(place, place.requests), Watch(place, place.results)
