@@ -24,10 +24,10 @@ chaos = tests/chaos/test_chaos.py
 say = @printf '\033[2m%s\033[0m\n'
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test conformance fuzz lint format chaos bench kafka clean
+.PHONY: help demo test conformance fuzz lint format chaos bench bench-peers kafka clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/.demo-ready $(if $(findstring kafka,$(ARGS)),.venv/.kafka-ready)  ## serve handwritten digits, roll out version 2 in mid-stream, refuse a broken version 3
 	@.venv/bin/penstock demo $(ARGS)
@@ -62,6 +62,9 @@ chaos: .venv/.test-ready  ## everything goes wrong for MINUTES, by SEED, on a Ka
 
 bench: .venv/.bench-ready  ## our worker against a loop written by hand, on a real Kafka
 	@.venv/bin/python -m benchmarks $(ARGS)
+
+bench-peers: .venv/.bench-ready  ## our worker against MLServer, Quix Streams, FastStream, Faust and loops written by hand, each in an environment of its own
+	@.venv/bin/python -m benchmarks peers $(ARGS)
 
 kafka: .venv/.kafka-ready  ## run a real single-node Kafka without Docker until Ctrl-C
 	@.venv/bin/penstock kafka $(ARGS)

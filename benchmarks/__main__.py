@@ -5,19 +5,25 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks import report
+from benchmarks import plot, report
 from benchmarks.cases import (
     exactly_once,
     isolation,
     large_backlog,
+    latency,
     loads,
     over_redis,
+    peers,
     redis_enqueue,
     registry,
     round_trip,
+    scaling,
     servables,
+    start,
+    streams,
     swap,
     throughput,
 )
@@ -33,6 +39,7 @@ CASES: Final = {
         throughput,
         exactly_once,
         round_trip,
+        latency,
         swap,
         registry,
         servables,
@@ -41,8 +48,14 @@ CASES: Final = {
         large_backlog,
         over_redis,
         redis_enqueue,
+        scaling,
+        streams,
+        start,
+        peers,
     )
 }
+# Run when they are named: they install what they compare with.
+_ON_DEMAND: Final = (peers.NAME,)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,11 +68,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     status = 0
     try:
         with open_harness(options.bootstrap, is_pinned=not options.free) as harness:
-            for name in options.cases or CASES:
+            for name in options.cases or [name for name in CASES if name not in _ON_DEMAND]:
                 case = CASES[name]
                 print(f"{name}: {(case.__doc__ or '').splitlines()[0]}", file=sys.stderr)
                 made = case.run(harness, options.rounds or case.ROUNDS, options.requests or case.REQUESTS)
                 print(json.dumps(made) if options.json else f"{report.text(made)}\n", flush=True)
+                if options.plots:
+                    print(f"  {plot.write(made, options.plots)}", file=sys.stderr)
                 status = max(status, bool(made["faults"]))
     except BenchmarkError as error:
         print(f"failed: {error}", file=sys.stderr)
@@ -73,8 +88,14 @@ def _parser() -> argparse.ArgumentParser:
         description="Ours against what one would do instead, or against itself at rest, contenders in turn.",
         epilog="example: python -m benchmarks throughput --rounds 3 --requests 50000",
     )
-    parser.add_argument("cases", metavar="CASE", nargs="*", help=f"{', '.join(CASES)}; all when none is named")
+    parser.add_argument(
+        "cases",
+        metavar="CASE",
+        nargs="*",
+        help=f"{', '.join(CASES)}; all but {', '.join(_ON_DEMAND)} when none is named",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object a case, one a line")
+    parser.add_argument("--plots", metavar="DIR", type=Path, help="also draw each case, as DIR/CASE.svg")
     parser.add_argument("--rounds", type=_positive, help="rounds per contender")
     parser.add_argument(
         "--requests", type=_positive, help="requests per round, warm-up not counted; for swap, those before each"

@@ -59,7 +59,7 @@ def echo(bootstrap: str, requests: str, results: str, warm_up: int, count: int) 
     partition = TopicPartition(results, 0)
     partition.offset = consumer.get_watermark_offsets(partition)[1]
     consumer.assign([partition])
-    pairs = make_requests(warm_up + count)
+    pairs = list(make_requests(warm_up + count))
 
     def ask(number: int) -> None:
         key, value = pairs[number]

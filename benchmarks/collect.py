@@ -1,6 +1,7 @@
 """The collector, a process of its own, accounts: ``python -m benchmarks.collect BOOTSTRAP REQUESTS RESULTS WARM_UP``.
 
-``WORKLOAD EXPECTED`` may follow: a .npy file with what each distinct row of a workload is answered.
+Options: ``--workload`` with ``--expected``, a .npy file with what each distinct row of it is answered, and ``--wire``.
+What ``benchmarks.probe`` asked is not counted.
 
 It runs when the contender has ended, so it costs no contender anything and misses no late duplicate. The time of a
 result is the broker's (LogAppendTime): one clock, which no contender and no collector can hold up.
@@ -8,8 +9,8 @@ result is the broker's (LogAppendTime): one clock, which no contender and no col
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -17,11 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
-from benchmarks import accounting, figures, model
-from benchmarks.avro_records import AvroRecord, Datum
+from benchmarks import accounting, figures, model, wire
+from benchmarks.probe import PREFIX
 from benchmarks.workload import MLP, WORKLOADS
 
 if TYPE_CHECKING:
+    from benchmarks.avro_records import Datum
     from benchmarks.workload import Workload
 
 _TIMEOUT_S: Final = 60.0
@@ -85,12 +87,13 @@ def collect(
     warm_up: int,
     load: Workload = MLP,
     expect: Expected = model.expected,
+    wire_name: str = wire.AVRO,
 ) -> dict[str, Any]:
     """Return the account of the two topics and the rate after the warm-up, 0 where nothing came after it."""
-    request_record, result_record = AvroRecord("PredictRequest"), AvroRecord("PredictResult")
-    asked = [request_record.decode(message.value()) for message in read(bootstrap, requests)]
-    messages = read(bootstrap, results)
-    answers = [result_record.decode(message.value()) for message in messages]
+    records = wire.named(wire_name)
+    asked = [records.request.decode(message.value()) for message in read(bootstrap, requests) if not _is_probe(message)]
+    messages = [message for message in read(bootstrap, results) if not _is_probe(message)]
+    answers = [records.result.decode(message.value()) for message in messages]
     took_ms = [message.timestamp()[1] for message in messages]
     return {
         "account": account(asked, answers, load, expect),
@@ -99,13 +102,24 @@ def collect(
     }
 
 
+def _is_probe(message: Message) -> bool:
+    return (message.key() or b"").startswith(PREFIX)
+
+
 def main() -> None:
     """Account and print."""
-    load, expect = MLP, model.expected
-    if len(sys.argv) > 5:
-        load = WORKLOADS[sys.argv[5]]
-        expect = by_row(load, np.load(sys.argv[6]))
-    print(json.dumps(collect(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), load, expect)))
+    parser = argparse.ArgumentParser()
+    for name in ("bootstrap", "requests", "results"):
+        parser.add_argument(name)
+    parser.add_argument("warm_up", type=int)
+    parser.add_argument("--workload", choices=WORKLOADS, default=MLP.name)
+    parser.add_argument("--expected")
+    parser.add_argument("--wire", choices=wire.NAMES, default=wire.AVRO)
+    options = parser.parse_args()
+    load = WORKLOADS[options.workload]
+    expect = by_row(load, np.load(options.expected)) if options.expected else model.expected
+    topics = (options.bootstrap, options.requests, options.results)
+    print(json.dumps(collect(*topics, options.warm_up, load, expect, options.wire)))
 
 
 if __name__ == "__main__":

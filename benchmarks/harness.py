@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from benchmarks import model
-from benchmarks.place import Place
+from benchmarks.place import PARTITIONS, Place
 from benchmarks.process import Contender, Cores
 from pipeline.local.kafka import LocalKafka
 
@@ -43,7 +43,16 @@ class Rival(Protocol):
         ...
 
 
-AnyRival = TypeVar("AnyRival", bound=Rival)
+class Named(Protocol):
+    """What is measured in turn."""
+
+    @property
+    def NAME(self) -> str:  # noqa: N802  # see Rival
+        """What the report calls it."""
+        ...
+
+
+AnyRival = TypeVar("AnyRival", bound=Named)
 
 
 class Harness:
@@ -64,12 +73,12 @@ class Harness:
         return self._start()
 
     @contextlib.contextmanager
-    def place(self, name: str) -> Iterator[Place]:
+    def place(self, name: str, partitions: int = PARTITIONS) -> Iterator[Place]:
         """Make a place with topics; they are deleted at the end."""
         unique = f"bench-{os.getpid()}-{int(time.time())}-{next(self._numbers)}-{name}"
         folder = self._folder / unique
         folder.mkdir()
-        place = Place(self._bootstrap, folder, self.models, unique)
+        place = Place(self._bootstrap, folder, self.models, unique, partitions)
         place.create_topics()
         try:
             yield place
@@ -77,9 +86,12 @@ class Harness:
             place.delete_topics()
 
     @contextlib.contextmanager
-    def running(self, rival: Rival, place: Place) -> Iterator[Contender]:
-        """Start a contender; at the end it is stopped in good order, or killed after an exception."""
-        contender = Contender(rival.command(place), place.folder / "contender.log", self.cores)
+    def running(self, rival: Rival, place: Place, cores: Cores | None = None) -> Iterator[Contender]:
+        """Start a contender; at the end it is stopped in good order, or killed after an exception.
+
+        ``cores``: whose core it gets, instead of the harness's.
+        """
+        contender = Contender(rival.command(place), place.folder / "contender.log", cores or self.cores)
         try:
             yield contender
             contender.stop()

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupState, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without saying so
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class Place:
     folder: Path
     models: Path
     name: str
+    partitions: int = PARTITIONS
 
     @property
     def requests(self) -> str:
@@ -52,9 +53,9 @@ class Place:
         results = {"message.timestamp.type": "LogAppendTime"}
         compact = {"cleanup.policy": "compact"}
         return [
-            NewTopic(self.requests, PARTITIONS, 1, config={"max.message.bytes": str(MOST_RECORD_BYTES)}),
-            NewTopic(self.results, PARTITIONS, 1, config=results),
-            NewTopic(f"{self.requests}-dlt", PARTITIONS, 1),
+            NewTopic(self.requests, self.partitions, 1, config={"max.message.bytes": str(MOST_RECORD_BYTES)}),
+            NewTopic(self.results, self.partitions, 1, config=results),
+            NewTopic(f"{self.requests}-dlt", self.partitions, 1),
             NewTopic(f"{self.name}.aspired-versions", 1, 1, config=compact),
             NewTopic(self.states, 1, 1, config=compact),
         ]
@@ -78,6 +79,22 @@ class Place:
         for future in admin.delete_topics(names, operation_timeout=_TIMEOUT_S).values():
             future.result(_TIMEOUT_S)
 
+    def uncommitted(self) -> int:
+        """Return how many requests the group would be given again."""
+        watch = Watch(self, self.requests)
+        try:
+            return watch.end() - watch.committed()
+        finally:
+            watch.close()
+
+    def assigned(self) -> list[int]:
+        """Return how many partitions each member of the contender's group has; empty while it is not stable."""
+        admin = self._admin()  # as above
+        described = admin.describe_consumer_groups([self.group])[self.group].result(_TIMEOUT_S)
+        if described.state != ConsumerGroupState.STABLE:
+            return []
+        return [len(member.assignment.topic_partitions) for member in described.members]
+
     def _admin(self) -> AdminClient:
         return AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})  # what goes wrong is raised
 
@@ -89,7 +106,7 @@ class Watch:
         # Uncommitted: else it would wait for the offsets of a transaction that is open, and one mostly is.
         properties = {"isolation.level": "read_uncommitted", "log_level": 0}
         self._consumer = Consumer({"bootstrap.servers": place.bootstrap, "group.id": place.group, **properties})
-        self._partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+        self._partitions = [TopicPartition(topic, number) for number in range(place.partitions)]
 
     def wait_for_leaders(self) -> None:
         """Return when the broker answers for every partition: a moment after a topic was created."""

@@ -63,6 +63,7 @@ class Contender:
     def __init__(self, argv: Sequence[str | Path], log_path: Path, cores: Cores) -> None:
         self._argv, self._log_path = argv, log_path
         os.environ.update(_ENVIRONMENT)
+        self.started_s: Final = time.time()
         self._child = Child(argv, log_path)
         if cores.contender:  # before the interpreter has started any thread: each inherits it
             os.sched_setaffinity(self._child.pid, cores.contender)
@@ -90,11 +91,15 @@ class Contender:
         """Return when ``is_done``; raises BenchmarkError with the end of its log when it dies or is too slow."""
         deadline_s = time.monotonic() + timeout_s
         while not is_done():
-            if self._child.exit_code is not None:
-                raise BenchmarkError(f"{self} ended with status {self._child.exit_code}\n{self._tail()}")
+            self.check()
             if time.monotonic() > deadline_s:
                 raise BenchmarkError(f"{self}: {what} took more than {timeout_s:g} s\n{self._tail()}")
             time.sleep(_POLL_S)
+
+    def check(self) -> None:
+        """Raise BenchmarkError with the end of its log when it has ended."""
+        if self._child.exit_code is not None:
+            raise BenchmarkError(f"{self} ended with status {self._child.exit_code}\n{self._tail()}")
 
     def stop(self) -> None:
         """Ask it to end; raises BenchmarkError when it does not do so in good order."""

@@ -1,7 +1,12 @@
-"""The load generator, a process of its own: ``python -m benchmarks.produce BOOTSTRAP TOPIC COUNT [WORKLOAD]``."""
+"""The load generator, a process of its own: ``python -m benchmarks.produce BOOTSTRAP TOPIC COUNT``.
+
+Partitions take turns, so all have the same to do. Options say what is asked for: ``--workload``, ``--wire``, and
+``--streams``, among how many requests take turns.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
@@ -9,54 +14,75 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import Producer
 
-from benchmarks.avro_records import AvroRecord
+from benchmarks import wire
 from benchmarks.workload import MLP, WORKLOADS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from benchmarks.workload import Workload
 
 
-def requests(count: int, load: Workload = MLP) -> Iterator[tuple[bytes, bytes]]:
-    """Yield key and value of ``count`` single-row requests; the id is the key."""
-    record = AvroRecord("PredictRequest")
+def requests(
+    count: int, load: Workload = MLP, wire_name: str = wire.AVRO, streams: Sequence[str] = ()
+) -> Iterator[tuple[bytes, bytes]]:
+    """Yield key and value of ``count`` single-row requests; the id is the key. ``streams`` are asked in turn."""
+    record = wire.named(wire_name).request
     tensor = {"name": load.input, "datatype": "FP32", "shape": [1, *load.row_shape]}
     data = [row.tobytes() for row in load.rows()]
+    servables = [{"servable": stream} for stream in streams] or [{}]
     for number in range(count):
         name = f"request-{number:09d}"
-        datum = {"id": name, "inputs": [{**tensor, "data": data[number % load.distinct]}]}
-        yield name.encode(), record.encode(datum)
+        inputs = [{**tensor, "data": data[number % load.distinct]}]
+        yield name.encode(), record.encode({"id": name, **servables[number % len(servables)], "inputs": inputs})
+
+
+def stream_names(count: int) -> list[str]:
+    """Return the names of ``count`` streams; none for 0: requests then name nobody."""
+    return [f"stream-{number}" for number in range(count)]
 
 
 def main() -> None:
     """Produce and print how many, how large and how fast."""
-    bootstrap, topic, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    load = WORKLOADS[sys.argv[4]] if len(sys.argv) > 4 else MLP
+    options = _parser().parse_args()
+    headers: dict[str, str | bytes | None] = {**wire.named(options.wire).headers}
     producer = Producer(
         {
-            "bootstrap.servers": bootstrap,
-            "partitioner": "murmur2_random",
+            "bootstrap.servers": options.bootstrap,
             "enable.idempotence": True,
             "linger.ms": 50,
             "queue.buffering.max.messages": 500_000,
         }
     )
+    partitions = len(producer.list_topics(options.topic).topics[options.topic].partitions)
+    load = WORKLOADS[options.workload]
     started_s = time.perf_counter()
     size = 0
-    for key, value in requests(count, load):
+    made = requests(options.count, load, options.wire, stream_names(options.streams))
+    for number, (key, value) in enumerate(made):
         size = len(value)
         while True:
             try:
-                producer.produce(topic, value, key)
+                producer.produce(options.topic, value, key, number % partitions, headers=headers)
                 break
             except BufferError:
                 producer.poll(0.05)
     left = producer.flush(60)
     if left:
-        sys.exit(f"{left} of {count} requests were not accepted")
-    rate = count / (time.perf_counter() - started_s)
-    print(json.dumps({"requests": count, "request_bytes": size, "records_per_s": round(rate)}))
+        sys.exit(f"{left} of {options.count} requests were not accepted")
+    rate = options.count / (time.perf_counter() - started_s)
+    print(json.dumps({"requests": options.count, "request_bytes": size, "records_per_s": round(rate)}))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("bootstrap")
+    parser.add_argument("topic")
+    parser.add_argument("count", type=int)
+    parser.add_argument("--workload", choices=WORKLOADS, default=MLP.name)
+    parser.add_argument("--wire", choices=wire.NAMES, default=wire.AVRO)
+    parser.add_argument("--streams", type=int, default=0)
+    return parser
 
 
 if __name__ == "__main__":

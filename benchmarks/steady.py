@@ -14,24 +14,29 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from benchmarks import produce
 from benchmarks.avro_records import AvroRecord
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
 _LONGEST_S: Final = 120
 _POLL_S: Final = 0.1
-_LAST_ANSWERS_S: Final = 30.0
+LAST_ANSWERS_S: Final = 30.0
 
 
 class Receiver:
-    """Notes when each result is here, on a thread of its own, and looks into none before the end."""
+    """Notes when each result from now on is here, on a thread of its own, and looks into none before the end."""
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         self._consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "steady", "enable.auto.commit": False})
-        partitions = [TopicPartition(topic, p, 0) for p in self._consumer.list_topics(topic).topics[topic].partitions]
+        partitions = [TopicPartition(topic, p) for p in self._consumer.list_topics(topic).topics[topic].partitions]
+        for partition in partitions:
+            partition.offset = self._consumer.get_watermark_offsets(partition)[1]
         self._consumer.assign(partitions)
         self._stopped = threading.Event()
         self.came: list[tuple[float, Message]] = []
@@ -51,25 +56,49 @@ class Receiver:
                 self.came.append((time.time(), message))
 
 
-def drive(bootstrap: str, topic: str, rate: float, stopped: list[int]) -> list[float]:
-    """Send requests until ``stopped`` holds anything; return when each was due, in seconds since the Unix epoch."""
-    producer = Producer(
-        {"bootstrap.servers": bootstrap, "partitioner": "murmur2_random", "linger.ms": 0, "enable.idempotence": True}
-    )
-    pairs = list(produce.requests(int(_LONGEST_S * rate)))
+def drive(
+    bootstrap: str,
+    topic: str,
+    pairs: Iterable[tuple[bytes, bytes]],
+    rate: float,
+    stopped: Sequence[int] = (),
+    linger_ms: int = 0,
+) -> tuple[list[float], float]:
+    """Send requests until ``stopped`` holds anything.
+
+    Return when each was due, in seconds since the Unix epoch, and by how many seconds the latest was sent after that: a
+    generator that is late sends at once what was due meanwhile.
+    """
+    producer = producer_for(bootstrap, linger_ms)
     due_s: list[float] = []
-    start_s = time.time()
+    latest_s, start_s = 0.0, time.time()
     for number, (key, value) in enumerate(pairs):
         at_s = start_s + number / rate
-        time.sleep(max(0.0, at_s - time.time()))
+        ahead_s = at_s - time.time()
+        if ahead_s > 0:
+            time.sleep(ahead_s)
+        latest_s = max(latest_s, -ahead_s)
         if stopped:
             break
         due_s.append(at_s)
         producer.produce(topic, value, key)
         producer.poll(0)
-    if producer.flush(_LAST_ANSWERS_S):
+    if producer.flush(LAST_ANSWERS_S):
         sys.exit("the broker did not accept the last requests")
-    return due_s
+    return due_s, latest_s
+
+
+def producer_for(bootstrap: str, linger_ms: int) -> Producer:
+    """Return the producer of a load."""
+    placing = {"partitioner": "murmur2_random", "enable.idempotence": True}
+    return Producer({"bootstrap.servers": bootstrap, "linger.ms": linger_ms, **placing})
+
+
+def wait_for_answers(receiver: Receiver, count: int) -> None:
+    """Return when ``count`` results have come, or when they take too long: what is missing is accounted later."""
+    deadline_s = time.monotonic() + LAST_ANSWERS_S
+    while len(receiver.came) < count and time.monotonic() < deadline_s:
+        time.sleep(_POLL_S)
 
 
 def seen(due_s: list[float], came: list[tuple[float, Message]]) -> dict[str, list[Any]]:
@@ -92,10 +121,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, _frame: stopped.append(number))
     receiver = Receiver(bootstrap, results)
     try:
-        due_s = drive(bootstrap, requests, float(rate), stopped)
-        deadline_s = time.monotonic() + _LAST_ANSWERS_S
-        while len(receiver.came) < len(due_s) and time.monotonic() < deadline_s:
-            time.sleep(_POLL_S)
+        pairs = list(produce.requests(int(_LONGEST_S * float(rate))))
+        due_s, _ = drive(bootstrap, requests, pairs, float(rate), stopped)
+        wait_for_answers(receiver, len(due_s))
     finally:
         receiver.close()
     Path(path).write_text(json.dumps(seen(due_s, receiver.came)))

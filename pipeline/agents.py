@@ -80,6 +80,7 @@ class Route:
         compute_pool: Executor,
         metrics: Metrics,
         circuit: Circuit | None = None,
+        is_prepared: Callable[[], bool] | None = None,
     ) -> None:
         self.name = name
         self.settings = settings
@@ -87,6 +88,7 @@ class Route:
         self._dispatcher = dispatcher
         self._compute_pool = compute_pool
         self._metrics = metrics
+        self._is_prepared = is_prepared
         self._circuit = circuit or Circuit(settings.circuit, SystemClock())
         self._in_flight = InFlight(settings.max_batches_in_flight, settings.max_in_flight_bytes)
         self._stopping = threading.Event()
@@ -101,6 +103,10 @@ class Route:
             target=self._feed, args=(put, loop), name=f"penstock-{self.name}-feeder", daemon=True
         )
         self._thread.start()
+
+    def is_prepared(self) -> bool:
+        """Return whether it may be started, as far as its schemas are concerned. Never blocks."""
+        return self._is_prepared is None or self._is_prepared()
 
     @property
     def is_started(self) -> bool:
@@ -202,6 +208,7 @@ class Route:
         delivery.add_done_callback(lambda done: self._delivered(done, held_bytes))
 
     def _answers(self, requests: Sequence[Pending]) -> Sequence[Answer]:
+        self._dispatcher.decode_late(requests)
         circuit = self._circuit
         if circuit.settings.action == "dead_letter":
             admitted = circuit.admit(len(requests))

@@ -20,9 +20,9 @@ from pipeline import plugins
 from pipeline.agents import RequestChannel, Route
 from pipeline.circuits import circuit_of
 from pipeline.clock import SystemClock
-from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.host import Registry, WorkerService
 from pipeline.metrics import Metrics
+from pipeline.schema_registry.of_worker import WorkerSchemas
 from pipeline.serving.dispatcher import Dispatcher
 from pipeline.settings import Settings
 from pipeline.settings_file import SettingsFile
@@ -54,7 +54,8 @@ def create_app(
     """Return the Faust app of one worker: an agent for each route, the registry, and the pages.
 
     Nothing is started and nothing is connected. ``is_watching`` overrides ``watch.in_worker``. While the worker runs,
-    changed servables are taken from ``settings_file``. Raises PluginError.
+    changed servables are taken from ``settings_file``. Raises PluginError, and MissingExtra or ConnectorError where
+    the client of the schema registry can not be made.
     """
     application = PenstockApp(
         _NAME,
@@ -72,17 +73,21 @@ def create_app(
     clock = SystemClock()
     worker_id = settings.worker.id or f"{socket.gethostname()}-{settings.worker.web_port}"
     registry, metrics = Registry(settings, worker_id, clock), Metrics()
-    codecs: list[Codec] = [AvroCodec()]
-    codecs += [plugins.find(plugins.CODECS, name)() for name in plugins.names(plugins.CODECS) if name != "avro"]
+    others: list[Codec] = [
+        plugins.find(plugins.CODECS, name)() for name in plugins.names(plugins.CODECS) if name != "avro"
+    ]
     pool = ThreadPoolExecutor(max(settings.worker.compute_threads, len(settings.routes)), "penstock-compute")
+    schemas = WorkerSchemas(settings.schema_registry, clock, pool)
     routes: dict[str, tuple[Route, RequestChannel]] = {}
     for name, route_settings in settings.routes.items():
         connector = plugins.find(plugins.CONNECTORS, route_settings.connector).from_settings(
             route_settings, settings, f"{_NAME}-{worker_id}-{name}"
         )
-        dispatcher = Dispatcher(route_settings, registry.manager, codecs, clock, registry.batching_of)
+        avro, is_prepared = schemas.route(route_settings)
+        codecs = [avro, *others]
+        dispatcher = Dispatcher(route_settings, registry.manager, codecs, clock, registry.batching_of, schemas.fetch)
         circuit = circuit_of(name, route_settings, clock, metrics, registry.reporter)
-        route = Route(name, route_settings, connector, dispatcher, pool, metrics, circuit)
+        route = Route(name, route_settings, connector, dispatcher, pool, metrics, circuit, is_prepared)
         routes[name] = (route, _add_agent(application, route))
     watching = settings.watch.in_worker if is_watching is None else is_watching
     service = WorkerService(application, settings, registry, routes, is_watching=watching, settings_file=settings_file)
@@ -92,6 +97,7 @@ def create_app(
     @application.on_before_shutdown.connect
     async def drain(*_: Any, **__: Any) -> None:
         await service.drain()
+        schemas.close()
         pool.shutdown(wait=False, cancel_futures=True)
 
     return application

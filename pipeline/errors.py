@@ -9,6 +9,7 @@
     │   ├── UnknownServable, UnknownVersion, UnknownLabel
     │   ├── DeadlineExceeded, ReplyRefused, ResultTooLarge, NotRepresentable, PoisonRecord
     ├── NotReady              nothing can answer now; the same request may succeed later
+    ├── SchemaUnavailable     the schema registry does not say now what a record was written with
     ├── ModelFailed           the servable raised, or returned what its signature does not allow
     ├── ServableDied          the process of an isolated servable ended while it computed, or does not come back
     ├── PredictTimedOut       an isolated servable did not answer in time; its process was killed
@@ -318,6 +319,23 @@ class NotReady(PenstockError):
 
     def __str__(self) -> str:
         return f"{self.servable}: no version is available now ({'; '.join(self.states) or 'none aspired'})"
+
+
+@dataclass(eq=False)
+class SchemaUnavailable(PenstockError):
+    """The schema that a record names can not be had from the schema registry now, so the record is not read.
+
+    ``name`` are the bytes that name it, ``schema`` the same for people.
+    """
+
+    schema: str
+    name: bytes
+    reason: str
+    code = "schema_unavailable"
+    retriable = True
+
+    def __str__(self) -> str:
+        return f"the schema with {self.schema} can not be had now: {self.reason}; send the request again later"
 
 
 @dataclass(eq=False)

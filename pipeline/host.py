@@ -192,7 +192,7 @@ class WorkerService(mode.Service):
         waiting = dict(self._routes)
         while waiting and not self.should_stop and not self._is_draining:
             for name, (route, channel) in list(waiting.items()):
-                if self._can_answer(route.settings.servable):
+                if self._can_answer(route.settings.servable) and route.is_prepared():
                     self._registry.let_loads_give_way()
                     route.start(channel.feed, asyncio.get_running_loop(), self.crash_worker)
                     log.info("route %s answers %s", name, route.settings.request_topic)

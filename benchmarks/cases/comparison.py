@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks import machine, model, report
 from benchmarks.cases import backlog
+from benchmarks.cases.backlog import Backlog
 from benchmarks.harness import alternate
 from benchmarks.place import PARTITIONS
 
@@ -34,11 +35,11 @@ def compare(
     """
     warm_up = requests // 10
     for rival in rivals:  # not counted: the broker is cold
-        backlog.measure(harness, rival, min(_REHEARSAL, requests))
+        backlog.measure(harness, rival, Backlog(min(_REHEARSAL, requests)))
     measured = alternate(
         rivals,
         rounds,
-        lambda rival: backlog.measure(harness, rival, requests + warm_up),
+        lambda rival: backlog.measure(harness, rival, Backlog(requests + warm_up)),
         lambda _, one: f"{one.records_per_s:>9,.0f} records/s  {one.cpu_us:>6.1f} CPU us a record",
     )
     return report.make(

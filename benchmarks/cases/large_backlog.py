@@ -99,9 +99,7 @@ def _measure(harness: Harness, rival: Rival, count: int) -> Measured:
         account: accounting.Account = helper(
             "benchmarks.large_backlog", "account", place.bootstrap, place.results, count, timeout_s=_HELPER_S
         )
-        watch = Watch(place, place.requests)
-        account["uncommitted"] = watch.end() - watch.committed()
-        watch.close()
+        account["uncommitted"] = place.uncommitted()
     return Measured(peak_mib - idle_mib, idle_mib, count / took_s, account)
 
 

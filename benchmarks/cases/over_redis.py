@@ -31,7 +31,7 @@ _REHEARSAL: Final = 10_000
 def run(harness: Harness, rounds: int, requests: int) -> report.Report:
     """Measure all rounds and return the report; raises BenchmarkError."""
     with LocalRedis() as server:
-        rivals = (OverRedis(server.url), HandWrittenRedis(server.url))
+        rivals: tuple[Rival, ...] = (OverRedis(server.url), HandWrittenRedis(server.url))
         warm_up = requests // 10
         for rival in rivals:  # not counted: the server is cold
             _measure(harness, server.url, rival, min(_REHEARSAL, requests))
@@ -85,7 +85,14 @@ def _measure(harness: Harness, url: str, rival: Rival, count: int) -> Measured:
                 return done >= count
 
             contender.wait(is_done, f"answering {count} requests", LIMIT_S)
+            peak_mib = contender.peak_rss_mib
         account = there.account(count)
         there.close()
-    rate = rate_after(ticks, max(1, warm_up), count)
-    return Measured(rate, figures.cpu_us_per_record(cpu, max(1, warm_up)) or 0.0, account, size, 0)
+    return Measured(
+        records_per_s=rate_after(ticks, max(1, warm_up), count),
+        cpu_us=figures.cpu_us_per_record(cpu, max(1, warm_up)) or 0.0,
+        peak_rss_mib=peak_mib,
+        account=account,
+        request_bytes=size,
+        result_bytes=0,
+    )

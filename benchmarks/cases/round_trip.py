@@ -12,7 +12,7 @@ from benchmarks import accounting, figures, machine, model, report
 from benchmarks.collect import read
 from benchmarks.contenders import echo, penstock
 from benchmarks.harness import alternate
-from benchmarks.place import PARTITIONS, Watch
+from benchmarks.place import PARTITIONS
 from benchmarks.process import helper
 
 if TYPE_CHECKING:
@@ -81,7 +81,5 @@ def _account(place: Place) -> accounting.Account:
         for topic in (place.requests, place.results)
     )
     account = accounting.account(asked, answered)
-    watch = Watch(place, place.requests)
-    account["uncommitted"] = watch.end() - watch.committed()
-    watch.close()
+    account["uncommitted"] = place.uncommitted()
     return account

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks import accounting, machine, report
 from benchmarks.cases import backlog
+from benchmarks.cases.backlog import Backlog
 from benchmarks.contenders.serving import Serving
 from benchmarks.harness import alternate
 from benchmarks.process import helper
@@ -98,7 +99,8 @@ def _measure(harness: Harness, one: Serving, requests: int) -> Measured:
         bare = helper("benchmarks.bare", "rate", one.runtime, one.network, version, one.batch, _BARE_S)
     finally:
         os.sched_setaffinity(0, others)
-    served = backlog.measure(harness, one, requests + requests // 10, (one.load.name, one.expected))
+    asked = Backlog(requests + requests // 10, one.load.name, one.expected)
+    served = backlog.measure(harness, one, asked)
     return Measured(served.records_per_s, bare["rows_per_s"], served.account)
 
 

@@ -201,7 +201,5 @@ def _account(place: Place) -> accounting.Account:
     account: accounting.Account = helper("benchmarks.collect", place.bootstrap, place.requests, place.results, 1)[
         "account"
     ]
-    watch = Watch(place, place.requests)
-    account["uncommitted"] = watch.end() - watch.committed()
-    watch.close()
+    account["uncommitted"] = place.uncommitted()
     return account

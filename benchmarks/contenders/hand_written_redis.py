@@ -1,6 +1,6 @@
 """The rival over Redis: the loop that an expert writes by hand with redis-py, hiredis, fastavro and OpenVINO.
 
-It imports nothing of ours but the codec and the model call of ``hand_written``. Its guarantee is the one that a MULTI
+It imports nothing of ours but what ``hand_written`` does with a batch (``work``). Its guarantee is the one that a MULTI
 gives: results, XACK and XDEL of a batch together, so that a request is answered at least once. What it leaves out: dead
 workers' requests, a reconnect, a check whether another worker has answered meanwhile, and what ``hand_written`` does.
 
@@ -12,15 +12,13 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from benchmarks.contenders import work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
-    from benchmarks.contenders.hand_written import Codec, Floats
     from benchmarks.place import Place
 
 BATCH_SIZE = 512
@@ -38,21 +36,11 @@ class HandWrittenRedis:
 
     def command(self, place: Place) -> list[str | Path]:
         """Return the command that runs this file."""
-        from benchmarks import model  # noqa: PLC0415  # for the harness only
-
-        settings = {
-            "url": self._url,
-            "group": place.group,
-            "requests": place.requests,
-            "results": place.results,
-            "model": str(place.models / "1" / "model.xml"),
-            "openvino": model.OPENVINO,
-            "schemas": str(Path(__file__).parent.parent.parent / "schemas"),
-        }
+        settings = {**work.settings_for(place), "url": self._url}
         return [sys.executable, "-m", "benchmarks.contenders.hand_written_redis", json.dumps(settings)]
 
 
-def serve(client: Any, settings: dict[str, Any], codec: Codec, predict: Callable[[Floats], Floats]) -> None:
+def serve(client: Any, settings: dict[str, Any], answer: work.Work) -> None:
     """Answer requests until SIGTERM."""
     stopped: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _frame: stopped.append(number))
@@ -62,13 +50,11 @@ def serve(client: Any, settings: dict[str, Any], codec: Codec, predict: Callable
         if not read:
             continue
         entries = read[0][1]
-        requests = [codec.decode(fields[b"value"]) for _, fields in entries]
-        rows = np.frombuffer(b"".join([data for _, data in requests]), "<f4").reshape(-1, 64)
-        data = predict(rows).tobytes()
+        values = answer([fields[b"value"] for _, fields in entries])
         pipe = client.pipeline(transaction=True)
-        for number, ((_, fields), (id_, _)) in enumerate(zip(entries, requests, strict=True)):
+        for (_, fields), value in zip(entries, values, strict=True):
             key = b"%b:%b" % (results, fields[b"key"])
-            pipe.hset(key, "value", codec.encode(id_, data[40 * number : 40 * number + 40]))
+            pipe.hset(key, "value", value)
             pipe.expire(key, TTL_S)
         ids = [id_ for id_, _ in entries]
         pipe.xack(stream, group, *ids)
@@ -80,13 +66,11 @@ def main() -> None:
     """Read the settings, load, make the group, serve."""
     import redis  # noqa: PLC0415  # the harness reads this module's names without it
 
-    from benchmarks.contenders.hand_written import Codec, load_model  # noqa: PLC0415  # likewise
-
     settings = json.loads(sys.argv[1])
-    predict = load_model(settings["model"], settings["openvino"])
+    answer = work.Work(settings)
     client = redis.Redis.from_url(settings["url"], protocol=2)
     client.xgroup_create(settings["requests"], settings["group"], "0", mkstream=True)
-    serve(client, settings, Codec(Path(settings["schemas"])), predict)
+    serve(client, settings, answer)
     client.close()
 
 

@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from pipeline.errors import InvalidSettings
+from pipeline.framings import FRAMINGS, SINGLE_OBJECT
 from pipeline.kafka_properties import Scalar
 from pipeline.redaction import redacted
 from pipeline.redis_address import is_redis
 
 if TYPE_CHECKING:
     from pipeline.client.redis.place import RedisPlace
+    from pipeline.settings import SchemaRegistrySettings
+
+# A URL, or what the settings' section of that name holds.
+Registry = str | Mapping[str, Any]
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -30,6 +36,8 @@ class Address(msgspec.Struct, frozen=True):
     client_id: str
     kafka: tuple[tuple[str, Scalar], ...] = ()
     redis: RedisPlace | None = None
+    schema_registry: SchemaRegistrySettings | None = None
+    framing: str = SINGLE_OBJECT
 
     def __repr__(self) -> str:
         return f"Address({self.request_topic!r}, {self.result_topic!r}, {self.client_id!r}, {self._broker()})"
@@ -56,28 +64,51 @@ class Address(msgspec.Struct, frozen=True):
         result_topic: str | None = None,
         redis: Mapping[str, Any] | None = None,
         max_length: int = 0,
+        schema_registry: Registry = "",
+        framing: str = SINGLE_OBJECT,
     ) -> Address:
         """Return the address of a route; topics default to ``<route>.requests`` and ``<route>.results``.
 
         It is at a Redis where ``bootstrap`` is a URL of one, or ``redis`` has one and ``bootstrap`` and ``kafka`` have
         no address. Raises InvalidSettings.
         """
+        registry = _registry_of(schema_registry, framing)
         requests, results = request_topic or f"{route}.requests", result_topic or f"{route}.results"
         url = (bootstrap if bootstrap is not None and is_redis(bootstrap) else "") or _url(redis, bootstrap, kafka)
         if url:
             from pipeline.client.redis.place import RedisPlace  # noqa: PLC0415  # reads settings, for this alone
 
-            return cls(requests, results, client_id, redis=RedisPlace.of({**(redis or {}), "url": url}, max_length))
+            place = RedisPlace.of({**(redis or {}), "url": url}, max_length)
+            return cls(requests, results, client_id, (), place, registry, framing)
         # librdkafka's own log has a line for every attempt to connect; what it says comes by its error callback too.
         properties: dict[str, Scalar] = {"bootstrap.servers": "localhost:9092", "log_level": 2, **kafka}
         if bootstrap is not None:
             properties["bootstrap.servers"] = bootstrap.removeprefix("kafka://")
-        return cls(requests, results, client_id, tuple(sorted(properties.items())))
+        return cls(requests, results, client_id, tuple(sorted(properties.items())), None, registry, framing)
 
 
 def _url(redis: Mapping[str, Any] | None, bootstrap: str | None, kafka: Mapping[str, Scalar]) -> str:
     is_kafka = bootstrap is not None or "bootstrap.servers" in kafka
     return "" if is_kafka or redis is None else str(redis.get("url", ""))
+
+
+def _registry_of(given: Registry, framing: str) -> SchemaRegistrySettings | None:
+    section = {"url": given} if isinstance(given, str) else given
+    if framing not in FRAMINGS:
+        raise InvalidSettings("framing", f"{framing!r} is not {' or '.join(FRAMINGS)}")
+    if not section.get("url"):
+        if framing != SINGLE_OBJECT:
+            raise InvalidSettings("framing", f"{framing!r} needs a schema_registry")
+        return None
+    from pipeline.settings import (  # noqa: PLC0415  # for this alone
+        SchemaRegistrySettings,
+        check_schema_registry,
+        checked,
+    )
+
+    settings = checked(section, SchemaRegistrySettings, "schema_registry")
+    check_schema_registry(settings, "schema_registry")
+    return settings
 
 
 def new_client_id() -> str:

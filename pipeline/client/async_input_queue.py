@@ -14,7 +14,6 @@ from pipeline.client.input_queue import (
     FLUSH_TIMEOUT_S,
     SEND_TIMEOUT_S,
     build,
-    codec_of,
     encode,
     timed_out,
     value_or_raise,
@@ -26,6 +25,7 @@ from pipeline.client.reply_table import Outcome
 from pipeline.client.request import RequestData, RequestOptions, parse
 from pipeline.client.values import Value
 from pipeline.client.waiting import Opening, deliver_to
+from pipeline.client.wire import check_format
 from pipeline.errors import ConnectorError
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class AsyncInputQueue(Queue):
         """See InputQueue."""
         super().__init__(route, **options)
         self._servable = servable
-        self._codec = codec_of(format)
+        self._format = check_format(format)
         self._opening = Opening()
 
     async def open(self) -> Self:
@@ -76,7 +76,7 @@ class AsyncInputQueue(Queue):
         connection = await self._connect()
         request = build(connection, self._servable, parse(request_data), id, options)
         connection.table.expect(request.id)
-        await _send(connection, encode(connection, self._codec, request, options))
+        await _send(connection, encode(connection, self._format, request, options))
         return request.id
 
     async def enqueue_many(
@@ -111,7 +111,7 @@ class AsyncInputQueue(Queue):
         connection.table.claim(request.id, deliver_to(future))
         try:
             async with asyncio.timeout(max(0.0, deadline_s - time.monotonic())):
-                await _send(connection, encode(connection, self._codec, request, options))
+                await _send(connection, encode(connection, self._format, request, options))
                 outcome = await future
         except TimeoutError:
             raise timed_out(connection, request.id, timeout) from None

@@ -14,20 +14,20 @@ from pipeline.client.address import Address
 from pipeline.client.link import Sender, link_of
 from pipeline.client.outgoing import ID_HEADER, Outgoing
 from pipeline.client.reply_table import Outcome, ReplyTable
+from pipeline.client.wire import Wire
 from pipeline.errors import ConnectorError
 
 
 class Connection:
-    """What the queues of one address share. Thread-safe; nothing is sent before ``open``.
-
-    Requests and results may be Avro or V2 JSON; results are recognised by their first bytes.
-    """
+    """What the queues of one address share. Thread-safe; nothing is sent before ``open``. ``wire`` writes requests."""
 
     def __init__(self, address: Address, max_results: int) -> None:
+        """Raises as Wire does."""
         self.address = address
         self.pid = os.getpid()
         self.table = ReplyTable(max_results)
-        self._link = link_of(address, self.table)
+        self.wire = Wire(address)
+        self._link = link_of(address, self.table, self.wire)
         self.trouble = self._link.trouble
         self.users = 0  # guarded by pipeline.client.shared
         self._ids = itertools.count()
@@ -58,6 +58,7 @@ class Connection:
                 weakref.finalize(self, self._link.stop).atexit = False
             if to_send and not self._can_send:
                 self._link.check(max(0.0, deadline_s - time.monotonic()))
+                self.wire.open(max(0.0, deadline_s - time.monotonic()))
                 self._can_send = True
         finally:
             self._lock.release()
@@ -86,7 +87,6 @@ class Connection:
         self,
         id_: str,
         value: bytes,
-        content_type: str,
         key: str | bytes | None,
         headers: Sequence[tuple[str, str | bytes]],
         *,
@@ -94,7 +94,7 @@ class Connection:
     ) -> Outgoing:
         """Return a request, with the headers that bring its answer back here where it is to come here."""
         replies = self._reply_headers if is_answered_here else ()
-        named: list[tuple[str, str | bytes]] = [*replies, ("content-type", content_type), *headers]
+        named: list[tuple[str, str | bytes]] = [*replies, *headers]
         if key is None:
             return Outgoing(id_, value, id_.encode(), named)
         named.append((ID_HEADER, id_))  # the key does not tell it
@@ -102,9 +102,10 @@ class Connection:
 
     def close(self, timeout_s: float) -> None:
         """Deliver what was sent and end; ConnectorError for what could not be delivered in ``timeout_s``."""
-        if not self._is_linked:
-            return
         try:
-            self._link.sender.flush(timeout_s)
+            if self._is_linked:
+                self._link.sender.flush(timeout_s)
         finally:
-            self._link.close(timeout_s)
+            self.wire.close()
+            if self._is_linked:
+                self._link.close(timeout_s)

@@ -15,10 +15,8 @@ from pipeline.client.queue import Queue, QueueOptions
 from pipeline.client.reply_table import Outcome
 from pipeline.client.request import RequestData, RequestOptions, complete, headers_of, parse
 from pipeline.client.values import Value, value_of
-from pipeline.codecs.avro_codec import AvroCodec
-from pipeline.codecs.codec import Codec
-from pipeline.codecs.v2_json import V2JsonCodec
-from pipeline.errors import ConnectorError, InvalidSettings, PenstockError, TimedOut
+from pipeline.client.wire import check_format
+from pipeline.errors import ConnectorError, PenstockError, TimedOut
 from pipeline.records import PredictRequest
 
 log = logging.getLogger(__name__)
@@ -52,7 +50,7 @@ class InputQueue(Queue):
         """``servable``: who answers where a request names nobody; ``format``: of requests, and so of their results."""
         super().__init__(route, **options)
         self._servable = servable
-        self._codec = codec_of(format)
+        self._format = check_format(format)
 
     def open(self) -> Self:
         """Connect now; ConnectorError after the connect timeout, or where a topic does not exist."""
@@ -82,7 +80,7 @@ class InputQueue(Queue):
         connection = self._opened(to_send=True)
         request = build(connection, self._servable, parse(request_data), id, options)
         connection.table.expect(request.id)
-        connection.sender.send(encode(connection, self._codec, request, options), SEND_TIMEOUT_S)
+        connection.sender.send(encode(connection, self._format, request, options), SEND_TIMEOUT_S)
         return request.id
 
     def enqueue_many(
@@ -115,7 +113,7 @@ class InputQueue(Queue):
         connection.table.claim(request.id, answers.put)
         try:
             connection.sender.send(
-                encode(connection, self._codec, request, options), max(0.0, deadline_s - time.monotonic())
+                encode(connection, self._format, request, options), max(0.0, deadline_s - time.monotonic())
             )
             outcome = answers.get(timeout=max(0.0, deadline_s - time.monotonic()))
         except Empty:
@@ -153,15 +151,6 @@ class InputQueue(Queue):
             log.error("closing: %s", failure)  # noqa: TRY400  # the block's own error is the one to raise
 
 
-def codec_of(name: str) -> Codec:
-    """Return the codec of a format; raises InvalidSettings for a name that is none."""
-    if name == "avro":
-        return AvroCodec()
-    if name == "json":
-        return V2JsonCodec()
-    raise InvalidSettings("format", f"{name!r} is neither 'avro' nor 'json'")
-
-
 def build(
     connection: Connection, servable: str, request: PredictRequest, id_: str | None, options: RequestOptions
 ) -> PredictRequest:
@@ -176,14 +165,14 @@ def with_deadline(options: RequestOptions, request: PredictRequest, timeout_s: f
     return {**options, "deadline_ms": int((time.time() + timeout_s) * 1000)}
 
 
-def encode(connection: Connection, codec: Codec, request: PredictRequest, options: RequestOptions) -> Outgoing:
+def encode(connection: Connection, format_: str, request: PredictRequest, options: RequestOptions) -> Outgoing:
     """Return the record of a request."""
+    value, described = connection.wire.write(format_, request)
     return connection.outgoing(
         request.id,
-        codec.encode_request(request),
-        codec.content_type,
+        value,
         options.get("key"),
-        headers_of(options),
+        [*described, *headers_of(options)],
         is_answered_here=options.get("replies") != "stored",
     )
 

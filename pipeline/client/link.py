@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pipeline.client.address import Address
     from pipeline.client.outgoing import Outgoing
     from pipeline.client.reply_table import Outcome, ReplyTable
+    from pipeline.client.wire import Wire
 
 
 class Sender(Protocol):
@@ -95,7 +96,9 @@ class GroupReader(Protocol):
         """Acknowledge what the last call returned, then return what is there, 500 at most.
 
         Waits ``timeout_s`` for the first. Of several results of one id the last is returned. At-least-once: a process
-        that dies before the next call, or ``close``, leaves what it has read to be read again.
+        that dies before the next call, or ``close``, leaves what it has read to be read again. Raises
+        SchemaUnavailable where the schema of the first one can not be had: it stays for a later call. Asking a schema
+        registry may take longer than ``timeout_s``.
         """
         ...
 
@@ -104,15 +107,15 @@ class GroupReader(Protocol):
         ...
 
 
-def link_of(address: Address, table: ReplyTable) -> Link:
+def link_of(address: Address, table: ReplyTable, wire: Wire) -> Link:
     """Return the link to the broker at an address. Connects nothing."""
     if address.redis is not None:
         from pipeline.client.redis.link import RedisLink  # noqa: PLC0415  # one broker's client is enough
 
-        return RedisLink(address, address.redis, table)
+        return RedisLink(address, address.redis, table, wire)
     from pipeline.client.kafka.link import KafkaLink  # noqa: PLC0415  # as above
 
-    return KafkaLink(address, table)
+    return KafkaLink(address, table, wire)
 
 
 def group_reader_of(address: Address, group: str, client_id: str, timeout_s: float) -> GroupReader:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from pipeline.client import shared
-from pipeline.client.address import Address
+from pipeline.client.address import Address, Registry
 from pipeline.client.connection import Connection
 from pipeline.errors import ConnectorError
+from pipeline.framings import SINGLE_OBJECT
 from pipeline.kafka_properties import Scalar
 
 
@@ -23,7 +24,9 @@ class QueueOptions(TypedDict, total=False):
     ``request_topic``, ``result_topic``: where the worker's route has
     names of its own. ``client_id``: default is new for each process; one that you set must be in use by one process
     at a time, unless these shall see each other's results. ``connect_timeout_s``: how long the first use may take to
-    find the broker (10). ``max_results``: how many results that nobody takes are kept (100,000).
+    find the broker (10). ``max_results``: how many results that nobody takes are kept (100,000). ``schema_registry``: a
+    URL, or the fields of the settings' section of that name. ``framing``: of Avro requests, ``single-object``,
+    ``confluent`` or ``confluent-header``.
     """
 
     bootstrap: str | None
@@ -35,6 +38,8 @@ class QueueOptions(TypedDict, total=False):
     client_id: str | None
     connect_timeout_s: float
     max_results: int
+    schema_registry: Registry
+    framing: str
 
 
 class Queue:
@@ -53,9 +58,20 @@ class Queue:
         client_id: str | None = None,
         connect_timeout_s: float = 10.0,
         max_results: int = 100_000,
+        schema_registry: Registry = "",
+        framing: str = SINGLE_OBJECT,
     ) -> None:
         self._address = Address.of(
-            route, client_id or "", kafka or {}, bootstrap, request_topic, result_topic, redis, max_length
+            route,
+            client_id or "",
+            kafka or {},
+            bootstrap,
+            request_topic,
+            result_topic,
+            redis,
+            max_length,
+            schema_registry,
+            framing,
         )
         self._connect_timeout_s = connect_timeout_s
         self._max_results = max_results

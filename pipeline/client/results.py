@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 from pipeline.client.reply_table import Outcome
-from pipeline.codecs.avro_codec import AvroCodec
-from pipeline.codecs.codec import Codec
-from pipeline.codecs.v2_json import V2JsonCodec
-from pipeline.errors import Undecodable
+from pipeline.client.wire import Wire
+from pipeline.errors import SchemaUnavailable, Undecodable
 
 log = logging.getLogger(__name__)
 
 
 class Results:
-    """Decodes results, which are recognised by their first bytes. Thread-safe."""
+    """Decodes results. Thread-safe."""
 
-    def __init__(self) -> None:
-        self._codecs: tuple[Codec, ...] = (AvroCodec(), V2JsonCodec())
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
 
-    def read(self, value: bytes, id_: str, place: str) -> tuple[str, Outcome]:
+    def read(
+        self, value: bytes, id_: str, place: str, headers: Iterable[tuple[str, bytes | None]] = ()
+    ) -> tuple[str, Outcome]:
         """Return the id of a request, and its outcome; for a result that can not be decoded that is Undecodable.
 
-        ``id_`` is what the record tells besides: a request that could not be decoded is answered without its id.
-        ``place`` is where it was, for the log.
+        SchemaUnavailable is one that may be decoded later; blocks while a schema registry is asked. ``id_`` is what the
+        record tells besides: a request that could not be decoded is answered without its id. ``place`` is where it was,
+        for the log.
         """
-        codec = next((codec for codec in self._codecs if codec.recognises(value)), self._codecs[0])
         try:
-            result = codec.decode_result(value)
-        except Undecodable as error:
+            result = self._wire.read(value, headers)
+        except (Undecodable, SchemaUnavailable) as error:
             log.warning("%s: %s", place, error)
             return id_, error
         return result.id or id_, result

@@ -64,11 +64,26 @@ def decode(name: str, value: bytes, writers: dict[bytes, avro.schema.Schema]) ->
         raise Undecodable(
             f"no writer schema of {name} has the prefix {head.hex()}; this reader has {prefix(name).hex()}"
         )
+    return resolve(name, writer, value, PREFIX_BYTES)
+
+
+def resolve(name: str, writer: avro.schema.Schema, value: bytes, at: int) -> dict[str, Any]:
+    """Return a record that ``writer`` has written, from position ``at`` to the end, by Avro's resolution.
+
+    Raises Undecodable.
+    """
+    body = io.BytesIO(value)
+    body.seek(at)
     try:
-        reader = avro.io.DatumReader(writer, own)
-        datum = reader.read(avro.io.BinaryDecoder(io.BytesIO(value[PREFIX_BYTES:])))
-    except (avro.errors.AvroException, ValueError, IndexError, TypeError, OverflowError, MemoryError) as error:
+        datum = avro.io.DatumReader(writer, schema(name)).read(avro.io.BinaryDecoder(body))
+    except avro.errors.SchemaResolutionException as error:  # its further lines are both schemas
+        wrote = getattr(writer, "fullname", writer.type)
+        reason = f"it was written as {wrote}, which does not resolve: {str(error).partition(chr(10))[0]}"
+        raise Undecodable(f"not a {name}: {reason}") from error
+    except Exception as error:  # the schema is somebody else's: whatever reading by it raises
         raise Undecodable(f"not a {name}: {type(error).__name__}: {error}") from error
+    if body.tell() != len(value):
+        raise Undecodable(f"not a {name}: {len(value) - body.tell()} bytes follow the record")
     if not isinstance(datum, dict):
         raise Undecodable(f"not a {name}: {json.dumps(str(datum))}")
     return datum

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ class Check:
 @options.settings_options
 @options.json_option
 def check(config: Path | None, bootstrap: str | None, as_json: bool) -> None:  # noqa: FBT001  # click passes options by name
-    """Check settings, base paths, plugins, the broker and its topics; start and change nothing.
+    """Check settings, base paths, plugins, the broker and its topics, the schema registry; start and change nothing.
 
     Exit status 1 where there is a problem.
     """
@@ -69,6 +70,8 @@ def _all(config: Path | None, bootstrap: str | None) -> Iterator[Check]:
     for name, stream in settings.servables.items():
         yield _base_path(name, stream)
     yield from _plugins(settings)
+    if settings.schema_registry.url:
+        yield from _schema_registry(settings)
     yield from _kafka(settings)
     yield from _redis(settings)
 
@@ -151,6 +154,20 @@ def _plugin(find: Callable[[], Any]) -> Check | None:
             "install the package that brings it, or correct its name",
         )
     return None
+
+
+def _schema_registry(settings: Settings) -> Iterator[Check]:
+    from pipeline.schema_registry.client import RegistryClient  # noqa: PLC0415  # loads an HTTP client
+    from pipeline.schema_registry.findings import look  # noqa: PLC0415  # as above
+
+    try:
+        registry = RegistryClient(settings.schema_registry)
+    except (MissingExtra, ConnectorError) as error:
+        yield Check("problem", "schema registry", str(error))
+        return
+    with contextlib.closing(registry):
+        for finding in look(registry, settings):
+            yield Check(finding.status, finding.what, finding.detail, finding.next_step)
 
 
 def _permissions(settings: Settings) -> Permissions:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipeline.client import RequestOptions
     from pipeline.client.queue import QueueOptions
     from pipeline.records import PredictResult
-    from pipeline.settings import Settings
+    from pipeline.settings import Section, Settings
     from pipeline.tensors import Tensor
 
 
@@ -106,6 +106,7 @@ def _ask(
         raise InvalidSettings("ROUTE", f"{route!r} is not among the routes: {', '.join(settings.routes)}")
     place = _broker(settings, route)
     place["connect_timeout_s"] = timeout_s
+    place["schema_registry"] = _as_mapping(settings.schema_registry)
     if route in settings.routes:
         at = settings.routes[route]
         topic = topic or at.request_topic
@@ -128,13 +129,18 @@ def _ask(
 
 def _broker(settings: Settings, route: str) -> QueueOptions:
     """Return where a route is: at the broker of its connector; one that is not in the settings where versions are."""
-    import msgspec  # noqa: PLC0415  # `penstock --help` does not wait for it
-
     at = settings.routes.get(route)
     connector = settings.control.connector if at is None else at.connector
     if connector == "redis":
-        return {"redis": msgspec.to_builtins(settings.redis), "max_length": at.redis.max_length if at else 0}
+        return {"redis": _as_mapping(settings.redis), "max_length": at.redis.max_length if at else 0}
     return {"kafka": settings.kafka}
+
+
+def _as_mapping(section: Section) -> dict[str, Any]:
+    import msgspec  # noqa: PLC0415  # `penstock --help` does not wait for it
+
+    found: dict[str, Any] = msgspec.to_builtins(section)
+    return found
 
 
 def _hint(code: str) -> str:

@@ -78,13 +78,14 @@ def keys_of(topic: str) -> tuple[str, str, str]:
     return topic, f"{tag}:last", f"{tag}:superfluous"
 
 
-def write_to(target: Any, topic: str, key: bytes, value: bytes | None, *, superseded_ms: int) -> Any:
-    """Have a client, or a pipeline, write one record; return what it returns: the record's generation.
+def write_to(client: Any, topic: str, key: bytes, value: bytes | None, *, superseded_ms: int) -> int:
+    """Have a client of redis-py write one record; return its generation.
 
     What it supersedes stays for ``superseded_ms``, for readers that want all of the history. Raises what redis-py does.
     """
     arguments = [key, superseded_ms, _TOMBSTONE_MS, *([] if value is None else [value])]
-    return target.eval(WRITE, 3, *keys_of(topic), *arguments)
+    generation: int = client.eval(WRITE, 3, *keys_of(topic), *arguments)
+    return generation
 
 
 def entries_of(found: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> list[Entry]:

@@ -72,8 +72,10 @@ class RedisOutbox:
             done, problem = self._write(self._writing)
             for key in done:
                 self._on_done(key)
-            self._tell(problem)
-            if self._put_back(done):
+            is_done = self._put_back(done)
+            if problem or is_done:
+                self._tell(problem)
+            if not is_done:
                 time.sleep(_RETRY_S)
         self._let_go()
 
@@ -86,40 +88,37 @@ class RedisOutbox:
             return self._writing
 
     def _put_back(self, done: Container[bytes]) -> bool:
-        """Have what is not done wait again, unless it was superseded; return whether there is any."""
+        """Have what is not done wait again, unless it was superseded; return whether there is nothing of that."""
         with self._changed:
             left = {key: value for key, value in self._writing.items() if key not in done}
             self._writing = {}
             if not self._is_closed:
                 self._waiting = {**left, **self._waiting}
             self._changed.notify_all()
-            return bool(left)
+            return not left
 
     def _write(self, records: Records) -> tuple[list[bytes], str]:
-        """Return the keys whose records are written, or never will be, and what is wrong, empty for nothing."""
-        try:
-            if self._client is None:
-                self._client = redis_access.connect(self._redis, self._client_id, retries=0)
-            pipeline = self._client.pipeline(transaction=False)
-            for key, value in records.items():
-                redis_log.write_to(pipeline, self._topic, key, value, superseded_ms=_SUPERSEDED_MS)
-            results = pipeline.execute(raise_on_error=False)
-        except redis_access.errors() as error:
-            results = [error] * len(records)
-        except ConnectorError as error:  # a cluster that is away
-            return [], str(error)
+        """Return the keys whose records are written, or never will be, and what is wrong, empty for nothing.
+
+        Stops at the first that has to wait.
+        """
         done: list[bytes] = []
         problem = ""
-        for key, result in zip(records, results, strict=True):
-            if not isinstance(result, Exception):
-                done.append(key)
-                continue
-            is_away = redis_access.is_away(result)
-            problem = problem if is_away else str(redis_access.failure(self._redis, result))
-            if not is_away and not redis_access.is_full(result):
-                done.append(key)  # what waiting does not heal
-        if len(done) < len(records):
-            self._let_go()
+        for key, value in records.items():
+            try:
+                if self._client is None:
+                    self._client = redis_access.connect(self._redis, self._client_id, retries=0)
+                redis_log.write_to(self._client, self._topic, key, value, superseded_ms=_SUPERSEDED_MS)
+            except redis_access.errors() as error:
+                self._let_go()
+                if redis_access.is_away(error):
+                    break
+                problem = str(redis_access.failure(self._redis, error))
+                if redis_access.is_full(error):
+                    break
+            except ConnectorError:  # a cluster that is away
+                break
+            done.append(key)  # it is written, or waiting does not heal what is wrong
         return done, problem
 
     def _let_go(self) -> None:

@@ -1,7 +1,8 @@
 """The whole data path of a route: decode, group, take a handle, compute, encode.
 
 Two steps, so that the next batch can be decoded while this one is computed: ``decode`` on the feeder's thread,
-``answer`` on a worker thread. Neither raises for what a record says: a record's problem is its answer.
+``answer`` on a worker thread, and before it ``decode_late``. None raises for what a record says: a record's problem is
+its answer.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pipeline.errors import (
     PoisonRecord,
     ReplyRefused,
     ResultTooLarge,
+    SchemaUnavailable,
     Undecodable,
 )
 from pipeline.records import Error, PredictRequest, PredictResult, Source
@@ -35,6 +37,7 @@ from pipeline.serving.cloud_events import is_event_type
 from pipeline.serving.cluster_serving.frame import Frame, Job, fitted
 from pipeline.serving.computation import Outcome, compute
 from pipeline.serving.form import Form, form_of
+from pipeline.serving.formats import Formats
 from pipeline.serving.framing import NO_VALUE, Framing, framing_of
 from pipeline.serving.headers import Envelope, Header, HeaderTable
 from pipeline.serving.plan import Member
@@ -66,14 +69,14 @@ class Pending(msgspec.Struct, gc=False):
     key: bytes | None = None
 
 
-# The least number of digits that may not fit into 64 bits.
-_LONG_DIGITS: Final = 19
 # How much of its text an error result carries, and of a name where its first form was refused.
 _LONG_TEXT: Final = 4000
 _LONG_NAME: Final = 1000
 
 # What the settings of a stream say of its batches; asked once a batch, so they may change at run time.
 BatchingOf = Callable[[str], BatchingSettings]
+# Asks a schema registry for the schemas of these names; blocks for a limited time, never raises.
+Fetch = Callable[[set[bytes]], None]
 
 
 def _as_declared(_stream: str) -> BatchingSettings:
@@ -90,16 +93,15 @@ class Dispatcher:
         codecs: Sequence[Codec],
         clock: Clock,
         batching_of: BatchingOf = _as_declared,
+        fetch: Fetch | None = None,
     ) -> None:
+        """``fetch`` asks for the schemas that records name."""
         self._route = route
         self._servables = servables
-        self._codecs = tuple(codecs)
-        self._by_content_type: Final[Mapping[str, Codec]] = {codec.content_type: codec for codec in codecs}
-        self._content_types: Final = {
-            codec.content_type: ((headers.CONTENT_TYPE, codec.content_type.encode()),) for codec in codecs
-        }
+        self._formats = Formats(codecs, route.format)
         self._clock = clock
         self._batching_of = batching_of
+        self._fetch = fetch
         self._limits = Limits(route.max_record_bytes, route.max_tensors)
         self._headers = HeaderTable(route.headers, clock)
         self._is_full = route.result_headers == "full"
@@ -109,6 +111,19 @@ class Dispatcher:
     def decode(self, records: Sequence[Record]) -> list[Pending]:
         """Return one Pending for each record, in order."""
         return [self._decode(record) for record in records]
+
+    def decode_late(self, batch: Sequence[Pending]) -> None:
+        """Decode what waits for its schema, in place. Blocks while the schema registry is asked, for a limited time.
+
+        Not for the feeder's thread. What still can not be decoded keeps the error that says why.
+        """
+        waiting = [pending for pending in batch if isinstance(pending.error, SchemaUnavailable)]
+        if not waiting or self._fetch is None:
+            return
+        self._fetch({pending.error.name for pending in waiting if isinstance(pending.error, SchemaUnavailable)})
+        for pending in waiting:
+            pending.error = None
+            self._read(pending)
 
     def answer(self, batch: Sequence[Pending]) -> list[Answer]:
         """Compute a batch and return its answers, in order. Blocks for as long as the models take."""
@@ -150,7 +165,10 @@ class Dispatcher:
     # From a record to a request.
 
     def _decode(self, record: Record) -> Pending:
-        pending = Pending(record, self._codecs[0], Envelope())
+        return self._read(Pending(record, self._formats.default, Envelope()))
+
+    def _read(self, pending: Pending) -> Pending:
+        record = pending.record
         try:
             if record.headers or self._is_framed_route:
                 self._open(pending)
@@ -159,7 +177,7 @@ class Dispatcher:
             self._check_kills(record, 1)  # then even reading its id has killed a worker
             request = self._request(pending)
             if record.headers or not request.id:
-                request = _with_headers(request, pending.envelope, record)
+                request = headers.completed(request, pending.envelope, record)
             pending.request = request
             self._check_kills(record, 0)
             if not request.inputs:
@@ -182,7 +200,7 @@ class Dispatcher:
         value = pending.record.value
         if pending.framing is not None:
             return pending.framing.decode_request(value, self._limits)
-        pending.codec = self._codec(value, pending.envelope.content_type)
+        pending.codec = self._formats.pick(value, pending.envelope.content_type)
         if not value:
             raise NoInputs(NO_VALUE)
         return pending.codec.decode_request(value, self._limits)
@@ -198,25 +216,10 @@ class Dispatcher:
             framing = frame = Frame(self._job, record)
             pending.key = frame.key
         else:
-            framing = framing_of(record, envelope, self._codec, self._codecs[0], self._limits, self._clock)
+            framing = framing_of(record, envelope, self._formats, self._limits, self._clock)
         pending.framing = framing
         if framing is not None:
             envelope.id = framing.id or envelope.id
-
-    def _codec(self, value: bytes, content_type: str) -> Codec:
-        content_type = content_type or self._route.format
-        if content_type:
-            named = self._by_content_type.get(content_type.partition(";")[0].strip().lower())
-            if named is None:
-                known = ", ".join(self._by_content_type)
-                raise Undecodable(f"content type {content_type!r} is unknown; this route reads {known}")
-            return named
-        if not value:
-            return self._codecs[0]
-        for codec in self._codecs:
-            if codec.recognises(value):
-                return codec
-        raise Undecodable(f"its first bytes, {value[:10].hex() or 'none'}, belong to no known format")
 
     def _check_headers(self, envelope: Envelope, request_topic: str) -> None:
         """Raise for what is wrong with a header, and where the allow-list or a loop forbids the reply address."""
@@ -292,11 +295,7 @@ class Dispatcher:
         """Return the bytes of a result and the headers that readers need for them."""
         if pending.framing is not None:
             return pending.framing.encode(result)
-        codec = pending.codec
-        named = pending.envelope.content_type
-        # The first codec's bytes tell themselves, and a content type that names the codec is repeated.
-        is_told = named.startswith(codec.content_type) if named else codec is self._codecs[0]
-        return codec.encode_result(result), () if is_told else self._content_types[codec.content_type]
+        return self._formats.encode(pending.codec, result, pending.envelope.content_type)
 
     def _echo(self, pending: Pending, own: Sequence[Header]) -> Sequence[Header]:
         framing = pending.framing
@@ -352,19 +351,3 @@ def _members(
                 yield position, batching.member(form, fit, request.inputs, request.deadline_ms)
         except PenstockError as error:
             batch[position].error = error
-
-
-def _with_headers(request: PredictRequest, envelope: Envelope, record: Record) -> PredictRequest:
-    """Return the request with what its body leaves open taken from its headers, and its id from its key at last."""
-    changes: dict[str, object] = {}
-    if not request.id:
-        changes["id"] = envelope.id or headers.id_of_key(record.key)
-    if envelope.servable and not request.servable:
-        changes["servable"] = envelope.servable
-    if envelope.version and request.version is None and request.label is None:
-        # The header holds a number or a label; a number that no version can have is a label that none has.
-        number = envelope.version.isascii() and envelope.version.isdigit() and len(envelope.version) < _LONG_DIGITS
-        changes["version" if number else "label"] = int(envelope.version) if number else envelope.version
-    if envelope.deadline_ms is not None and request.deadline_ms is None:
-        changes["deadline_ms"] = envelope.deadline_ms
-    return msgspec.structs.replace(request, **changes) if changes else request

@@ -9,9 +9,10 @@ from typing import Final
 import msgspec
 
 from pipeline.clock import Clock
+from pipeline.codecs import confluent
 from pipeline.connector import Headers, Record
 from pipeline.errors import Undecodable
-from pipeline.records import PredictResult
+from pipeline.records import PredictRequest, PredictResult
 from pipeline.settings import BINARY_PARTITION, HeaderNames
 
 Header = tuple[str, bytes | None]
@@ -32,22 +33,26 @@ class Envelope(msgspec.Struct, gc=False):
     reply_topic: str | None = None
     reply_partition: int | None = None
     is_event: bool = False
+    schema_name: bytes | None = None
     problem: Undecodable | None = None
 
 
 CONTENT_TYPE: Final = "content-type"
 JSON_BYTES: Final = "Inference-Header-Content-Length"
+SCHEMA_NAME: Final = confluent.HEADER
 _SPEC_VERSION: Final = "ce_specversion"  # makes a record a CloudEvent in binary mode
 # What a route with ``result_headers: full`` writes on each result; see ``full``.
 _MODEL, _VERSION, _DIGEST = "model", "model-version", "model-digest"
 _SOURCE: Final = ("source-topic", "source-partition", "source-offset")
 _STATUS, _CODE = "status", "error-code"
 # These describe the bytes of the request, or its own place, and would be wrong on its result.
-_DESCRIBING: Final = (_DIGEST, *_SOURCE, _STATUS, _CODE, "__TypeId__", "__ContentTypeId__", "__value_schema_id")
+_DESCRIBING: Final = (_DIGEST, *_SOURCE, _STATUS, _CODE, "__TypeId__", "__ContentTypeId__", SCHEMA_NAME)
 _ON_THE_WAY: Final = ("json_bytes", "deadline_ms", "timeout_ms", "reply_topic", "reply_partition")
 _TEXT: Final = frozenset(("content_type", "id", "servable", "version", "reply_topic"))
 _DEADLINES: Final = ("deadline_ms", "timeout_ms")  # of several the earliest counts
 _LIMITS: Final = {"reply_partition": 2**31, "json_bytes": 2**31, "deadline_ms": 2**62, "timeout_ms": 2**62}
+# The least number of digits that may not fit into 64 bits.
+_LONG_DIGITS: Final = 19
 # How many bytes of headers an error result repeats where the result with all of them was too large.
 _SMALL_ECHO_BYTES: Final = 8192
 _OK: Final = (_STATUS, b"ok")
@@ -76,6 +81,8 @@ class HeaderTable:
             if meaning is None:
                 if name == _SPEC_VERSION:
                     envelope.is_event = True
+                elif name == SCHEMA_NAME and envelope.schema_name is None:
+                    envelope.schema_name = value
             elif value:
                 try:
                     self._note(envelope, name, meaning, value, timestamp_ms)
@@ -128,6 +135,22 @@ def id_of_key(key: bytes | None) -> str:
     except UnicodeDecodeError:
         return ""
     return text if text.isprintable() else ""
+
+
+def completed(request: PredictRequest, envelope: Envelope, record: Record) -> PredictRequest:
+    """Return the request with what its body leaves open taken from its headers, and its id from its key at last."""
+    changes: dict[str, object] = {}
+    if not request.id:
+        changes["id"] = envelope.id or id_of_key(record.key)
+    if envelope.servable and not request.servable:
+        changes["servable"] = envelope.servable
+    if envelope.version and request.version is None and request.label is None:
+        # The header holds a number or a label; a number that no version can have is a label that none has.
+        number = envelope.version.isascii() and envelope.version.isdigit() and len(envelope.version) < _LONG_DIGITS
+        changes["version" if number else "label"] = int(envelope.version) if number else envelope.version
+    if envelope.deadline_ms is not None and request.deadline_ms is None:
+        changes["deadline_ms"] = envelope.deadline_ms
+    return msgspec.structs.replace(request, **changes) if changes else request
 
 
 def small(headers: Iterable[Header]) -> list[Header]:

@@ -11,6 +11,7 @@ from pipeline.settings.header_names import BINARY_PARTITION, HeaderNames
 from pipeline.settings.reading import FILE_NAME, Settings, at_address, file_of, load, to_text
 from pipeline.settings.redis import RedisRouteSettings, RedisSettings
 from pipeline.settings.routes import RouteSettings
+from pipeline.settings.schema_registry import SchemaRegistrySettings, check_schema_registry
 from pipeline.settings.section import Checked, Scalar, Section, checked
 from pipeline.settings.streams import BatchingSettings, StreamSettings, VersionPolicy, WarmUpSettings
 from pipeline.settings.topics import TopicSettings
@@ -32,6 +33,7 @@ __all__ = [
     "RedisSettings",
     "RouteSettings",
     "Scalar",
+    "SchemaRegistrySettings",
     "Section",
     "Settings",
     "StreamSettings",
@@ -41,6 +43,7 @@ __all__ = [
     "WatchSettings",
     "WorkerSettings",
     "at_address",
+    "check_schema_registry",
     "checked",
     "file_of",
     "load",

@@ -14,7 +14,7 @@ HEADER_SETS: Final = ("spring", "connect", "both")
 class DeadLetterSettings(Section, frozen=True):
     """``errors`` are codes, or ``all`` alone. ``headers`` is the set that stands beside ours: whose tools read it."""
 
-    errors: tuple[str, ...] = ("undecodable", "record_too_large", "poison_record")
+    errors: tuple[str, ...] = ("undecodable", "schema_unavailable", "record_too_large", "poison_record")
     headers: str = "spring"
 
     def takes(self, code: str) -> bool:

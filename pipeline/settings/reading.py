@@ -15,7 +15,8 @@ from pipeline.redaction import redacted
 from pipeline.redis_address import is_redis
 from pipeline.settings.redis import RedisSettings, check_redis
 from pipeline.settings.references import check_secrets, resolved
-from pipeline.settings.routes import RouteSettings, check_patterns, check_route, complete_route
+from pipeline.settings.routes import RouteSettings, check_framing, check_patterns, check_route, complete_route
+from pipeline.settings.schema_registry import SchemaRegistrySettings, check_schema_registry
 from pipeline.settings.section import Scalar, Section
 from pipeline.settings.streams import StreamSettings, check_stream
 from pipeline.settings.topic_names import fill
@@ -25,6 +26,7 @@ from pipeline.settings.worker import WorkerSettings, check_worker
 
 FILE_NAME: Final = "penstock.yaml"
 _PREFIX: Final = "PENSTOCK_"
+_REGISTRY_FILES: Final = ("ca_file", "certificate_file", "key_file")
 # A topic's name as Kafka allows it; also what a route, stream, worker or group may be called.
 _NAME: Final = re.compile(r"[a-zA-Z0-9._-]{1,200}")
 # In a cluster of Redis the part in braces says on which node a stream is.
@@ -43,6 +45,7 @@ class Settings(Section, frozen=True):
     watch: WatchSettings = WatchSettings()
     worker: WorkerSettings = WorkerSettings()
     servables: dict[str, StreamSettings] = msgspec.field(default_factory=dict)
+    schema_registry: SchemaRegistrySettings = SchemaRegistrySettings()
     routes: dict[str, RouteSettings] = msgspec.field(default_factory=dict)
     topics: dict[str, TopicSettings] = msgspec.field(default_factory=dict)
 
@@ -189,7 +192,16 @@ def _complete(settings: Settings, source: Path) -> Settings:
     control = complete_control(
         settings.control, names_kafka="bootstrap.servers" in settings.kafka, names_redis=bool(settings.redis.url)
     )
-    complete = msgspec.structs.replace(settings, control=control, servables=servables, routes=routes, worker=worker)
+    registry = settings.schema_registry
+    files = {name: _absolute(file, base) for name in _REGISTRY_FILES if (file := getattr(registry, name))}
+    complete = msgspec.structs.replace(
+        settings,
+        control=control,
+        servables=servables,
+        routes=routes,
+        worker=worker,
+        schema_registry=msgspec.structs.replace(registry, **files),
+    )
     _check(complete, str(source))
     check_secrets(complete.kafka, f"{source}: kafka")
     return complete
@@ -214,6 +226,7 @@ def _check(settings: Settings, where: str) -> None:
         sample = name if route.is_pattern else route.request_topic  # a template is a name when it is filled
         names += [sample, fill(route.result_topic, sample), fill(route.dead_letter_topic, sample), route.group]
         check_route(name, route, settings.servables, requests, f"{where}: routes.{name}")
+        check_framing(route, settings.schema_registry, f"{where}: routes.{name}")
     for name in names:
         if not _NAME.fullmatch(name) and not (name in streams and _STREAM.fullmatch(name)):
             raise InvalidSettings(where, f"{name!r} is not a name; use letters, digits, '.', '_' and '-'")
@@ -230,3 +243,4 @@ def _check(settings: Settings, where: str) -> None:
         check_stream(stream, f"{where}: servables.{name}")
     check_watch(settings.watch, f"{where}: watch")
     check_control(settings.control, f"{where}: control", names_redis=bool(settings.redis.url))
+    check_schema_registry(settings.schema_registry, f"{where}: schema_registry")

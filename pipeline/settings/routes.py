@@ -9,6 +9,7 @@ import msgspec
 
 from pipeline import redis_wire
 from pipeline.errors import InvalidSettings
+from pipeline.framings import FRAMINGS, SINGLE_OBJECT
 from pipeline.settings import topic_names
 from pipeline.settings.circuit import CircuitSettings, check_circuit
 from pipeline.settings.cluster_serving import (
@@ -21,6 +22,7 @@ from pipeline.settings.cluster_serving import (
 from pipeline.settings.dead_letters import DeadLetterSettings, check_dead_letters
 from pipeline.settings.header_names import HeaderNames, check_header_names
 from pipeline.settings.redis import RedisRouteSettings, check_redis_route
+from pipeline.settings.schema_registry import SchemaRegistrySettings
 from pipeline.settings.section import Section
 
 _AT_LEAST_ONE: Final = (
@@ -33,9 +35,14 @@ _AT_LEAST_ONE: Final = (
 )
 # Where two requests kill, two deaths may meet a third request that is innocent.
 _FEWEST_KILLS: Final = 3
-_KILLS: Final = {"at_least_once": 3, "exactly_once": 0}
+# One more than may be chance: workers that are killed often for other reasons can die twice with one request alone.
+_KILLS: Final = {"at_least_once": 4, "exactly_once": 0}
 _NOT_NEGATIVE: Final = ("max_wait_ms", "commit_interval_ms", "revoke_timeout_s", "retention_s")
-_CHOICES: Final = {"guarantee": ("at_least_once", "exactly_once"), "result_headers": ("minimal", "full")}
+_CHOICES: Final = {
+    "guarantee": ("at_least_once", "exactly_once"),
+    "result_headers": ("minimal", "full"),
+    "framing_out": FRAMINGS,
+}
 
 
 class RouteSettings(Section, frozen=True):
@@ -58,6 +65,7 @@ class RouteSettings(Section, frozen=True):
     dead_letters: DeadLetterSettings = DeadLetterSettings()
     group: str = ""
     format: str = ""
+    framing_out: str = SINGLE_OBJECT
     reply_topics: tuple[str, ...] = ()
     headers: HeaderNames = HeaderNames()
     result_headers: str = "minimal"
@@ -163,6 +171,18 @@ def _check_limits(route: RouteSettings, place: str) -> None:
 def _kills(route: RouteSettings) -> int:
     """Return after how many kills a request is set aside."""
     return _KILLS.get(route.guarantee, 0) if route.poison_after_kills is None else route.poison_after_kills
+
+
+def check_framing(route: RouteSettings, registry: SchemaRegistrySettings, place: str) -> None:
+    """Raise InvalidSettings for results in a framing for which the registry has no name."""
+    if route.framing_out == SINGLE_OBJECT:
+        return
+    if not registry.url:
+        reason = f"{route.framing_out!r} needs a schema registry; set schema_registry.url"
+        raise InvalidSettings(f"{place}.framing_out", reason)
+    if topic_names.PLACEHOLDER in route.result_topic and registry.subject_name_strategy != "record":
+        reason = "with several result topics there is no one subject; set subject_name_strategy: record"
+        raise InvalidSettings(f"{place}.framing_out", reason)
 
 
 def check_patterns(routes: Mapping[str, RouteSettings], control: Collection[str], place: str) -> None:

@@ -99,7 +99,7 @@ def serve(it: Deployment, worker: Worker, made: Path, streams: tuple[str, ...]) 
         assert worker.popen.poll() is None, worker.log
         return [states[stream].state for stream in streams if stream in states] == [State.AVAILABLE] * len(streams)
 
-    wait_for(f"{', '.join(streams)} available", settled, timeout_s=60.0, every_s=0.2)
+    wait_for(f"{', '.join(streams)} available", settled, timeout_s=150.0, every_s=0.2)
 
 
 def check(queue: InputQueue, made: Path, stream: str) -> None:
@@ -122,7 +122,7 @@ def check(queue: InputQueue, made: Path, stream: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(500)
 @pytest.mark.parametrize("first", [TENSORFLOW, TORCH], ids=["tensorflow first", "torch first"])
 def test_one_worker_answers_by_every_kind_as_the_framework_does(
     first: tuple[str, ...], deploy: Deploy, made: Path, tmp_path: Path

@@ -22,8 +22,8 @@ from pipeline.testing.repeated import repeated
 from tests.acceptance.conftest import Deploy
 from tests.acceptance.workers import Deployment, wait_for
 
-# Seen: 0.1 s before the load, 0.2 to 0.6 s beside it; 1.7 s where Keras itself reads it. A busy machine adds to it.
-BOUND_S = 1.0
+# A load of 0.5 GB takes seconds; what waited for its end would be taken up once.
+FEWEST = 10
 AXIS = 8192
 EVERY_S = 0.05
 
@@ -84,17 +84,14 @@ def test_aspirations_are_taken_up_at_once_beside_a_load_and_beside_code_that_hol
         before = len(published.at_s)
         aspired.publish(one_version("big", large))
         it.wait_for_state(["one"], "big", 1, State.AVAILABLE)
-        beside = len(published.at_s)
+        available_s, beside = time.time(), len(published.at_s)
         wait_for("the sign of the last", lambda: signs.seen and signs.seen[-1][1] >= published.generations[beside - 1])
-    delays_s = [
-        signs.first_s(generation) - at_s
-        for generation, at_s in zip(published.generations[:beside], published.at_s[:beside], strict=True)
-    ]
+    taken_up_s = [signs.first_s(generation) for generation in published.generations[:beside]]
+    delays_s = [taken_s - at_s for taken_s, at_s in zip(taken_up_s, published.at_s[:beside], strict=True)]
     worst_before_s, worst_beside_s = max(delays_s[:before]), max(delays_s[before:])
     with capsys.disabled():
         sys.stdout.write(f"[taken up in {worst_before_s:.3f} s at most, beside the load in {worst_beside_s:.3f} s]")
-    assert beside - before > 10
-    assert worst_beside_s < max(BOUND_S, 3 * worst_before_s)
+    assert len({taken_s for taken_s in taken_up_s[before:] if taken_s < available_s}) > FEWEST
 
 
 def one_version(stream: str, path: Path) -> AspiredVersions:

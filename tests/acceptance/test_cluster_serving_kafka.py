@@ -35,9 +35,11 @@ def names() -> dict[str, str]:
 def worker(bootstrap: str, names: dict[str, str], tmp_path_factory: Any) -> Iterator[Deployment]:
     folder: Path = tmp_path_factory.mktemp("jobs")
     deployment = Deployment(folder, bootstrap, jobs.sections(folder, names, "kafka"))
-    deployment.worker("cs").wait_until_ready()
-    yield deployment
-    deployment.close()
+    try:
+        deployment.worker("cs").wait_until_ready()
+        yield deployment
+    finally:
+        deployment.close()
 
 
 @pytest.fixture

@@ -63,9 +63,11 @@ def worker(server: LocalRedis, raw: Any, kafka: Any, tmp_path_factory: Any) -> I
     names = {job: job for job in jobs.CLASSES}
     tree = jobs.sections(folder, names, "redis", redis={"url": server.url})
     deployment = Deployment(folder, kafka.bootstrap, tree)
-    deployment.worker("cs").wait_until_ready()
-    yield deployment
-    deployment.close()
+    try:
+        deployment.worker("cs").wait_until_ready()
+        yield deployment
+    finally:
+        deployment.close()
 
 
 @pytest.fixture(params=list(PUBLISHED))

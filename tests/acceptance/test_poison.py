@@ -1,4 +1,4 @@
-"""A request that kills every worker that computes it: set aside, and answered, when it has killed three."""
+"""A request that kills every worker that computes it: set aside, and answered, when it has killed four."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def results(bootstrap: str, topic: str) -> list[PredictResult]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_a_request_that_kills_workers_is_set_aside_after_three_and_its_neighbours_are_answered(
+def test_a_request_that_kills_workers_is_set_aside_after_four_and_its_neighbours_are_answered(
     deploy: Deploy,
 ) -> None:
     it = deploy(
@@ -68,7 +68,7 @@ def test_a_request_that_kills_workers_is_set_aside_after_three_and_its_neighbour
         producer.produce(route.request_topic, value, b"key", partition=1, headers=[("mine", b"\xfe")])
     assert producer.flush(20) == 0
 
-    for life in range(3):
+    for life in range(4):
         assert it.worker("one").wait(60) == -9, life
     last = it.worker("one")
 
@@ -90,7 +90,7 @@ def test_a_request_that_kills_workers_is_set_aside_after_three_and_its_neighbour
     [letter] = read(it.bootstrap, route.dead_letter_topic, 1)
     assert (letter.partition(), letter.key(), letter.value()) == (1, b"key", request(str(POISON), 13.0))
     said = headers.read(letter.headers())
-    assert (said.own, said.code, said.attempts) == ((("mine", b"\xfe"),), "poison_record", 3)
+    assert (said.own, said.code, said.attempts) == ((("mine", b"\xfe"),), "poison_record", 4)
     assert (said.topic, said.partition, said.offset) == (route.request_topic, 1, POISON)
     producer.produce(route.request_topic, request("after", 1.0), b"key", partition=1)
     assert producer.flush(20) == 0

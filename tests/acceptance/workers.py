@@ -24,7 +24,7 @@ from pipeline.local.ports import free_ports
 from pipeline.records import ServableState, State
 from pipeline.settings import Settings, load
 
-DEADLINE_S = 40.0
+DEADLINE_S = 90.0
 
 
 def wait_for(what: str, condition: Any, timeout_s: float = DEADLINE_S, every_s: float = 0.05) -> Any:

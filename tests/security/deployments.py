@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.conftest import MODEL
+from tests.acceptance.conftest import factor_model
 from tests.acceptance.workers import Deployment
 from tests.security.secured import SecuredKafka
 
@@ -17,7 +17,7 @@ class Secured(Deployment):
 
     def __init__(self, folder: Path, kafka: SecuredKafka, user: dict[str, Any], **sections: Any) -> None:
         self.kafka = kafka
-        (folder / "factor_model.py").write_text(MODEL)
+        (folder / "factor_model.py").write_text(factor_model())
         (folder / "models" / "factor").mkdir(parents=True)
         stream = {"base_path": "models/factor", "kind": "python", "options": {"class": "factor_model:Factor"}}
         tree = {"kafka": user, "servables": {"factor": stream}, "routes": {"factor": {}}, **sections}

@@ -14,13 +14,14 @@ import pytest
 from connectors.memory import MemoryBroker, MemoryConnector
 from pipeline.agents import Batch, Route
 from pipeline.codecs.avro_codec import AvroCodec
+from pipeline.codecs.confluent import WriterSchemas
 from pipeline.connector import NO_LIMIT, Answer, Record, Refuse
 from pipeline.errors import ConnectorError
 from pipeline.metrics import Metrics
 from pipeline.records import PredictRequest
 from pipeline.registry.servable import Servable, ServableId
 from pipeline.serving.circuit import Circuit
-from pipeline.serving.dispatcher import Dispatcher
+from pipeline.serving.dispatcher import Dispatcher, Fetch
 from pipeline.settings import RouteSettings
 from pipeline.tensors import from_array
 from pipeline.testing.fakes import AddingServable, FakeClock, manager_with
@@ -41,12 +42,15 @@ class Stage:
         settings: RouteSettings = SETTINGS,
         servable: Servable | None = None,
         clock: FakeClock | None = None,
+        schemas_by_name: WriterSchemas | None = None,
+        fetch: Fetch | None = None,
     ) -> None:
         self.crashes: list[BaseException] = []
         self.crashed = threading.Event()
         clock = clock or FakeClock()
         manager = manager_with({ServableId("adder", 1): servable or AddingServable()}, clock)
-        dispatcher = Dispatcher(settings, manager, [CODEC], clock)
+        codec = AvroCodec(schemas_by_name=schemas_by_name)
+        dispatcher = Dispatcher(settings, manager, [codec], clock, fetch=fetch)
         self.pool = ThreadPoolExecutor(1)
         circuit = Circuit(settings.circuit, clock)
         self.route = Route("adder", settings, connector, dispatcher, self.pool, Metrics(), circuit)

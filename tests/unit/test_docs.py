@@ -40,6 +40,7 @@ SECTIONS = [
     settings.ClusterServingSettings,
     settings.RedisSettings,
     settings.RedisRouteSettings,
+    settings.SchemaRegistrySettings,
 ]
 
 

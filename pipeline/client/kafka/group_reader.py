@@ -5,19 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import Final
+from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from pipeline import kafka_properties
-from pipeline.client import fork
+from pipeline import kafka_headers, kafka_properties
+from pipeline.client import fork, outgoing
 from pipeline.client.address import Address
 from pipeline.client.kafka import topic_metadata
-from pipeline.client.kafka.record import id_of
 from pipeline.client.kafka.trouble import KafkaTrouble
 from pipeline.client.reply_table import Outcome
 from pipeline.client.results import Results
-from pipeline.errors import AccessDenied, ConnectorError
+from pipeline.client.wire import Wire
+from pipeline.errors import AccessDenied, ConnectorError, SchemaUnavailable, Undecodable
 from pipeline.kafka_access import Acl
 from pipeline.kafka_log import ClientLog
 
@@ -39,7 +39,8 @@ class KafkaGroupReader:
         self._topic = address.result_topic
         self._lock = threading.Lock()  # one read at a time
         self._handed_out: dict[int, int] = {}  # partition: next offset
-        self._results = Results()
+        self._wire = Wire(address)
+        self._results = Results(self._wire)
         properties = kafka_properties.group_consumer(dict(address.kafka), client_id, group)
         self._trouble = KafkaTrouble(f"{address.place}, topic {self._topic}", properties)
         self._group = group
@@ -86,6 +87,7 @@ class KafkaGroupReader:
                 if is_handled:
                     self._commit()
             finally:
+                self._wire.close()
                 self._consumer.close()
 
     def leave_to_parent(self) -> None:
@@ -94,7 +96,7 @@ class KafkaGroupReader:
 
     def _take(self, messages: list[Message]) -> dict[str, Outcome]:
         outcomes: dict[str, Outcome] = {}
-        for message in messages:
+        for position, message in enumerate(messages):
             error = message.error()
             if error is not None:
                 self._look_at(error)
@@ -102,11 +104,30 @@ class KafkaGroupReader:
             partition, offset = message.partition(), message.offset()
             if partition is None or offset is None:
                 continue
-            self._handed_out[partition] = offset + 1
             place = f"{self._topic}, partition {partition}, offset {offset}"
-            id_, outcome = self._results.read(message.value() or b"", id_of(message), place)
+            headers, key = _headers_of(message), _key_of(message)
+            id_, outcome = self._results.read(message.value() or b"", outgoing.id_of(headers, key), place, headers)
+            if isinstance(outcome, SchemaUnavailable):
+                self._go_back(messages[position:])
+                if not outcomes:
+                    raise outcome
+                return outcomes
+            self._handed_out[partition] = offset + 1
             outcomes[id_] = outcome
         return outcomes
+
+    def _go_back(self, messages: list[Message]) -> None:
+        """Have these read again."""
+        first: dict[int, int] = {}
+        for message in messages:
+            partition, offset = message.partition(), message.offset()
+            if message.error() is None and partition is not None and offset is not None:
+                first.setdefault(partition, offset)
+        for partition, offset in first.items():
+            try:
+                self._consumer.seek(TopicPartition(self._topic, partition, offset))
+            except KafkaException as error:  # taken away meanwhile: its new owner reads these
+                log.warning("%s, partition %d: %s", self._topic, partition, error.args[0].str())
 
     def _look_at(self, error: KafkaError) -> None:
         """Log an error that may pass; raises AccessDenied, which does not."""
@@ -126,3 +147,15 @@ class KafkaGroupReader:
             self._consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as error:  # a partition that was taken away meanwhile: its new owner reads these again
             log.warning("%s: not committed, may be read again: %s", self._topic, error.args[0].str())
+
+
+def _headers_of(message: Message) -> list[tuple[str, bytes | None]]:
+    try:
+        return kafka_headers.of(message)
+    except Undecodable:
+        return []  # its bytes may tell all that is needed
+
+
+def _key_of(message: Message) -> bytes | None:
+    key: Any = message.key()
+    return key if isinstance(key, bytes) else None

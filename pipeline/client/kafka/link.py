@@ -17,6 +17,7 @@ from pipeline.client.kafka.trouble import KafkaTrouble
 from pipeline.client.outgoing import CLIENT_ID_HEADER
 from pipeline.client.reply_table import ReplyTable
 from pipeline.client.results import Results
+from pipeline.client.wire import Wire
 from pipeline.errors import ConnectorError, Undecodable
 
 log = logging.getLogger(__name__)
@@ -29,12 +30,12 @@ _LAST_FLUSH_S: Final = 10.0
 class KafkaLink:
     """See Link. The receiver's thread holds all of it."""
 
-    def __init__(self, address: Address, table: ReplyTable) -> None:
+    def __init__(self, address: Address, table: ReplyTable, wire: Wire) -> None:
         self._address = address
         self._topic = address.result_topic
         self._client_id = address.client_id.encode()
         self._table = table
-        self._results = Results()
+        self._results = Results(wire)
         self._flush_s = _LAST_FLUSH_S
         self.trouble = KafkaTrouble(f"{address.place}, topic {address.result_topic}", dict(address.kafka))
         self.sender: KafkaSender
@@ -88,13 +89,13 @@ class KafkaLink:
     def _on_messages(self, messages: list[Message]) -> None:
         for message in messages:
             try:
-                headers = dict(kafka_headers.of(message))
+                headers = kafka_headers.of(message)
             except Undecodable:
                 continue  # a name that no worker writes: it answers nobody here
-            if headers.get(CLIENT_ID_HEADER) != self._client_id:
+            if dict(headers).get(CLIENT_ID_HEADER) != self._client_id:
                 continue  # another client on the same partition: not even decoded
             place = f"partition {message.partition()} of {self._topic}, offset {message.offset()}"
-            id_, outcome = self._results.read(message.value() or b"", id_of(message), place)
+            id_, outcome = self._results.read(message.value() or b"", id_of(message), place, headers)
             if not isinstance(outcome, Undecodable) or self._table.is_claimed(id_):
                 self._table.put(id_, outcome)
 

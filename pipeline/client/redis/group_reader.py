@@ -14,6 +14,8 @@ from pipeline.client.outgoing import id_of
 from pipeline.client.redis.place import Node, RedisPlace
 from pipeline.client.reply_table import Outcome
 from pipeline.client.results import Results
+from pipeline.client.wire import Wire
+from pipeline.errors import SchemaUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,8 @@ class RedisGroupReader:
     def __init__(self, address: Address, place: RedisPlace, group: str, client_id: str) -> None:
         self._stream, self._group, self._client_id, self._place = address.result_topic, group, client_id, place
         self._lock = threading.Lock()  # one read at a time
-        self._results = Results()
+        self._wire = Wire(address)
+        self._results = Results(self._wire)
         self._node: Node | None = None
         self._handed_out: list[bytes] = []
         self._look_at_s = 0.0
@@ -99,6 +102,7 @@ class RedisGroupReader:
             except Exception as error:  # noqa: BLE001  # whatever it is, it is read again
                 log.warning("%s: left without acknowledging, may be read again: %s", self._stream, error)
             finally:
+                self._wire.close()
                 self._let_go()
 
     def _connected(self, timeout_s: float | None = None) -> Node:
@@ -137,13 +141,19 @@ class RedisGroupReader:
 
     def _take(self, entries: Sequence[Any]) -> dict[str, Outcome]:
         outcomes: dict[str, Outcome] = {}
+        unread: SchemaUnavailable | None = None
         for entry_id, fields in entries:
-            self._handed_out.append(entry_id)
             value, key, headers, _ = redis_wire.read(fields)
             if value:
                 place = f"{self._stream}, entry {entry_id.decode()}"
-                id_, outcome = self._results.read(value, id_of(headers, key), place)
+                id_, outcome = self._results.read(value, id_of(headers, key), place, headers)
+                if isinstance(outcome, SchemaUnavailable):
+                    unread = outcome  # not acknowledged, so it is read again after a minute
+                    continue
                 outcomes[id_] = outcome
+            self._handed_out.append(entry_id)
+        if unread is not None and not outcomes:
+            raise unread
         return outcomes
 
     def _let_go(self) -> None:

@@ -16,6 +16,7 @@ from pipeline.client.redis.store import Store
 from pipeline.client.redis.trouble import RedisTrouble
 from pipeline.client.reply_table import Outcome, ReplyTable
 from pipeline.client.results import Results
+from pipeline.client.wire import Wire
 from pipeline.errors import ConnectorError, Undecodable
 
 log = logging.getLogger(__name__)
@@ -28,11 +29,11 @@ _LAST_FLUSH_S: Final = 10.0
 class RedisLink:
     """See Link. The receiver's thread holds all of it. Nothing has to be there before: streams come with use."""
 
-    def __init__(self, address: Address, place: RedisPlace, table: ReplyTable) -> None:
+    def __init__(self, address: Address, place: RedisPlace, table: ReplyTable, wire: Wire) -> None:
         self._requests, self._client_id = address.request_topic, address.client_id
         self._place, self._table = place, table
         self._stream = redis_wire.reply_stream(address.result_topic, address.client_id)
-        self._results = Results()
+        self._results = Results(wire)
         self._flush_s = _LAST_FLUSH_S
         self._store = Store(place, address.result_topic, address.client_id)
         self.trouble = RedisTrouble(place)
@@ -59,8 +60,8 @@ class RedisLink:
     def stored(self, id_: str, *, is_kept: bool) -> Outcome | None:
         """See Link."""
         fields = self._store.take(id_, is_kept=is_kept)
-        value = redis_wire.read(fields)[0]
-        return self._results.read(value, id_, f"the result of {id_}")[1] if value else None
+        value, _, headers, _ = redis_wire.read(fields)
+        return self._results.read(value, id_, f"the result of {id_}", headers)[1] if value else None
 
     def stop(self) -> None:
         """See Link."""
@@ -86,7 +87,7 @@ class RedisLink:
             if not value:
                 continue  # what the receiver made the stream with
             place = f"{self._stream}, entry {entry_id.decode()}"
-            id_, outcome = self._results.read(value, id_of(headers, key), place)
+            id_, outcome = self._results.read(value, id_of(headers, key), place, headers)
             if not isinstance(outcome, Undecodable) or self._table.is_claimed(id_):
                 self._table.put(id_, outcome)
 

@@ -67,18 +67,20 @@ class Client:
             env=environ_of_a_user(),
         )
 
-    def new(self, name: str, kind: str, **arguments: Any) -> None:
+    def new(self, name: str, kind: str, /, **arguments: Any) -> None:
         """Make an object."""
         said = self._ask({"new": name, "class": kind, "with": arguments})
-        assert "raised" not in said, said
+        if "raised" in said:
+            self.close()
+            raise AssertionError(said)
 
-    def call(self, name: str, method: str, *args: Any, **arguments: Any) -> Any:
+    def call(self, name: str, method: str, /, *args: Any, **arguments: Any) -> Any:
         """Return what a method returns; fail where it raises."""
         said = self.attempt(name, method, *args, **arguments)
         assert "raised" not in said, said
         return said["returned"]
 
-    def attempt(self, name: str, method: str, *args: Any, **arguments: Any) -> dict[str, Any]:
+    def attempt(self, name: str, method: str, /, *args: Any, **arguments: Any) -> dict[str, Any]:
         """Return what a method returned, or raised."""
         return self._ask({"call": name, "method": method, "args": args, "with": arguments})
 

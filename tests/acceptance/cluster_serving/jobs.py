@@ -95,7 +95,7 @@ def sections(folder: Path, names: dict[str, str], connector: str, **more: Any) -
     for job, name in names.items():
         version = folder / "models" / job / "1"
         version.mkdir(parents=True)
-        (version / "nothing").write_text("")
+        (version / "version").write_text("1")
         options = {"class": f"job_models:{CLASSES[job]}"}
         servables[job] = {"base_path": str(folder / "models" / job), "kind": "python", "options": options}
         routes[job] = {

@@ -8,12 +8,14 @@ import pytest
 
 from benchmarks.__main__ import CASES, main
 from benchmarks.accounting import account
-from benchmarks.report import Report, make, text
+from benchmarks.report import Report, Versus, make, text
 
 IDS = ["a", "b"]
 
 
-def a_report(ours=(10.0, 12.0, 11.0), rival=(8.0, 10.0, 12.0), better="higher", target=1.0, answered=IDS, ratio=None):
+def a_report(
+    ours=(10.0, 12.0, 11.0), rival=(8.0, 10.0, 12.0), better="higher", target=1.0, answered=IDS, ratio=None, versus=()
+):
     return make(
         case="throughput",
         measure="answers",
@@ -27,6 +29,7 @@ def a_report(ours=(10.0, 12.0, 11.0), rival=(8.0, 10.0, 12.0), better="higher", 
         settings={"requests": 2},
         machine={"cpu": "a cpu", "cores": 2},
         ratio=ratio,
+        versus=versus,
     )
 
 
@@ -58,6 +61,16 @@ def test_a_target_is_reached_in_its_own_direction(better, target, reached):
     assert a_report(better=better, target=target)["reached"] is reached
 
 
+def test_further_comparisons_have_their_own_targets():
+    pair = ("penstock", "rival")
+    report = a_report(versus=[Versus(*pair, 1.5)])
+    assert report["ratios"] == {"penstock / rival": {"ratio": 1.1, "target": 1.5, "reached": False}}
+    assert "penstock / rival: 1.10, target >= 1.5: not reached" in text(report)
+    untold = a_report(versus=[Versus(*pair)])
+    assert untold["ratios"] == {"penstock / rival": {"ratio": 1.1, "target": None, "reached": None}}
+    assert "reached" not in text(untold).partition("penstock / rival: 1.10")[2].partition("\n")[0]
+
+
 def test_losses_are_summed_over_the_rounds_and_named():
     report = a_report(answered=["a"])
     assert report["accounting"]["penstock"]["lost"] == 3
@@ -83,8 +96,13 @@ def test_the_cases_have_names_and_targets():
         "loads": 1.1,
         "isolation": 1.15,
         "backlog": 600.0,
+        "latency": 1.0,
+        "scaling": 1.8,
+        "streams": 0.5,
+        "start": 2.0,
         "redis": 1.0,
         "redis-enqueue": 3.0,
+        "peers": 1.0,
     }
     assert {name: case.TARGET for name, case in CASES.items()} == targets
 

@@ -141,8 +141,8 @@ def test_a_client_hears_on_the_same_partition_everywhere():
 def test_an_address_has_the_names_of_its_route_unless_told():
     address = Address.of("digits", "c", {})
     assert (address.request_topic, address.result_topic) == ("digits.requests", "digits.results")
-    assert address.bootstrap == "localhost:9092"
-    assert Address.of("r", "c", {"bootstrap.servers": "a:1"}).bootstrap == "a:1"
+    assert address.place == "kafka at localhost:9092"
+    assert Address.of("r", "c", {"bootstrap.servers": "a:1"}).place == "kafka at a:1"
     other = Address.of("r", "c", {"bootstrap.servers": "a:1"}, "b:2", "q", "p")
-    assert (other.bootstrap, other.request_topic, other.result_topic) == ("b:2", "q", "p")
+    assert (other.place, other.request_topic, other.result_topic) == ("kafka at b:2", "q", "p")
     assert hash(other) == hash(Address.of("r", "c", {}, "b:2", "q", "p"))

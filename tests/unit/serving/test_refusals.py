@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.codecs import avro_codec
+from pipeline.codecs import avro_writing
 from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.connector import Record
 from pipeline.errors import NotReady, RemoteError, ResultTooLarge
@@ -69,10 +69,10 @@ def test_a_long_name_that_a_request_made_up_is_not_remembered():
     it = dispatcher()
     name = LONG + "0"
     value = AVRO.encode_request(PredictRequest("a", name, inputs=INPUTS))
-    before = avro_codec._name_and_version.cache_info().currsize
+    before = avro_writing._name_and_version.cache_info().currsize
     [answer] = it.answer(it.decode([Record(value, None, (), "q", 0, 0, 0)]))
     assert AVRO.decode_result(answer.value).error is not None
-    assert avro_codec._name_and_version.cache_info().currsize == before
+    assert avro_writing._name_and_version.cache_info().currsize == before
 
 
 def test_codes_that_came_from_elsewhere_make_no_labels():

@@ -1,0 +1,113 @@
+"""Start: how long until a worker that is just started has answered, and a client has its answer; and what idling costs.
+
+A request lies there before the worker starts. Its clock runs from the start of the process to the broker's timestamp of
+the result; the client's from the start of its process to its answer from a worker that is up.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from benchmarks import accounting, machine, model, report
+from benchmarks.cases.backlog import Backlog, watch_commits
+from benchmarks.collect import read
+from benchmarks.contenders import hand_written, penstock
+from benchmarks.harness import alternate
+from benchmarks.place import PARTITIONS
+from benchmarks.process import helper
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from benchmarks.harness import Harness, Rival
+    from benchmarks.place import Place
+    from benchmarks.process import Contender
+
+NAME: Final = "start"
+REQUESTS: Final = 1
+ROUNDS: Final = 5
+TARGET: Final = 2.0
+_RIVALS: Final = (penstock, hand_written)
+_REST_S: Final = 2.0
+_IDLE_S: Final = 10.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One worker's round; the clients, by name, asked it, if it was ours."""
+
+    worker_s: float
+    idle_cpu_percent: float
+    idle_mib: float
+    client_s: Mapping[str, float]
+    account: accounting.Account
+
+
+def run(harness: Harness, rounds: int, requests: int) -> report.Report:  # noqa: ARG001  # one request is all
+    """Measure all rounds and return the report; raises BenchmarkError."""
+    measured = alternate(_RIVALS, rounds, lambda rival: _measure(harness, rival), _show)
+    workers = {f"worker, {name}": [one.worker_s for one in several] for name, several in measured.items()}
+    clients = {
+        f"client, {rival.NAME}": [one.client_s[rival.NAME] for one in measured[penstock.NAME]] for rival in _RIVALS
+    }
+    return report.make(
+        case=NAME,
+        measure="from the start of the process to the first answer; the ratio is the workers'",
+        unit="s",
+        target=TARGET,
+        better="lower",
+        rounds={**workers, **clients},
+        versus=[report.Versus(f"client, {penstock.NAME}", f"client, {hand_written.NAME}")],
+        others={
+            "CPU of an idle worker, %": {
+                name: [one.idle_cpu_percent for one in several] for name, several in measured.items()
+            },
+            "memory of an idle worker, MiB": {
+                name: [one.idle_mib for one in several] for name, several in measured.items()
+            },
+        },
+        descriptions={rival.NAME: rival.DESCRIPTION for rival in _RIVALS},
+        accounts={name: [one.account for one in several] for name, several in measured.items()},
+        settings={
+            "idle_s": _IDLE_S,
+            "partitions": PARTITIONS,
+            "openvino": dict(model.OPENVINO),
+            "clients": "both ask our worker",
+            "clock": "this machine's",
+        },
+        machine=machine.describe(harness.broker, str(harness.cores)),
+    )
+
+
+def _measure(harness: Harness, rival: Rival) -> Measured:
+    asked = Backlog(1)
+    with harness.place(rival.NAME) as place:
+        asked.produce(place)
+        with harness.running(rival, place) as contender:
+            watch_commits([contender], place, asked.count)
+            cpu_percent, mib = _idle(contender)
+            client_s = {one.NAME: _client_s(one, place) for one in (_RIVALS if rival is penstock else ())}
+        answered_s = min(message.timestamp()[1] for message in read(place.bootstrap, place.results)) / 1000
+        topics = (place.bootstrap, place.requests, place.results)
+        account: accounting.Account = helper("benchmarks.collect", *topics, 1)["account"]
+        account["uncommitted"] = place.uncommitted()
+    return Measured(answered_s - contender.started_s, cpu_percent, mib, client_s, account)
+
+
+def _idle(contender: Contender) -> tuple[float, float]:
+    """Return CPU in percent of a core, and resident MiB, of a contender that nobody asks anything."""
+    time.sleep(_REST_S)
+    before_s, start_s = contender.cpu_s, time.monotonic()
+    time.sleep(_IDLE_S)
+    return 100 * (contender.cpu_s - before_s) / (time.monotonic() - start_s), contender.rss_mib
+
+
+def _client_s(one: Rival, place: Place) -> float:
+    topics = (place.bootstrap, place.requests, place.results)
+    return float(helper("benchmarks.first_answer", one.NAME, *topics, time.time())["seconds"])
+
+
+def _show(_: object, one: Measured) -> str:
+    return f"first answer after {one.worker_s:.2f} s  idle {one.idle_cpu_percent:.1f} % CPU  {one.idle_mib:.0f} MiB"

@@ -1,0 +1,88 @@
+"""Streams: how fast one worker answers when requests take turns among 10, 100 and 1,000 streams, against one stream.
+
+Every stream has the small MLP, loaded for it alone. All are available before the first request comes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from benchmarks import machine, model, report
+from benchmarks.cases import backlog
+from benchmarks.cases.backlog import Backlog
+from benchmarks.contenders.streaming import Streaming
+from benchmarks.harness import alternate
+from benchmarks.place import PARTITIONS
+from benchmarks.process import BenchmarkError
+from pipeline.control.fleet import FleetFollower
+from pipeline.control.kafka_logs import KafkaLogs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.cases.backlog import Measured
+    from benchmarks.harness import Harness
+    from benchmarks.place import Place
+    from benchmarks.process import Contender
+
+NAME: Final = "streams"
+REQUESTS: Final = 100_000
+ROUNDS: Final = 3
+TARGET: Final = 0.5
+_RIVALS: Final = (Streaming(100), Streaming(1), Streaming(10), Streaming(1000))
+_READY_S: Final = 600.0
+
+
+def run(harness: Harness, rounds: int, requests: int) -> report.Report:
+    """Measure all rounds and return the report; raises BenchmarkError."""
+    measured = alternate(_RIVALS, rounds, lambda rival: _measure(harness, rival, requests), _show)
+    one = Streaming(1).NAME
+    return report.make(
+        case=NAME,
+        measure="answers of one worker; the ratio is 100 streams to one",
+        unit="records/s",
+        target=TARGET,
+        better="higher",
+        rounds={name: [one.records_per_s for one in several] for name, several in measured.items()},
+        versus=[report.Versus(Streaming(streams).NAME, one) for streams in (10, 1000)],
+        others={
+            "CPU microseconds a record": {name: [one.cpu_us for one in several] for name, several in measured.items()},
+            "peak memory, MiB": {name: [one.peak_rss_mib for one in several] for name, several in measured.items()},
+        },
+        descriptions={rival.NAME: rival.DESCRIPTION for rival in _RIVALS},
+        accounts={name: [one.account for one in several] for name, several in measured.items()},
+        settings={
+            "requests": requests,
+            "warm_up_requests": requests // 10,
+            "partitions": PARTITIONS,
+            "openvino": dict(model.OPENVINO),
+            "clock": "the broker's timestamps of the results",
+        },
+        machine=machine.describe(harness.broker, str(harness.cores)),
+    )
+
+
+def _measure(harness: Harness, rival: Streaming, requests: int) -> Measured:
+    asked = Backlog(requests + requests // 10, streams=rival.streams)
+
+    def wait(contenders: Sequence[Contender], place: Place) -> None:
+        follower = FleetFollower(KafkaLogs({"bootstrap.servers": place.bootstrap}), place.states, "streams", _fail)
+        follower.start()
+        try:
+            contenders[0].wait(lambda: _available(follower) == rival.streams, "loading every stream", _READY_S)
+        finally:
+            follower.stop()
+
+    return backlog.measure_up(harness, [rival], asked, wait)
+
+
+def _available(follower: FleetFollower) -> int:
+    return sum(str(state.state) == "AVAILABLE" for state in follower.fleet().states)
+
+
+def _fail(error: BaseException) -> None:
+    raise BenchmarkError(f"the states can not be read: {error}") from error
+
+
+def _show(_: object, one: Measured) -> str:
+    return f"{one.records_per_s:>9,.0f} records/s  {one.cpu_us:>6.1f} CPU us a record  {one.peak_rss_mib:,.0f} MiB"

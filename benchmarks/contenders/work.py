@@ -1,0 +1,148 @@
+"""What every contender that is not ours does with the requests it was given: decode, predict, encode, as by hand.
+
+It imports nothing of ours, for it runs in the contenders' own environments too. The codecs are fastavro, which most
+take, and cavro, the fastest there is; each in single-object framing.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from benchmarks.place import Place
+
+    Floats = np.ndarray[Any, np.dtype[np.float32]]
+
+_PREFIX_BYTES = 10
+_SCHEMAS = Path(__file__).parents[2] / "schemas"
+
+
+class Codec(Protocol):
+    """The two records."""
+
+    def decode(self, value: bytes | None) -> tuple[str, bytes]:
+        """Return id and data of a single-row request."""
+        ...
+
+    def encode(self, id_: str, data: bytes) -> bytes:
+        """Return the result of one row of logits."""
+        ...
+
+
+class FastAvro:
+    """By fastavro."""
+
+    def __init__(self) -> None:
+        import fastavro  # noqa: PLC0415  # the harness reads this module without it
+
+        request, result = _schemas()
+        self._request, self._result = (fastavro.parse_schema(json.loads(text)) for text in (request, result))
+        self._prefix = _prefix(result)
+        self._read: Any = fastavro.schemaless_reader
+        self._write: Any = fastavro.schemaless_writer
+
+    def decode(self, value: bytes | None) -> tuple[str, bytes]:
+        """See Codec."""
+        buffer = io.BytesIO(value or b"")
+        buffer.seek(_PREFIX_BYTES)
+        request = self._read(buffer, self._request, None)
+        return request["id"], request["inputs"][0]["data"]
+
+    def encode(self, id_: str, data: bytes) -> bytes:
+        """See Codec."""
+        buffer = io.BytesIO()
+        buffer.write(self._prefix)
+        output = {"name": "logits", "datatype": "FP32", "shape": [1, 10], "data": data}
+        self._write(buffer, self._result, {"id": id_, "servable": "mlp", "version": 1, "outputs": [output]})
+        return buffer.getvalue()
+
+
+class CAvro:
+    """By cavro."""
+
+    def __init__(self) -> None:
+        import cavro  # noqa: PLC0415  # likewise
+
+        request, result = _schemas()
+        self._prefix = _prefix(result)
+        self._read: Any = cavro.Schema(request).binary_decode
+        self._write: Any = cavro.Schema(result).binary_encode
+
+    def decode(self, value: bytes | None) -> tuple[str, bytes]:
+        """See Codec."""
+        request = self._read((value or b"")[_PREFIX_BYTES:])
+        return request.id, request.inputs[0].data
+
+    def encode(self, id_: str, data: bytes) -> bytes:
+        """See Codec."""
+        output = {"name": "logits", "datatype": "FP32", "shape": [1, 10], "data": data}
+        body: bytes = self._write({"id": id_, "servable": "mlp", "version": 1, "outputs": [output]})
+        return self._prefix + body
+
+
+CODECS: dict[str, Callable[[], Codec]] = {"fastavro": FastAvro, "cavro": CAvro}
+
+
+class Work:
+    """Requests to results, both as bytes, in one batch."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        """``settings``: what ``settings_for`` returned."""
+        self.codec = CODECS[settings["codec"]]()
+        self.predict = load_model(settings["model"], settings["openvino"])
+
+    def __call__(self, values: Sequence[bytes | None]) -> list[bytes]:
+        """Return the result of each request, in their order."""
+        requests = [self.codec.decode(value) for value in values]
+        rows = np.frombuffer(b"".join([data for _, data in requests]), "<f4").reshape(-1, 64)
+        data = self.predict(rows).tobytes()
+        encode = self.codec.encode
+        return [encode(id_, data[40 * number : 40 * number + 40]) for number, (id_, _) in enumerate(requests)]
+
+
+def load_model(path: str, properties: dict[str, Any]) -> Callable[[Floats], Floats]:
+    """Return rows -> logits on the CPU."""
+    import openvino  # noqa: PLC0415  # likewise
+
+    request = openvino.Core().compile_model(path, "CPU", properties).create_infer_request()
+
+    def predict(rows: Floats) -> Floats:
+        # Shared with OpenVINO, not copied: the outputs are used up before the next call.
+        outputs: Floats = request.infer([rows], share_inputs=True, share_outputs=True)[0]
+        return outputs
+
+    return predict
+
+
+def settings_for(place: Place, codec: str = "fastavro") -> dict[str, Any]:
+    """Return what the process of a contender is told; for the harness only."""
+    from benchmarks import model  # noqa: PLC0415  # the contenders import nothing of ours
+
+    return {
+        "bootstrap": place.bootstrap,
+        "group": place.group,
+        "requests": place.requests,
+        "results": place.results,
+        "partitions": place.partitions,
+        "folder": str(place.folder),
+        "model": str(place.models / "1" / "model.xml"),
+        "openvino": model.OPENVINO,
+        "codec": codec,
+    }
+
+
+def _schemas() -> tuple[str, str]:
+    return tuple((_SCHEMAS / f"{name}.avsc").read_text("utf-8") for name in ("PredictRequest", "PredictResult"))  # type: ignore[return-value]  # two
+
+
+def _prefix(schema: str) -> bytes:
+    import avro.schema  # noqa: PLC0415  # likewise
+
+    return b"\xc3\x01" + bytes(avro.schema.parse(schema).fingerprint("CRC-64-AVRO"))

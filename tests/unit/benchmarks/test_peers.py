@@ -1,0 +1,74 @@
+"""The peers: what each is asked, and the environment it has."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import environment
+from benchmarks.cases.peers import OURS, PEERS, count_for
+from benchmarks.place import Place
+
+CONTENDERS = Path(environment.__file__).parent / "contenders"
+ENVIRONMENTS = sorted({peer.environment for peer in PEERS})
+
+
+def test_every_folder_of_requirements_is_that_of_a_peer():
+    assert sorted(folder.name for folder in environment.REQUIREMENTS.iterdir()) == ENVIRONMENTS
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_requirements_are_exact(name):
+    assert environment.versions(name)
+    assert all(re.fullmatch(r"[0-9][0-9a-z.]*", version) for version in environment.versions(name).values())
+
+
+def test_the_same_runtime_and_codec_work_for_all():
+    for package in ("openvino", "numpy", "fastavro"):
+        found = {environment.versions(name).get(package) for name in ENVIRONMENTS if name != "mlserver"}
+        assert len(found) == 1, (package, found)
+    assert environment.versions("mlserver")["openvino"] == environment.versions("hand_written")["openvino"]
+
+
+@pytest.mark.parametrize("module", sorted({peer.module for peer in PEERS}))
+def test_a_peer_imports_nothing_of_ours(module):
+    tree = ast.parse((CONTENDERS / f"{module}.py").read_text())
+    imported = {
+        name.partition(".")[0]
+        for node in ast.walk(tree)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert not imported & {"pipeline", "connectors", "schemas"}
+
+
+def test_slow_peers_get_fewer_requests_and_enough_to_count():
+    counts = {peer.NAME: count_for(peer, 200_000) for peer in PEERS}
+    assert counts["expert"] == count_for(OURS, 200_000) == 220_000
+    assert counts["naive"] < counts["faust-event"] < counts["quix"] < counts["expert"]
+    assert all(count_for(peer, 10) >= 100 for peer in PEERS)
+
+
+def test_names_are_those_of_topics(tmp_path):
+    for peer in PEERS:
+        place = Place("127.0.0.1:1", tmp_path, tmp_path, f"bench-1-{peer.NAME}")
+        assert re.fullmatch(r"[A-Za-z0-9._-]+", place.requests)
+        assert peer.command(place)[0] == environment.python(peer.environment)
+
+
+def test_an_environment_is_ready_for_the_requirements_it_was_finished_with_and_no_others(tmp_path):
+    wanted = environment.stamp("numpy==2.4.6\n")
+    assert not environment.is_ready(tmp_path, wanted), "it was interrupted"
+    (tmp_path / ".ready").write_text(wanted)
+    assert environment.is_ready(tmp_path, wanted)
+    assert not environment.is_ready(tmp_path, environment.stamp("numpy==2.4.7\n"))
+    assert wanted.startswith(f"{sys.version_info.major}.{sys.version_info.minor} ")
