@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from benchmarks import accounting
 from benchmarks.avro_records import AvroRecord
+from benchmarks.sending import send
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,26 +51,14 @@ def produce(bootstrap: str, topic: str, count: int, request_bytes: int) -> dict[
     producer = Producer(
         {
             "bootstrap.servers": bootstrap,
-            "partitioner": "murmur2_random",
             "enable.idempotence": True,
             "linger.ms": 20,
             "message.max.bytes": max(1_000_000, 2 * request_bytes),
             "queue.buffering.max.kbytes": _QUEUE_KBYTES,
         }
     )
-    size = 0
-    for key, value in requests(count, request_bytes):
-        size = len(value)
-        while True:
-            try:
-                producer.produce(topic, value, key)
-                break
-            except BufferError:
-                producer.poll(0.05)
-    left = producer.flush(_TIMEOUT_S)
-    if left:
-        sys.exit(f"{left} of {count} requests were not accepted")
-    return {"requests": count, "request_bytes": size}
+    sent, size = send(producer, topic, requests(count, request_bytes), _TIMEOUT_S)
+    return {"requests": sent, "request_bytes": size}
 
 
 def results(bootstrap: str, topic: str) -> Iterator[Message]:

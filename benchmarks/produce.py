@@ -1,20 +1,19 @@
 """The load generator, a process of its own: ``python -m benchmarks.produce BOOTSTRAP TOPIC COUNT``.
 
-Partitions take turns, so all have the same to do. Options say what is asked for: ``--workload``, ``--wire``, and
-``--streams``, among how many requests take turns.
+Options say what is asked for: ``--workload``, ``--wire``, and ``--streams``, among how many requests take turns.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from typing import TYPE_CHECKING
 
 from confluent_kafka import Producer
 
 from benchmarks import wire
+from benchmarks.sending import send
 from benchmarks.workload import MLP, WORKLOADS
 
 if TYPE_CHECKING:
@@ -45,7 +44,6 @@ def stream_names(count: int) -> list[str]:
 def main() -> None:
     """Produce and print how many, how large and how fast."""
     options = _parser().parse_args()
-    headers: dict[str, str | bytes | None] = {**wire.named(options.wire).headers}
     producer = Producer(
         {
             "bootstrap.servers": options.bootstrap,
@@ -54,22 +52,9 @@ def main() -> None:
             "queue.buffering.max.messages": 500_000,
         }
     )
-    partitions = len(producer.list_topics(options.topic).topics[options.topic].partitions)
-    load = WORKLOADS[options.workload]
+    made = requests(options.count, WORKLOADS[options.workload], options.wire, stream_names(options.streams))
     started_s = time.perf_counter()
-    size = 0
-    made = requests(options.count, load, options.wire, stream_names(options.streams))
-    for number, (key, value) in enumerate(made):
-        size = len(value)
-        while True:
-            try:
-                producer.produce(options.topic, value, key, number % partitions, headers=headers)
-                break
-            except BufferError:
-                producer.poll(0.05)
-    left = producer.flush(60)
-    if left:
-        sys.exit(f"{left} of {options.count} requests were not accepted")
+    _, size = send(producer, options.topic, made, 60, wire.named(options.wire).headers)
     rate = options.count / (time.perf_counter() - started_s)
     print(json.dumps({"requests": options.count, "request_bytes": size, "records_per_s": round(rate)}))
 

@@ -152,7 +152,11 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
         target=TARGET,
         better="higher",
         rounds={name: [one.records_per_s for one in several] for name, several in measured.items()},
-        versus=[report.Versus(_ours_for(peer).NAME, peer.NAME, peer.target) for peer in PEERS[1:]],
+        versus=[
+            *(report.Versus(_ours_for(peer).NAME, peer.NAME, peer.target) for peer in PEERS[1:]),
+            # Each on the wire that is its best; no target, for they do not read the same bytes.
+            *(report.Versus(OURS.NAME, peer.NAME) for peer in PEERS if peer.wire != OURS.wire),
+        ],
         others={
             "CPU microseconds a record": {name: [one.cpu_us for one in several] for name, several in measured.items()},
             "peak memory, MiB": {name: [one.peak_rss_mib for one in several] for name, several in measured.items()},

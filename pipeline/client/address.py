@@ -93,22 +93,25 @@ def _url(redis: Mapping[str, Any] | None, bootstrap: str | None, kafka: Mapping[
 
 
 def _registry_of(given: Registry, framing: str) -> SchemaRegistrySettings | None:
-    section = {"url": given} if isinstance(given, str) else given
     if framing not in FRAMINGS:
         raise InvalidSettings("framing", f"{framing!r} is not {' or '.join(FRAMINGS)}")
-    if not section.get("url"):
-        if framing != SINGLE_OBJECT:
-            raise InvalidSettings("framing", f"{framing!r} needs a schema_registry")
-        return None
+    settings = _checked(given) if given else None
+    if settings is None and framing != SINGLE_OBJECT:
+        raise InvalidSettings("framing", f"{framing!r} needs a schema_registry")
+    return settings
+
+
+def _checked(given: Registry) -> SchemaRegistrySettings | None:
     from pipeline.settings import (  # noqa: PLC0415  # for this alone
         SchemaRegistrySettings,
         check_schema_registry,
         checked,
     )
 
+    section = {"url": given} if isinstance(given, str) else given
     settings = checked(section, SchemaRegistrySettings, "schema_registry")
     check_schema_registry(settings, "schema_registry")
-    return settings
+    return settings if settings.url else None
 
 
 def new_client_id() -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -36,11 +36,11 @@ from pipeline.serving.batching import Layout, Target
 from pipeline.serving.cloud_events import is_event_type
 from pipeline.serving.cluster_serving.frame import Frame, Job, fitted
 from pipeline.serving.computation import Outcome, compute
-from pipeline.serving.form import Form, form_of
+from pipeline.serving.form import form_of
 from pipeline.serving.formats import Formats
 from pipeline.serving.framing import NO_VALUE, Framing, framing_of
 from pipeline.serving.headers import Envelope, Header, HeaderTable
-from pipeline.serving.plan import Member
+from pipeline.serving.members import members_of
 from pipeline.settings import BatchingSettings, RouteSettings
 from pipeline.settings.cluster_serving import FORMAT as CLUSTER_SERVING
 
@@ -247,10 +247,8 @@ class Dispatcher:
             with self._servables.acquire(target.servable, target.version, target.label) as handle:
                 settings = self._batching_of(target.servable)
                 form = form_of(str(handle.id), handle.servable, target.signature, settings)
-                members: list[tuple[int, Member]] = []
                 fitting = layouts if self._job is None else fitted(form, layouts, batch)
-                for layout, positions in fitting.items():
-                    members += _members(form, layout, positions, batch)
+                members = members_of(form, fitting, batch)
                 outcomes = compute(handle.servable, form, [member for _, member in members], self._clock)
                 for (position, _), outcome in zip(members, outcomes, strict=True):
                     answers[position] = self._conclude(handle, batch[position], outcome)
@@ -332,22 +330,3 @@ class Dispatcher:
 
 def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]} ..."
-
-
-def _members(
-    form: Form, layout: Layout, positions: Sequence[int], batch: Sequence[Pending]
-) -> Iterator[tuple[int, Member]]:
-    """Yield the requests of one layout that fit, by position; the others get the error that says why not."""
-    try:
-        fit = batching.match(form, layout)
-    except PenstockError as error:
-        for position in positions:
-            batch[position].error = error
-        return
-    for position in positions:
-        request = batch[position].request
-        try:
-            if request is not None:
-                yield position, batching.member(form, fit, request.inputs, request.deadline_ms)
-        except PenstockError as error:
-            batch[position].error = error

@@ -1,4 +1,4 @@
-"""A job of Cluster Serving by its own config.yaml: one command serves it, and replaced files are its next version."""
+"""A job of Cluster Serving by its own config.yaml, with a Redis and no more: replaced files are its next version."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
-def deployment(tmp_path: Path, kafka: Any) -> Iterator[Deployment]:
-    made = Deployment(tmp_path, kafka.bootstrap, {"servables": {}, "routes": {}})
+def deployment(tmp_path: Path, redis: Any) -> Iterator[Deployment]:
+    made = Deployment(tmp_path, redis.url, {"servables": {}, "routes": {}})
     yield made
     made.close()
 

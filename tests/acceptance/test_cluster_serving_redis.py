@@ -50,7 +50,7 @@ def queues(published: Published, server: LocalRedis, name: str = "") -> Client:
 
 
 @pytest.fixture(scope="module")
-def worker(server: LocalRedis, raw: Any, kafka: Any, tmp_path_factory: Any) -> Iterator[Deployment]:
+def worker(server: LocalRedis, raw: Any, tmp_path_factory: Any) -> Iterator[Deployment]:
     """A worker that was started after clients had filled a stream, and had made its group begin at the end."""
     for published in PUBLISHED.values():
         with queues(published, server) as early:
@@ -61,8 +61,7 @@ def worker(server: LocalRedis, raw: Any, kafka: Any, tmp_path_factory: Any) -> I
     assert raw.xinfo_groups("serving_stream")[0]["last-delivered-id"] != b"0-0"
     folder: Path = tmp_path_factory.mktemp("jobs")
     names = {job: job for job in jobs.CLASSES}
-    tree = jobs.sections(folder, names, "redis", redis={"url": server.url})
-    deployment = Deployment(folder, kafka.bootstrap, tree)
+    deployment = Deployment(folder, server.url, jobs.sections(folder, names, "redis"))
     try:
         deployment.worker("cs").wait_until_ready()
         yield deployment

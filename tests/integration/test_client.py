@@ -31,6 +31,9 @@ from pipeline.records import PredictResult
 from pipeline.tensors import from_array
 from tests.integration.echo_workers import KafkaEcho, RedisEcho
 
+# How late a busy machine may notice that a time is over.
+LATE_S = 5.0
+
 
 @dataclass
 class Broker:
@@ -150,14 +153,14 @@ def test_timeouts_are_what_they_say(place, worker):
             started = time.monotonic()
             with pytest.raises(TimedOut):
                 queue.predict({"ignore": 1}, timeout)
-            assert timeout <= time.monotonic() - started < timeout + 0.3
+            assert timeout <= time.monotonic() - started < timeout + LATE_S
         started = time.monotonic()
         assert results.query("nobody", timeout=0.2) is None
         assert results.dequeue(timeout=0.2) == {}
         assert list(results.results(timeout=0.2)) == []
         with pytest.raises(TimedOut, match="nobody"):
             results.result("nobody", timeout=0.2)
-        assert 0.8 <= time.monotonic() - started < 1.4
+        assert 0.8 <= time.monotonic() - started < 0.8 + LATE_S
 
 
 def test_a_result_stays_until_it_is_deleted(place, worker):
@@ -231,7 +234,7 @@ def test_the_asyncio_twins_do_what_the_others_do(place, worker):
             started = time.monotonic()
             with pytest.raises(TimedOut):
                 await queue.predict({"ignore": 1}, 0.2)
-            assert 0.2 <= time.monotonic() - started < 0.5
+            assert 0.2 <= time.monotonic() - started < 0.2 + LATE_S
             await queue.enqueue("a", x=ROW)
             np.testing.assert_array_equal(await results.query("a", timeout=5), ROW)
             assert (await results.result("a")).id == "a"

@@ -1,4 +1,4 @@
-"""Each test that the page of guarantees names is there."""
+"""Each test that the pages of guarantees and of connectors name is there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "guarantees.md").read_text()
+CONNECTORS = (ROOT / "docs" / "connectors.md").read_text()
 NAMED = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", PAGE)
+NAMED_OF_CONNECTORS = re.findall(r"`((?:tests|pipeline)/[\w/]+\.py)(?:::(test_\w+))?`", CONNECTORS)
 ROWS = [
     [cell.strip() for cell in line.strip("|").split(" | ")]
     for line in PAGE.partition("## The table")[2].partition("\n## ")[0].splitlines()
@@ -37,6 +39,19 @@ def test_a_row_says_what_holds_and_names_its_tests_or_says_that_there_is_none(ro
 @pytest.mark.parametrize(("path", "name"), NAMED)
 def test_a_test_that_is_named_exists(path: str, name: str) -> None:
     assert name in names_in(path)
+
+
+@pytest.mark.parametrize(("path", "name"), sorted(set(NAMED_OF_CONNECTORS)))
+def test_a_test_of_a_connector_that_is_named_exists(path: str, name: str) -> None:
+    names = names_in(path)  # which reads it
+    assert not name or name in names
+
+
+def test_each_line_of_the_contract_is_on_the_page_of_connectors() -> None:
+    suite = "pipeline/testing/connector_contract.py"
+    promised = {name for name in names_in(suite) if name.startswith("test_")}
+    told = {name for path, name in NAMED_OF_CONNECTORS if path == suite and name}
+    assert promised - told <= {"test_an_empty_poll_returns_after_its_timeout"}
 
 
 def test_the_tests_that_are_named_alone_are_named_in_the_table_too() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -22,6 +22,7 @@ from pipeline.serving.cluster_serving.images import Images
 from pipeline.serving.cluster_serving.post_processing import process
 from pipeline.serving.form import Form
 from pipeline.serving.headers import Header
+from pipeline.serving.members import Held
 from pipeline.settings import RouteSettings
 from pipeline.settings.cluster_serving import FORMAT
 
@@ -99,18 +100,6 @@ class Frame:
     def is_repeated(self, name: str) -> bool:
         """See Framing: all but an older reason."""
         return name != _REASON
-
-
-class Held(Protocol):
-    """A request in the data path; ``error`` set means that it is refused."""
-
-    request: PredictRequest | None
-    error: PenstockError | None
-
-    @property
-    def framing(self) -> object:
-        """How it is framed."""
-        ...
 
 
 def fitted(

@@ -88,7 +88,7 @@ CLASSES = {
 }
 
 
-def sections(folder: Path, names: dict[str, str], connector: str, **more: Any) -> dict[str, Any]:
+def sections(folder: Path, names: dict[str, str], connector: str) -> dict[str, Any]:
     """Return the sections of settings that serve these jobs, by their names on the broker; writes their versions."""
     (folder / "job_models.py").write_text(MODELS)
     servables, routes = {}, {}
@@ -107,4 +107,4 @@ def sections(folder: Path, names: dict[str, str], connector: str, **more: Any) -
             "dead_letter_topic": f"{name}-dlt",
             "group": "serving" if connector == "redis" else f"{name}-group",
         }
-    return {"servables": servables, "routes": routes, "watch": {"in_worker": True}, **more}
+    return {"servables": servables, "routes": routes, "watch": {"in_worker": True}}

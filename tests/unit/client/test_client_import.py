@@ -12,10 +12,9 @@ from pipeline.client import InputQueue
 from pipeline.errors import InvalidSettings
 
 _SCRIPT = """
-import json, sys, time
-started = time.perf_counter()
+import json, sys
 import pipeline.client
-print(json.dumps([time.perf_counter() - started, sorted({name.partition(".")[0] for name in sys.modules})]))
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 _UNWANTED = {
     "faust",
@@ -32,13 +31,9 @@ _UNWANTED = {
 }
 
 
-def test_the_import_is_fast_and_brings_no_framework():
-    runs = [
-        json.loads(subprocess.run([sys.executable, "-c", _SCRIPT], check=True, capture_output=True, timeout=60).stdout)
-        for _ in range(3)
-    ]
-    assert not _UNWANTED & set(runs[0][1])
-    assert min(seconds for seconds, _ in runs) < 0.5
+def test_the_import_brings_no_framework():
+    done = subprocess.run([sys.executable, "-c", _SCRIPT], check=True, capture_output=True, timeout=100)
+    assert not _UNWANTED & set(json.loads(done.stdout))
 
 
 def test_a_constructor_needs_no_broker_and_checks_its_arguments():

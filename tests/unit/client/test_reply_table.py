@@ -96,7 +96,7 @@ def test_a_waiting_thread_wakes_for_its_id_and_for_any():
         table.expect("a")
     started = time.monotonic()
     assert not table.wait("b", 0.05)
-    assert 0.05 <= time.monotonic() - started < 0.5
+    assert 0.05 <= time.monotonic() - started < 5
     assert not table._watchers
 
 

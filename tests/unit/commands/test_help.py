@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,12 +67,10 @@ def test_help_comes_at_once_and_loads_nothing_heavy() -> None:
         "heavy = {'numpy', 'confluent_kafka', 'faust', 'yaml', 'msgspec', 'rich', 'openvino'} & set(sys.modules);"
         "sys.exit(f'loaded: {heavy}' if heavy else 0)"
     )
-    began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for name in NAMES:
         assert f"\n  {name} " in done.stdout
-    assert time.monotonic() - began < 3.0  # a slow machine; loading nothing heavy is what makes it fast
 
 
 def test_a_command_that_does_not_exist_is_a_usage_error() -> None:

@@ -41,7 +41,7 @@ def test_a_result_is_where_their_clients_look_for_it() -> None:
     record = ENTRIES.record(ID, [b"uri", b"a:b", b"data", b"QUJD"])
     commands = ENTRIES.commands(record, Answer(b"NaN", b"a:b", [("error-code", b"model_error")]))
     key = b"cluster-serving_job:a:b"
-    assert commands[0] == ("HSET", key, b"value", b"NaN", b"error-code", b"model_error")
+    assert ("HSET", key, b"value", b"NaN", b"error-code", b"model_error") in commands
 
 
 def test_a_job_has_their_group_and_other_routes_their_own_entries() -> None:

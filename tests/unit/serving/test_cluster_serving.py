@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.codecs.cluster_serving import ClusterServingCodec
 from pipeline.codecs.v2_json import V2JsonCodec
 from pipeline.connector import Answer, Record
+from pipeline.errors import MissingExtra
 from pipeline.registry.servable import Servable, ServableId, Signature, TensorSpec
 from pipeline.serving.dispatcher import Dispatcher
 from pipeline.settings import ClusterServingSettings, RouteSettings
@@ -288,6 +290,12 @@ def test_a_request_of_another_format_is_answered_in_its_own_where_its_header_say
 def test_an_unbatched_signature_gets_its_tensors_as_they_are() -> None:
     servable = Echo(spec("x", "FP32", 2, 3), batched=False)
     assert ask(servable, {"t": theirs.tensor(np.ones((2, 3)))}).shape == (2, 3)
+
+
+def test_a_job_without_pyarrow_does_not_start_and_says_what_to_install(monkeypatch: Any) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtra, match=r"penstock\[cluster-serving\]"):
+        answers(AddingServable())
 
 
 def test_a_job_has_the_topics_of_its_name() -> None:
