@@ -36,4 +36,4 @@ def test_every_stream_of_the_requests_is_one_of_the_worker(tmp_path):
 
 
 def test_the_first_two_are_those_of_the_target():
-    assert [rival.streams for rival in _RIVALS[:2]] == [100, 1]
+    assert [rival.streams for rival in _RIVALS[:2]] == [1000, 1]
