@@ -32,7 +32,7 @@ def cluster() -> Iterator[LocalRedisCluster]:
 
 
 @pytest.mark.parametrize("name", ["{a}", "{b}", "{c}"])  # on a node each
-def test_a_client_is_answered_by_a_route_in_the_cluster(cluster: LocalRedisCluster, name: str) -> None:
+def test_a_client_sends_to_a_cluster_and_looks_for_results_there(cluster: LocalRedisCluster, name: str) -> None:
     place = {"bootstrap": cluster.url, "request_topic": f"{name}.requests", "result_topic": f"{name}.results"}
     with InputQueue("m", **place, max_length=100) as requests, OutputQueue("m", **place) as results:
         requests.enqueue_many([(f"r{n}", {"x": ROW}) for n in range(20)])
