@@ -230,35 +230,29 @@ def tensor_of(item: JsonTensor) -> Tensor:
 def _array(data: list[Any], item: JsonTensor) -> Array:
     dtype = DTYPES[item.datatype]
     if item.datatype == "BYTES":
+        _types(data, {str}, "a string")
         encoded = item.parameters.get("content_type") == "base64"
         array = np.empty(len(data), object)
-        array[:] = [
-            base64.b64decode(element, validate=True) if encoded else element.encode() for element in _texts(data)
-        ]
+        array[:] = [base64.b64decode(element, validate=True) if encoded else element.encode() for element in data]
         return array
     if dtype.kind == "f":
-        return np.array([math.nan if element is None else element for element in _numbers(data)], np.float64).astype(
-            dtype
-        )
-    allowed = bool if dtype.kind == "b" else int
-    for element in data:
-        if type(element) is not allowed:
-            raise TypeError(f"element {element!r} is not {'true or false' if allowed is bool else 'an integer'}")
+        if type(None) in _types(data, {float, int, type(None)}, "a number"):
+            data = [math.nan if element is None else element for element in data]
+        return np.array(data, np.float64).astype(dtype)
+    if dtype.kind == "b":
+        _types(data, {bool}, "true or false")
+    else:
+        _types(data, {int}, "an integer")
     return np.array(data, dtype)
 
 
-def _texts(data: list[Any]) -> list[str]:
-    for element in data:
-        if not isinstance(element, str):
-            raise TypeError(f"element {element!r} is not a string")
-    return data
-
-
-def _numbers(data: list[Any]) -> list[Any]:
-    for element in data:
-        if type(element) not in (float, int, type(None)):
-            raise TypeError(f"element {element!r} is not a number")
-    return data
+def _types(data: list[Any], allowed: set[type], what: str) -> set[type]:
+    """Return the types of the elements; raises TypeError for one that is not allowed. ``True`` is no integer here."""
+    types = set(map(type, data))
+    if not types <= allowed:
+        element = next(element for element in data if type(element) not in allowed)
+        raise TypeError(f"element {element!r} is not {what}")
+    return types
 
 
 def json_tensor(tensor: Tensor) -> JsonTensor:
