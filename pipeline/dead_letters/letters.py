@@ -50,7 +50,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
         if not said.topic:
             return "unknown"
         if isinstance(self.place, EntryId):
-            return f"{said.topic}@{self.origin_facts['id']}"
+            return said.topic if said.offset is None else f"{said.topic}@{self.origin_facts['id']}"
         return f"{said.topic}[{said.partition}]@{said.offset}"
 
 

@@ -291,6 +291,14 @@ def test_a_mistake_is_one_line_that_says_what(streams: Streams, arguments: tuple
     assert words in result.stderr
 
 
+def test_a_route_whose_redis_is_not_named_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "penstock.yaml"
+    path.write_text("servables: {m: {base_path: models}}\nroutes: {m: {connector: redis}}\n")
+    for command in (("dead-letters", "list"), ("dead-letters", "replay", "--yes"), ("check",)):
+        result = CliRunner().invoke(main, [*command, "-c", str(path)])
+        assert (result.exit_code, "redis.url" in result.stderr) == (1, True)
+
+
 def test_a_key_that_is_no_stream_and_a_redis_that_is_away_are_one_line(streams: Streams) -> None:
     streams.client.set(streams.letters, "x")
     result = streams.run("list")
