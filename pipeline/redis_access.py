@@ -32,9 +32,11 @@ def connect(settings: RedisSettings, client_name: str, *, retries: int = 3, time
     Nothing is connected yet, except to a cluster, which is asked for its nodes. Thread-safe: each command takes a
     connection of its pool. A command that finds no server is tried again ``retries`` times with growing pauses, after
     that it raises what redis-py raises; ``failure`` makes it one of ours. ``timeout_s`` is how long an answer may take,
-    where that is not ``settings.timeout_s``: as long as a command may block, and some. Raises ConnectorError without
-    the package, and what redis-py raises for a cluster that is away.
+    where that is not ``settings.timeout_s``: as long as a command may block, and some. Raises InvalidSettings without a
+    URL, ConnectorError without the package, and what redis-py raises for a cluster that is away.
     """
+    if not settings.url:
+        raise InvalidSettings("redis.url", "a Redis is needed; set it, such as redis://localhost:6379")
     redis = package()
     address = address_of(settings.url)
     options = _options(settings, address, client_name, retries)

@@ -8,11 +8,18 @@ header, its value bytes. A result has the same form; as a hash it stands at ``<r
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 VALUE: Final = b"value"
 KEY: Final = b"key"
 _REPLIES: Final = "@"
+# ARGV: how many may wait, and the fields of an entry.
+_BOUNDED: Final = """
+if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[1]) then
+  return redis.error_reply('FULL ' .. ARGV[1] .. ' requests wait in the stream')
+end
+return redis.call('XADD', KEYS[1], '*', unpack(ARGV, 2))
+"""
 
 Headers = Iterable[tuple[str, bytes | None]]
 
@@ -48,6 +55,20 @@ def read(fields: Sequence[bytes]) -> tuple[bytes, bytes | None, list[tuple[str, 
             except UnicodeDecodeError:
                 fault = fault or f"the name of the field {name[:100]!r} is not UTF-8"
     return value or b"", key, headers, fault
+
+
+def append(topic: str, fields: Iterable[Any], max_length: int) -> Sequence[Any]:
+    """Return the command that appends a request, names and values in turns, unless ``max_length`` (0: any) wait."""
+    if max_length:
+        return ("EVAL", _BOUNDED, 1, topic, max_length, *fields)
+    return ("XADD", topic, "*", *fields)
+
+
+def why_full(said: str) -> str:
+    """Return why a request was not appended, where the server says that too many wait; else nothing."""
+    if not said.startswith("FULL"):
+        return ""
+    return f"{said.partition(' ')[2]}, as many as max_length lets; try again when some are answered"
 
 
 def reply_stream(topic: str, client_id: str) -> str:

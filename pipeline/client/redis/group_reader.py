@@ -11,11 +11,12 @@ from typing import Any, Final
 from pipeline import redis_access, redis_wire
 from pipeline.client.address import Address
 from pipeline.client.outgoing import id_of
-from pipeline.client.redis.place import Node, RedisPlace
+from pipeline.client.redis.place import RedisPlace
 from pipeline.client.reply_table import Outcome
 from pipeline.client.results import Results
 from pipeline.client.wire import Wire
 from pipeline.errors import SchemaUnavailable
+from pipeline.redis_node import Node
 
 log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ import msgspec
 from pipeline import redis_access
 from pipeline.errors import ConnectorError, InvalidSettings
 from pipeline.redis_address import address_of
+from pipeline.redis_node import Node
 from pipeline.settings import RedisSettings
 from pipeline.settings.redis import check_redis
 
@@ -47,27 +48,8 @@ class RedisPlace(msgspec.Struct, frozen=True):
         if timeout_s is not None:
             connect_s, answer_s = min(timeout_s, settings.connect_timeout_s), min(timeout_s, settings.timeout_s)
             settings = msgspec.structs.replace(settings, connect_timeout_s=connect_s, timeout_s=answer_s)
-        client = redis_access.connect(settings, client_id, retries=0, timeout_s=settings.timeout_s + block_s)
-        return Node(client, is_cluster=address_of(settings.url).kind == "cluster")
+        return Node.of(settings, client_id, retries=0, timeout_s=settings.timeout_s + block_s)
 
     def failure(self, error: Exception) -> ConnectorError:
         """Return an error of redis-py in our words."""
         return redis_access.failure(self.settings, error)
-
-
-class Node:
-    """Commands to whichever server has a key. Thread-safe, as redis-py is."""
-
-    def __init__(self, client: Any, *, is_cluster: bool) -> None:
-        self.client = client
-        self._is_cluster = is_cluster
-
-    def ask(self, key: str, *command: Any) -> Any:
-        """Return the reply to a command about a key, as it came where the first two words of the command are one."""
-        if not self._is_cluster:
-            return self.client.execute_command(*command)
-        return self.client.execute_command(*command, target_nodes=self.client.get_node_from_key(key))
-
-    def close(self) -> None:
-        """Close its connections."""
-        self.client.close()

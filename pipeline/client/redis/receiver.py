@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from pipeline import redis_access
-from pipeline.client.redis.place import Node, RedisPlace
+from pipeline.client.redis.place import RedisPlace
 from pipeline.client.redis.trouble import RedisTrouble
 from pipeline.errors import ConnectorError
+from pipeline.redis_node import Node
 
 log = logging.getLogger(__name__)
 

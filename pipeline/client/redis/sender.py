@@ -13,9 +13,10 @@ from typing import Any, Final, NoReturn
 
 from pipeline import redis_access, redis_wire
 from pipeline.client.outgoing import Outgoing
-from pipeline.client.redis.place import Node, RedisPlace
+from pipeline.client.redis.place import RedisPlace
 from pipeline.client.redis.trouble import RedisTrouble
 from pipeline.errors import AccessDenied, AuthenticationFailed, ConnectorError
+from pipeline.redis_node import Node
 
 # How much may wait in this process.
 _MOST_WAITING: Final = 100_000
@@ -29,13 +30,6 @@ _MOST_BYTES: Final = 512 * 1024 * 1024
 _GIVE_UP_S: Final = 300.0
 _RETRY_S: Final = 0.1
 _EXIT_FLUSH_S: Final = 10.0
-# ARGV: how many may wait, and the fields of an entry.
-_BOUNDED: Final = """
-if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[1]) then
-  return redis.error_reply('FULL ' .. ARGV[1] .. ' requests wait in the stream')
-end
-return redis.call('XADD', KEYS[1], '*', unpack(ARGV, 2))
-"""
 
 
 class RedisSender:
@@ -218,15 +212,11 @@ class RedisSender:
         fields: list[Any] = [redis_wire.VALUE, request.value, redis_wire.KEY, request.key]
         for header in request.headers:
             fields += header
-        if self._place.max_length:
-            return ("EVAL", _BOUNDED, 1, self._topic, self._place.max_length, *fields)
-        return ("XADD", self._topic, "*", *fields)
+        return redis_wire.append(self._topic, fields, self._place.max_length)
 
     def _refusal(self, error: Exception) -> ConnectorError:
-        if str(error).startswith("FULL"):
-            reason = f"{str(error).partition(' ')[2]}, as many as max_length lets; try again when some are answered"
-            return ConnectorError(f"topic {self._topic}", reason)
-        return self._place.failure(error)
+        reason = redis_wire.why_full(str(error))
+        return ConnectorError(f"topic {self._topic}", reason) if reason else self._place.failure(error)
 
     def _fail(self, request: Outgoing, failure: ConnectorError) -> None:
         if not isinstance(failure, AccessDenied | AuthenticationFailed):

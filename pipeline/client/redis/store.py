@@ -6,7 +6,8 @@ import threading
 from collections.abc import Sequence
 
 from pipeline import redis_access, redis_wire
-from pipeline.client.redis.place import Node, RedisPlace
+from pipeline.client.redis.place import RedisPlace
+from pipeline.redis_node import Node
 
 
 class Store:

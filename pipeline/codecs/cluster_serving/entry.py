@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -17,6 +18,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     serde: str | None = None
 
 
+_URI, _DATA, _SERDE = b"uri", b"data", b"serde"
 _entries: Final = msgspec.json.Decoder(Entry)
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder: Final = msgspec.json.Encoder()
@@ -33,6 +35,23 @@ def read(value: bytes) -> Entry:
 def write(entry: Entry) -> bytes:
     """Return the JSON object that an entry is."""
     return _encoder.encode(entry)
+
+
+def of_fields(fields: Sequence[bytes]) -> tuple[bytes, bytes | None, list[tuple[str, bytes]], str]:
+    """Return value, key, headers of an entry of a stream (names and values in turns), and why it can not be read.
+
+    The value is the JSON object that the same request would be on a topic, the key its ``uri``, and fields that are not
+    theirs are headers. Never raises.
+    """
+    found = dict(zip(reversed(fields[::2]), reversed(fields[1::2]), strict=False))  # of two, the first counts
+    uri, data, serde = (found.pop(name, None) for name in (_URI, _DATA, _SERDE))
+    if uri is None or data is None:
+        return b"", uri, [], f"the entry has no field {(_DATA if data is None else _URI).decode()}"
+    try:
+        value = write(Entry(uri.decode(), data.decode(), None if serde is None else serde.decode()))
+        return value, uri, [(name.decode(), text) for name, text in found.items()], ""
+    except UnicodeDecodeError as error:
+        return b"", uri, [], f"a field of the entry is not UTF-8: {error}"
 
 
 def uri_of(value: bytes, key: bytes | None) -> str:

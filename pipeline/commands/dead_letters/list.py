@@ -30,7 +30,7 @@ def list_letters(limit: int, as_json: bool, **filters: Any) -> None:  # noqa: FB
     """List the dead letters of ROUTE: where they lie, when and why they were put aside, where they came from."""
     selection = Selection(**filters)
     with selection.reader() as reader:
-        found = deque(selection.letters(reader.read(reader.bounds()), None), limit)
+        found = deque(selection.letters(reader.read(), None), limit)
     chosen = [(letter, selection.servable(letter)) for letter in sorted(found, key=lambda letter: letter.at_ms)]
     if as_json:
         output.print_json([rendering.as_dict(*each) for each in chosen])

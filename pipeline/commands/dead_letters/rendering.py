@@ -21,7 +21,7 @@ def table(letters: Iterable[tuple[DeadLetter, str]]) -> tuple[Sequence[str], Seq
     """Return columns and rows of letters, each with its servable."""
     rows = [
         (
-            letter.place,
+            str(letter.place),
             time_text(letter.at_ms),
             letter.said.code,
             servable,
@@ -40,8 +40,7 @@ def as_dict(letter: DeadLetter, servable: str) -> dict[str, Any]:
     """Return what a program wants to know of a letter, without its value."""
     said = letter.said
     return {
-        "partition": letter.partition,
-        "offset": letter.offset,
+        **letter.place.facts,
         "at_ms": letter.at_ms,
         "error": said.code,
         "message": said.message,
@@ -51,12 +50,7 @@ def as_dict(letter: DeadLetter, servable: str) -> dict[str, Any]:
         "servable": servable,
         "key": bytes_value(letter.key),
         "value_bytes": letter.said.omitted_bytes if letter.value is None else len(letter.value),
-        "request": {
-            "topic": said.topic,
-            "partition": said.partition,
-            "offset": said.offset,
-            "timestamp_ms": said.timestamp_ms,
-        },
+        "request": {"topic": said.topic, **letter.origin_facts, "timestamp_ms": said.timestamp_ms},
     }
 
 

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import click
 
@@ -14,12 +14,16 @@ from pipeline.commands import options
 from pipeline.errors import InvalidSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pipeline.codecs.codec import Codec
     from pipeline.dead_letters.letters import Choice, DeadLetter
+    from pipeline.dead_letters.places import EntryId, Offset, Place
     from pipeline.dead_letters.reader import LetterReader
+    from pipeline.dead_letters.sender import LetterSender
+    from pipeline.records import PredictRequest
+    from pipeline.settings import RouteSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -60,6 +64,25 @@ class Key(click.ParamType):
             self.fail(f"{value!r} is not hexadecimal", param, ctx)
 
 
+class PlaceType(click.ParamType):
+    """``PARTITION:OFFSET`` of a topic of Kafka, or with ``is_id`` the id of an entry of a stream of Redis."""
+
+    name = "place"
+
+    def __init__(self, *, is_id: bool) -> None:
+        self._is_id = is_id
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
+        """See click.ParamType."""
+        from pipeline.dead_letters.places import id_of, offset_of  # noqa: PLC0415  # loads msgspec
+
+        found = id_of(str(value)) if self._is_id else offset_of(str(value))
+        if found is None:
+            form = "the ID of an entry, such as 1769860804000-0" if self._is_id else "PARTITION:OFFSET, such as 0:17"
+            self.fail(f"{value!r} is not {form}", param, ctx)
+        return found
+
+
 def choice_options(function: F) -> F:
     """Add ROUTE, the filters, ``--topic``, ``--config`` and ``--bootstrap``."""
     for add in reversed(
@@ -68,16 +91,30 @@ def choice_options(function: F) -> F:
             click.option("--error", "codes", metavar="CODE", multiple=True, help="With this error; may be repeated."),
             click.option("--since", "since_ms", type=Moment(), metavar="TIME", help="Put aside then or later."),
             click.option("--until", "until_ms", type=Moment(), metavar="TIME", help="Put aside before."),
-            click.option("--partition", type=click.IntRange(0), help="In this partition of the dead letters."),
+            click.option(
+                "--partition", type=click.IntRange(0), help="In Kafka: in this partition of the dead letters."
+            ),
             click.option("--offset", type=click.IntRange(0), help="At this offset there."),
+            click.option(
+                "--id", "entry_id", type=PlaceType(is_id=True), metavar="ID", help="In Redis: the entry with this id."
+            ),
             click.option("--servable", default="", help="For this servable; requests that name none are the route's."),
             click.option("--key", type=Key(), metavar="KEY", help="With this key: text, or hex: and digits."),
-            click.option("--topic", help="The dead-letter topic, instead of the route's."),
+            click.option("--topic", help="The dead-letter topic or stream, instead of the route's."),
             options.settings_options,
         )
     ):
         function = add(function)
     return function
+
+
+class _At(NamedTuple):
+    """Where letters are, and what their requests are that say nothing of it: for which servable, in which format."""
+
+    topic: str
+    connector: str
+    servable: str = ""
+    content_type: str = ""
 
 
 class Selection:
@@ -87,9 +124,12 @@ class Selection:
         self, config: Path | None, bootstrap: str | None, route: str | None, topic: str | None, **filters: Any
     ) -> None:
         self.settings = options.load(config, bootstrap)
-        self.topic, default_servable = self._place(route, topic)
-        self.codecs = _codecs()
-        self._default_servable = default_servable
+        self._at = self._place(route, topic)
+        self.topic, self.is_redis = self._at.topic, self._at.connector == "redis"
+        self._codecs = _codecs()
+        self.refuse_others(
+            {"--partition": filters["partition"], "--offset": filters["offset"]}, {"--id": filters["entry_id"]}
+        )
         self._choice = _choice(filters)
 
     def letters(self, found: Iterable[DeadLetter], limit: int | None) -> Iterator[DeadLetter]:
@@ -102,28 +142,69 @@ class Selection:
                 left = None if left is None else left - 1
                 yield letter
 
-    def reader(self, group: str = "") -> LetterReader:
-        """Return a reader of the topic."""
-        from pipeline.dead_letters.reader import LetterReader  # noqa: PLC0415  # loads Kafka's client
+    def refuse_others(self, of_kafka: Mapping[str, Any], of_redis: Mapping[str, Any]) -> None:
+        """Raise UsageError for an option that was given and is the other broker's; both are by name."""
+        wrong, right = (of_kafka, of_redis) if self.is_redis else (of_redis, of_kafka)
+        for name, value in wrong.items():
+            if value not in (None, ()):
+                where = "Redis, where a letter is named by its id" if self.is_redis else "Kafka, where it has an offset"
+                raise click.UsageError(
+                    f"{name} is not for the letters in {self.topic}: they are in {where}; use {' and '.join(right)}"
+                )
 
-        return LetterReader(self.settings.kafka, self.topic, group=group)
+    def reader(self, starts: Sequence[Offset] = (), start: EntryId | None = None, group: str = "") -> LetterReader:
+        """Return a reader of the letters; ``starts`` are where partitions begin, ``start`` where a stream does."""
+        if self.is_redis:
+            from pipeline.dead_letters.redis_reader import RedisLetterReader  # noqa: PLC0415  # for this broker alone
+
+            return RedisLetterReader(self.settings.redis, self.topic, start=start, group=group)
+        from pipeline.dead_letters.kafka_reader import KafkaLetterReader  # noqa: PLC0415  # loads Kafka's client
+
+        return KafkaLetterReader(self.settings.kafka, self.topic, starts=starts, group=group)
+
+    def sender(self) -> LetterSender:
+        """Return a sender to the broker that has the letters."""
+        if self.is_redis:
+            from pipeline.dead_letters.redis_sender import RedisLetterSender  # noqa: PLC0415  # as above
+
+            lengths = {route.request_topic: route.redis.max_length for route in self._routes()}
+            return RedisLetterSender(self.settings.redis, lengths)
+        from pipeline.dead_letters.kafka_sender import KafkaLetterSender  # noqa: PLC0415  # as above
+
+        return KafkaLetterSender(self.settings.kafka)
 
     def is_allowed(self, topic: str) -> bool:
-        """Return whether a route reads requests from a topic; any is allowed where the settings have no routes."""
-        routes = self.settings.routes
-        return not routes or any(route.reads(topic) for route in routes.values())
+        """Return whether a route of this broker reads requests from a topic.
+
+        Any is allowed where the settings have no routes.
+        """
+        return not self.settings.routes or any(route.reads(topic) for route in self._routes())
 
     def servable(self, letter: DeadLetter) -> str:
         """Return who was asked; empty where neither the request nor the settings say."""
         from pipeline.dead_letters.letters import servable_of  # noqa: PLC0415  # imports numpy
 
-        return servable_of(letter, self.codecs) or self._default_servable
+        return servable_of(letter, self._codecs, self._at.content_type) or self._at.servable
+
+    def request(self, letter: DeadLetter) -> PredictRequest | None:
+        """Return what was asked, or None where the bytes are no request."""
+        from pipeline.dead_letters.letters import request_of  # noqa: PLC0415  # as above
+
+        return request_of(letter, self._codecs, self._at.content_type)
 
     def _is_meant(self, letter: DeadLetter) -> bool:
         choice, servable = self._choice
         return choice.takes(letter) and (not servable or self.servable(letter) == servable)
 
-    def _place(self, route: str | None, topic: str | None) -> tuple[str, str]:
+    def _routes(self) -> list[RouteSettings]:
+        """Return the routes at the broker that has the letters."""
+        return [each for each in self.settings.routes.values() if (each.connector == "redis") == self.is_redis]
+
+    def _place(self, route: str | None, topic: str | None) -> _At:
+        """Return where the letters are: a topic alone at the broker of its route, else where versions are."""
+        from pipeline.settings.cluster_serving import FORMAT  # noqa: PLC0415  # loads msgspec
+
+        versions = self.settings.control.connector
         routes = self.settings.routes
         if route is None and topic is None:
             if len(routes) != 1:
@@ -131,20 +212,19 @@ class Selection:
                 raise click.UsageError(f"name a route or --topic; routes of the settings: {known}")
             [route] = routes
         if route is None:
-            return topic or "", ""
+            owners = [each.connector for each in routes.values() if each.dead_letter_topic == topic]
+            return _At(topic or "", next(iter(owners), versions))
         if routes and route not in routes:
             raise InvalidSettings("ROUTE", f"{route!r} is not among the routes: {', '.join(routes)}")
         if route in routes:
             found = routes[route]
-            if found.connector == "redis":
-                step = f"look at them with: redis-cli XRANGE {topic or found.dead_letter_topic} - +"
-                raise InvalidSettings(f"route {route}", f"its dead letters are in a stream of Redis; {step}")
             if topic is None and found.is_pattern and found.dead_letters_of("") != found.dead_letter_topic:
                 raise click.UsageError(
                     f"route {route} has a dead-letter topic for each request topic: name one, --topic"
                 )
-            return topic or found.dead_letters_of(found.request_topic), found.servable
-        return topic or f"{route}.requests-dlt", route
+            name = topic or found.dead_letters_of(found.request_topic)
+            return _At(name, found.connector, found.servable, FORMAT if found.format == FORMAT else "")
+        return _At(topic or f"{route}.requests-dlt", versions, route)
 
 
 def _choice(filters: dict[str, Any]) -> tuple[Choice, str]:

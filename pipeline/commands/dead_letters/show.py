@@ -13,7 +13,12 @@ from pipeline.commands.examples import CommandWithExamples
 
 
 @click.command(
-    "show", cls=CommandWithExamples, examples=("penstock dead-letters show digits --partition 0 --offset 17",)
+    "show",
+    cls=CommandWithExamples,
+    examples=(
+        "penstock dead-letters show digits --partition 0 --offset 17",
+        "penstock dead-letters show digits --id 1769860804000-0",
+    ),
 )
 @choice_options
 @click.option("--limit", type=click.IntRange(1), default=10, show_default=True, help="How many, from the oldest on.")
@@ -24,13 +29,11 @@ def show_letters(limit: int, as_json: bool, **filters: Any) -> None:  # noqa: FB
     --json has the whole value, in base64. Exit status 1 where there is none.
     """
     selection = Selection(**filters)
-    from pipeline.dead_letters.letters import request_of  # noqa: PLC0415  # imports numpy
-
     with selection.reader() as reader:
-        found = list(selection.letters(reader.read(reader.bounds()), limit))
+        found = list(selection.letters(reader.read(), limit))
     if not found:
         raise click.ClickException(f"{selection.topic} has no such dead letter")
-    chosen = [(letter, selection.servable(letter), request_of(letter, selection.codecs)) for letter in found]
+    chosen = [(letter, selection.servable(letter), selection.request(letter)) for letter in found]
     if as_json:
         output.print_json(
             [rendering.as_dict(letter, who) | rendering.contents(letter, request) for letter, who, request in chosen]

@@ -9,6 +9,7 @@ from pipeline.connector import Headers, Record
 from pipeline.dead_letters import headers
 from pipeline.dead_letters.headers import Reason
 from pipeline.dead_letters.letters import DeadLetter
+from pipeline.dead_letters.places import Offset
 from pipeline.dead_letters.replay import obstacle
 from pipeline.records import Error
 
@@ -70,7 +71,7 @@ def test_a_long_reason_is_cut_between_characters() -> None:
 
 
 def test_headers_alone_do_not_send_a_request_to_any_topic() -> None:
-    letter = DeadLetter(0, 0, 0, None, b"x", (), headers.read(written()))
+    letter = DeadLetter(Offset(0, 0), 0, None, b"x", headers.read(written()))
     assert obstacle(letter, "", {"q"}.__contains__) == ""
     assert "no request topic" in obstacle(letter, "", {"p"}.__contains__)
     assert obstacle(letter, "r", {"p"}.__contains__) == ""
