@@ -28,6 +28,8 @@ _IDLE_S: Final = 0.1
 _LOADED_S: Final = 0.005
 # How long a full queue of the producer is left to the delivery thread before it is tried again.
 _FULL_S: Final = 0.002
+# How long the delivery thread may take to hear why the producer, which takes nothing, has ended.
+_REASON_S: Final = 1.0
 
 
 class AtLeastOnce:
@@ -55,6 +57,7 @@ class AtLeastOnce:
         self._stopping = threading.Event()
         self._next_commit_s = 0.0
         self._given_up: ConnectorError | None = None  # why the producer takes nothing any more
+        self._has_ended = threading.Event()  # and that it does
         self._unbatched: Producer | None = None
 
     def start(self) -> None:
@@ -78,8 +81,11 @@ class AtLeastOnce:
             future.set_result(None)
 
         def on_failed(error: PenstockError) -> None:
-            if not future.done():
-                future.set_exception(self._given_up or error)
+            if future.done():
+                return
+            if threading.current_thread() is not self._thread:
+                self._has_ended.wait(_REASON_S)
+            future.set_exception(self._given_up or error)
 
         self._outbox.send_batch(Delivery(self._outbox, records, answers, refuse, on_done, on_failed))
         self._is_urgent = len(records) < self._route.max_batch_size
@@ -148,6 +154,7 @@ class AtLeastOnce:
                     self._producer.poll(_LOADED_S)
             except KafkaException as error:  # for good: the reports of what waits come with the next polls
                 self._given_up = self._refusals.of_producer(error.args[0], self._route.result_topic)
+                self._has_ended.set()
 
     def _make_unbatched(self) -> Producer:
         """Return the producer for what the broker has refused among others; its reports come on the same thread."""

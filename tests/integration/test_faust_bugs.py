@@ -63,6 +63,9 @@ class Raises:
     def decode(self, records):
         return [Pending(record) for record in records]
 
+    def decode_late(self, batch):
+        pass
+
     def answer(self, batch):
         raise RuntimeError("a bug")
 
