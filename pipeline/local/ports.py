@@ -10,13 +10,16 @@ import socket
 _FIRST, _LAST = 20_000, 32_000
 
 
-def free_ports(count: int) -> list[int]:
-    """Different ports that nobody listens on at 127.0.0.1 just now; nothing reserves them until they are bound."""
+def free_ports(count: int, *, and_above: int = 0) -> list[int]:
+    """Different ports that nobody listens on at 127.0.0.1 just now; nothing reserves them until they are bound.
+
+    The ports that are ``and_above`` above them are free as well.
+    """
     ports: set[int] = set()
     draw = random.SystemRandom()  # not the seeded one: parallel test runs would draw the same
     while len(ports) < count:
-        port = draw.randrange(_FIRST, _LAST)
-        if is_free(port):
+        port = draw.randrange(_FIRST, _LAST - and_above)
+        if is_free(port) and is_free(port + and_above):
             ports.add(port)
     return list(ports)
 

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from pipeline.local.errors import LocalBrokerError
+from pipeline.local.ports import free_ports
 from pipeline.local.redis import LocalRedis
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 _MASTERS: Final = 3
 _SLOTS: Final = 16384
+# So far above its port a node listens for the other nodes.
+_BUS: Final = 10_000
 _POLL_INTERVAL_S: Final = 0.05
 
 
@@ -23,7 +26,8 @@ class LocalRedisCluster:
         """Nothing is started yet."""
         # A master that is gone for a moment must not take the others out of service.
         config = ("cluster-enabled yes", "cluster-node-timeout 5000", "cluster-require-full-coverage no")
-        self.nodes = tuple(LocalRedis(append_only=append_only, config=config) for _ in range(_MASTERS))
+        ports = free_ports(_MASTERS, and_above=_BUS)
+        self.nodes = tuple(LocalRedis(port=port, append_only=append_only, config=config) for port in ports)
         self._start_timeout_s = start_timeout_s
 
     @property

@@ -11,6 +11,7 @@ import pytest
 from pipeline.errors import AccessDenied, AuthenticationFailed, ConnectorError, PenstockError
 from pipeline.local.errors import LocalBrokerError
 from pipeline.local.redis import LocalRedis
+from pipeline.local.redis_cluster import LocalRedisCluster
 from pipeline.redis_access import connect, failure, is_away
 from pipeline.settings import RedisSettings
 
@@ -87,3 +88,8 @@ def test_a_full_server_is_told_as_such() -> None:
         told = failure(RedisSettings(url=server.url), caught.value)
         assert isinstance(told, ConnectorError)
         assert "full" in str(told)
+
+
+def test_the_ports_on_which_the_nodes_of_a_cluster_meet_are_none_that_an_outgoing_connection_may_have() -> None:
+    for _ in range(20):
+        assert all(node.port + 10_000 < 32_768 for node in LocalRedisCluster().nodes)
