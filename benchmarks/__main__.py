@@ -55,7 +55,7 @@ CASES: Final = {
     )
 }
 # Run when they are named: they install what they compare with.
-_ON_DEMAND: Final = (peers.NAME,)
+_ON_DEMAND: Final = (redis_enqueue.NAME, peers.NAME)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

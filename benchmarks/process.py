@@ -124,9 +124,9 @@ class Contender:
         return "\n".join(self._log_path.read_text(errors="replace").splitlines()[-_TAIL_LINES:])
 
 
-def helper(module: str, *arguments: object, timeout_s: float = 600.0) -> Any:
+def helper(module: str, *arguments: object, timeout_s: float = 600.0, python: str | Path = sys.executable) -> Any:
     """Run ``python -m module arguments`` to its end and return the JSON that it printed; raises BenchmarkError."""
-    argv = [sys.executable, "-m", module, *map(str, arguments)]
+    argv = [python, "-m", module, *map(str, arguments)]
     environment = {**os.environ, **_ENVIRONMENT}
     try:
         done = subprocess.run(

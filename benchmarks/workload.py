@@ -35,5 +35,7 @@ IMAGES: Final = Workload("resnet50", "image", "probabilities", (3, 224, 224), 10
 CHANNELS_LAST: Final = Workload("resnet50-channels-last", "image", "probabilities", (224, 224, 3), 1000, 16)
 # Trees on handwritten digits.
 DIGITS: Final = Workload("digits", "x", "probabilities", (64,), 10, 251)
+# Two floats, for clients that only ask: no model answers them.
+PAIR: Final = Workload("pair", "x", "", (2,), 0, 251)
 
 WORKLOADS: Final = {one.name: one for one in (MLP, IMAGES, CHANNELS_LAST, DIGITS)}

@@ -10,18 +10,20 @@ from pathlib import Path
 import pytest
 
 from benchmarks import environment
+from benchmarks.cases import redis_enqueue
 from benchmarks.cases.peers import OURS, PEERS, count_for
 from benchmarks.place import Place
 
 CONTENDERS = Path(environment.__file__).parent / "contenders"
 ENVIRONMENTS = sorted({peer.environment for peer in PEERS})
+ALL_ENVIRONMENTS = sorted([*ENVIRONMENTS, redis_enqueue.ENVIRONMENT])
 
 
-def test_every_folder_of_requirements_is_that_of_a_peer():
-    assert sorted(folder.name for folder in environment.REQUIREMENTS.iterdir()) == ENVIRONMENTS
+def test_every_folder_of_requirements_is_that_of_an_environment():
+    assert sorted(folder.name for folder in environment.REQUIREMENTS.iterdir()) == ALL_ENVIRONMENTS
 
 
-@pytest.mark.parametrize("name", ENVIRONMENTS)
+@pytest.mark.parametrize("name", ALL_ENVIRONMENTS)
 def test_requirements_are_exact(name):
     assert environment.versions(name)
     assert all(re.fullmatch(r"[0-9][0-9a-z.]*", version) for version in environment.versions(name).values())
