@@ -63,6 +63,11 @@ def test_a_client_trims_what_it_has_read_and_leaves_a_stream_that_expires(redis,
         assert 0 < server.ttl(stream) <= 300
 
 
+def test_a_client_id_may_have_letters_that_redis_takes_in_no_name(redis, topic_name):
+    with echoing(redis.url, topic_name), InputQueue(topic_name, bootstrap=redis.url, client_id="wörker 1") as queue:
+        np.testing.assert_array_equal(queue.predict({"x": ROW}, DEADLINE_S), ROW)
+
+
 def test_an_answer_to_a_client_that_is_gone_is_kept_nowhere(redis, topic_name):
     server = redis_py.Redis.from_url(redis.url)
     stream = redis_wire.reply_stream(f"{topic_name}.results", "me")
