@@ -68,6 +68,17 @@ def test_a_client_id_may_have_letters_that_redis_takes_in_no_name(redis, topic_n
         np.testing.assert_array_equal(queue.predict({"x": ROW}, DEADLINE_S), ROW)
 
 
+@pytest.mark.parametrize("header", [("a", None), ("a", "\ud800"), ("\ud800", b"x")])
+def test_a_request_whose_headers_can_not_be_sent_is_refused_and_its_neighbours_are_sent(redis, topic_name, header):
+    with InputQueue(topic_name, bootstrap=redis.url) as queue:
+        queue.enqueue("a", x=ROW)
+        with pytest.raises(ConnectorError, match=r"its headers must be pairs"):
+            queue.send({"x": ROW}, headers=[header])
+        queue.enqueue("b", x=ROW)
+        queue.flush(DEADLINE_S)
+    assert redis_py.Redis.from_url(redis.url).xlen(f"{topic_name}.requests") == 2
+
+
 def test_an_answer_to_a_client_that_is_gone_is_kept_nowhere(redis, topic_name):
     server = redis_py.Redis.from_url(redis.url)
     stream = redis_wire.reply_stream(f"{topic_name}.results", "me")
