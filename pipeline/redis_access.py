@@ -122,7 +122,7 @@ def _options(settings: RedisSettings, address: RedisAddress, client_name: str, r
         "protocol": 2,  # whatever the server, one form of replies
         "username": address.username or settings.username or None,
         "password": address.password or settings.password or None,
-        "client_name": "".join(letter if letter.isprintable() and letter != " " else "-" for letter in client_name),
+        "client_name": "".join(letter if "!" <= letter <= "~" else "-" for letter in client_name),  # all it takes
         "socket_connect_timeout": settings.connect_timeout_s,
         "socket_timeout": settings.timeout_s,
         "retry": Retry(ExponentialWithJitterBackoff(base=_BASE_S, cap=_CAP_S), retries),

@@ -29,6 +29,8 @@ _KINDS: Final[dict[str, Kind]] = {
     "redis+cluster": "cluster",
     "rediss+cluster": "cluster",
 }
+# What is wrong may be a piece of a password that was not encoded, so none of it is repeated.
+_ENCODE: Final = "a password's own @ : / ? # [ ] % stand in it percent-encoded"
 _PORTS: Final = {"server": 6379, "sentinel": 26379, "cluster": 6379}
 
 
@@ -68,7 +70,7 @@ def address_of(url: str) -> RedisAddress:
     login, _, netloc = parts.netloc.rpartition("@")
     username, _, password = login.partition(":")
     if parts.query or parts.fragment:
-        raise ValueError("options in the URL are not read; they are settings of the section redis")
+        raise ValueError(f"options in the URL are not read; they are settings of the section redis; {_ENCODE}")
     service, database = _path(kind, parts)
     return RedisAddress(
         kind=kind,
@@ -93,7 +95,7 @@ def _path(kind: Kind, parts: SplitResult) -> tuple[str, int]:
     if kind == "sentinel" and not service:
         raise ValueError("expected the name of a service behind the sentinels: redis+sentinel://host:26379/service")
     if (kind != "sentinel" and rest) or (database and not database.isdecimal()):
-        raise ValueError(f"its path is {parts.path!r}, expected the number of a database")
+        raise ValueError(f"expected the number of a database behind the host, and nothing else; {_ENCODE}")
     if kind == "cluster" and database not in ("", "0"):
         raise ValueError("a cluster has database 0 alone")
     return unquote(service), int(database or 0)
@@ -104,7 +106,7 @@ def _host(text: str, default_port: int) -> tuple[str, int]:
         parts = urlsplit(f"//{text}")
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise ValueError(f"{text!r} is not host:port") from None
+        raise ValueError(f"a part between :// and / is not host:port; {_ENCODE}") from None
     if not host:
         raise ValueError("expected a host behind ://")
     return host, port or default_port

@@ -13,6 +13,7 @@ from connectors.redis.held import Held
 from connectors.redis.record import RedisRecord
 from connectors.redis.server import Server
 from connectors.redis.suspects import Suspects
+from pipeline import redis_access
 from pipeline.settings import RouteSettings
 
 # Of the time after which entries are others': how often a worker says that it is there, and looks for those of others.
@@ -138,7 +139,11 @@ class Intake:
         if not self._suspects:
             return []
         deaths, records = self._suspects.next(max_records, max_bytes)
-        mine = self._mark([record.entry_id for record in records], 0, deaths + 1)
+        try:
+            mine = self._mark([record.entry_id for record in records], 0, deaths + 1)
+        except redis_access.errors():
+            self._suspects.put_back(deaths, records)
+            raise
         self._held.drop([record.entry_id for record in records if record.entry_id not in mine])
         return [record for record in records if record.entry_id in mine]
 

@@ -54,3 +54,7 @@ class Suspects:
             self._waiting.popleft()
             found.append(structs.replace(record, kills=deaths) if deaths >= _NAMED else record)
         return deaths, found
+
+    def put_back(self, deaths: int, records: Sequence[RedisRecord]) -> None:
+        """Have what ``next`` returned wait again, before all others: it was not handed out."""
+        self._waiting.extendleft((deaths, record) for record in reversed(records))

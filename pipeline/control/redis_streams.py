@@ -53,17 +53,17 @@ def inspect(settings: Settings, timeout_s: float = 10.0) -> list[TopicReport]:
     """
     redis = settings.redis
     seconds = {name: min(timeout_s, getattr(redis, name)) for name in ("connect_timeout_s", "timeout_s")}
-    client = redis_access.connect(msgspec.structs.replace(redis, **seconds), "penstock", retries=0)
-    specs = wanted(settings)
+    specs, facts, client = wanted(settings), dict[str, Any](), None
     try:
+        client = redis_access.connect(msgspec.structs.replace(redis, **seconds), "penstock", retries=0)
         types = {spec.name: client.type(spec.name).decode() for spec in specs}
-        facts: dict[str, Any] = {}
         for section in ("server", "memory", "persistence"):
             facts |= client.info(section)
     except redis_access.errors() as error:
         raise redis_access.failure(redis, error) from error
     finally:
-        client.close()
+        if client is not None:
+            client.close()
     place = str(address_of(redis.url))
     return [_server(place, facts), *[_stream(spec, types[spec.name]) for spec in specs]]
 

@@ -63,6 +63,22 @@ def test_a_client_trims_what_it_has_read_and_leaves_a_stream_that_expires(redis,
         assert 0 < server.ttl(stream) <= 300
 
 
+def test_a_client_id_may_have_letters_that_redis_takes_in_no_name(redis, topic_name):
+    with echoing(redis.url, topic_name), InputQueue(topic_name, bootstrap=redis.url, client_id="wörker 1") as queue:
+        np.testing.assert_array_equal(queue.predict({"x": ROW}, DEADLINE_S), ROW)
+
+
+@pytest.mark.parametrize("header", [("a", None), ("a", "\ud800"), ("\ud800", b"x")])
+def test_a_request_whose_headers_can_not_be_sent_is_refused_and_its_neighbours_are_sent(redis, topic_name, header):
+    with InputQueue(topic_name, bootstrap=redis.url) as queue:
+        queue.enqueue("a", x=ROW)
+        with pytest.raises(ConnectorError, match=r"its headers must be pairs"):
+            queue.send({"x": ROW}, headers=[header])
+        queue.enqueue("b", x=ROW)
+        queue.flush(DEADLINE_S)
+    assert redis_py.Redis.from_url(redis.url).xlen(f"{topic_name}.requests") == 2
+
+
 def test_an_answer_to_a_client_that_is_gone_is_kept_nowhere(redis, topic_name):
     server = redis_py.Redis.from_url(redis.url)
     stream = redis_wire.reply_stream(f"{topic_name}.results", "me")
@@ -190,6 +206,44 @@ def test_a_result_that_lies_in_a_hash_is_found_by_its_id_whoever_asked(redis, to
                 np.testing.assert_array_equal(await twin.query("b", timeout=5), ROW)
 
         asyncio.run(main())
+
+
+def _a_member_died_with(server, topic, count):
+    """Return the ids of results that a member of the group `g` has read, and nobody has acknowledged for long."""
+    server.xgroup_create(topic, "g", "0", mkstream=True)
+    value = AvroCodec().encode_result(PredictResult("", "m", 1, (from_array("y", ROW),)))
+    for n in range(count):
+        server.xadd(topic, {"value": value, "key": f"{n}"})
+    server.xreadgroup("g", "dead", {topic: ">"})
+    ids = [id_ for id_, _ in server.xrange(topic)]
+    server.xclaim(topic, "g", "dead", 0, ids, idle=3_600_000, justid=True)
+    return ids
+
+
+def test_results_that_were_trimmed_before_others_read_what_a_dead_member_had_stop_nobody(redis, topic_name):
+    server, topic = redis_py.Redis.from_url(redis.url), f"{topic_name}.results"
+    ids = _a_member_died_with(server, topic, 3)
+    server.xdel(topic, ids[1])
+    with OutputQueue(topic_name, bootstrap=redis.url, group="g") as results:
+        assert set(results.dequeue(timeout=DEADLINE_S)) == {"0", "2"}
+        assert results.dequeue(timeout=0.1) == {}
+        assert server.xpending(topic, "g")["pending"] == 0
+
+
+def test_results_that_a_member_did_not_handle_are_others_at_once(redis, topic_name, caplog):
+    server, topic = redis_py.Redis.from_url(redis.url), f"{topic_name}.results"
+    _a_member_died_with(server, topic, 2)
+
+    def handle_and_fail():
+        with OutputQueue(topic_name, bootstrap=redis.url, group="g") as results:
+            assert results.dequeue(timeout=DEADLINE_S)
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        handle_and_fail()
+    assert not caplog.messages
+    with OutputQueue(topic_name, bootstrap=redis.url, group="g") as results:
+        assert set(results.dequeue(timeout=DEADLINE_S)) == {"0", "1"}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from connectors.redis import scripts
+from connectors.redis.scripts import Script
+from connectors.redis.server import Server
 from pipeline import redis_wire
 from pipeline.connector import Answer, Record
 from pipeline.errors import ConnectorError, InvalidSettings
@@ -282,6 +285,29 @@ def answer_rest(route: RedisRoute) -> list[Record]:
     answer(connector, records)
     connector.close(5)
     return records
+
+
+def test_a_suspect_is_tried_though_the_connection_breaks_when_that_is_noted(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    route = make(poison_after_kills=3, redis={"claim_after_s": 3600.0})
+    route.produce([b"%d" % n for n in range(4)])
+    poll(route.opened("w1"), 4)  # and it is never heard of again
+    connector = route.opened("w1")
+    real, lost = Server.run, []
+
+    def run(server: Server, script: Script, *arguments: Any) -> Any:
+        reply = real(server, script, *arguments)
+        if script is scripts.KEEP and not lost:
+            lost.append(arguments)
+            raise ConnectionError("the reply is lost")
+        return reply
+
+    monkeypatch.setattr(Server, "run", run)
+    while len(route.results) < 4:
+        answer(connector, poll(connector))
+    assert lost
+    connector.close(5)
 
 
 def test_what_a_worker_lets_go_in_good_order_is_no_suspect(make: Make) -> None:

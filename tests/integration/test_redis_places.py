@@ -13,12 +13,13 @@ import pytest
 
 from connectors.redis import RedisConnector
 from pipeline.connector import Answer, Record
-from pipeline.errors import InvalidSettings, TlsFailed
+from pipeline.control.redis_streams import inspect
+from pipeline.errors import ConnectorError, InvalidSettings, TlsFailed
 from pipeline.local.ports import free_ports
 from pipeline.local.redis import LocalRedis
 from pipeline.local.redis_cluster import LocalRedisCluster
 from pipeline.redis_access import connect, failure
-from pipeline.settings import RedisSettings, RouteSettings
+from pipeline.settings import RedisSettings, RouteSettings, Settings
 from tests.integration.members import Member, wait_for
 from tests.integration.redis_members import RedisRoute, answer, poll, worker_commands
 from tests.security.certificates import Authority
@@ -142,6 +143,8 @@ def test_a_cluster_that_is_away_at_the_start_is_waited_for() -> None:
     assert not connector.poll(1, 0.05)
     assert not connector.poll(0, 0.0)
     connector.close(1)
+    with pytest.raises(ConnectorError, match="can not be reached"):
+        inspect(Settings(redis=RedisSettings(url=f"redis+cluster://127.0.0.1:{port}"), routes={"a": route}))
 
 
 @pytest.fixture(scope="module")

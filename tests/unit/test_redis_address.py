@@ -36,7 +36,7 @@ def test_a_url_says_where_redis_is(url: str, expected: RedisAddress) -> None:
         ("kafka://a", "begins with one of"),
         ("localhost:6379", "begins with one of"),
         ("redis://", "expected a host"),
-        ("redis://a:port", "not host:port"),
+        ("redis://a:port", "is not host:port"),
         ("redis://a/orders", "number of a database"),
         ("redis://a/1/2", "number of a database"),
         ("redis://a?ssl_cert_reqs=none", "settings of the section redis"),
@@ -48,6 +48,23 @@ def test_a_url_says_where_redis_is(url: str, expected: RedisAddress) -> None:
 def test_what_is_no_url_of_redis_is_refused_with_a_reason(url: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         address_of(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://me:hu/sh@a:1/0",
+        "redis://me:hu?sh@a",
+        "redis://me:hu#sh@a",
+        "redis://:hush",
+        "redis://me:hush",
+        "redis+sentinel://me:1/hu/sh@a/b",
+    ],
+)
+def test_no_piece_of_a_password_that_is_not_encoded_is_told(url: str) -> None:
+    with pytest.raises(ValueError, match="percent-encoded") as caught:
+        address_of(url)
+    assert not [piece for piece in ("hu", "sh") if piece in str(caught.value)]
 
 
 def test_who_logs_in_is_not_in_the_text_of_an_address() -> None:

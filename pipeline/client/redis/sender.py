@@ -75,6 +75,7 @@ class RedisSender:
             raise ConnectorError(
                 f"request {request.id}", f"its {size} bytes are more than Redis takes; send fewer rows"
             )
+        _check_headers(request)
         with self._changed:
             if not self._has_room(size):
                 return False
@@ -231,3 +232,15 @@ class RedisSender:
         if self._node is not None:
             self._node.close()
             self._node = None
+
+
+def _check_headers(request: Outgoing) -> None:
+    """Raise ConnectorError for a header that can not be sent: on the sender's thread it would hurt its neighbours."""
+    try:
+        for name, text in request.headers:
+            name.encode()
+            if not isinstance(text, bytes):
+                text.encode()
+    except (AttributeError, TypeError, ValueError) as error:
+        reason = f"its headers must be pairs of a name and a value, text or bytes: {error}"
+        raise ConnectorError(f"request {request.id}", reason) from error

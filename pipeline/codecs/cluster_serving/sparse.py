@@ -33,7 +33,8 @@ def dense(
     if len(indices) != rank * count or rank > MOST_AXES or any(axis < 0 for axis in shape):
         reason = f"{len(indices)} indices and shape {list(shape)} for {count} values"
         raise Undecodable(f"sparse tensor {name!r} has {reason}")
-    size_bytes = math.prod(shape) * values.itemsize
+    # An axis of length 0 makes no room for others: numpy has no array of them, and no number as large as they may be.
+    size_bytes = math.prod(axis or 1 for axis in shape) * values.itemsize
     if size_bytes > most_bytes:
         reason = f"{size_bytes} bytes when it is dense, the limit is {most_bytes}; raise max_record_bytes of the route"
         raise Undecodable(f"sparse tensor {name!r} of shape {list(shape)} has {reason}")

@@ -148,6 +148,8 @@ def test_instances_in_json_are_read() -> None:
         ('{"instances": [{"a": null}]}', "neither numbers nor text"),
         ('{"instances": [{"a": {"x": 1}}]}', "is an object"),
         ('{"instances": [{"a": {"shape": [1], "data": [1], "indices": [[1], [2, 3]]}}]}', "is an object"),
+        ('{"instances": [{"a": {"shape": [0, 9223372036854775808], "data": [], "indices": [[], []]}}]}', "the limit is"),
+        ('{"instances": [{"a": {"shape": [0, 4611686018427387904], "data": [], "indices": [[], []]}}]}', "the limit is"),
         ('{"instances": [{"a": {"b64": "ä"}}]}', "not base64"),
         ('{"instances": [{"a": ' + "[" * 40 + "1" + "]" * 40 + "}]}", "more than 32 axes"),
         ('{"instances": [{"a": ' + "[" * 5000 + "]" * 5000 + "}]}", "no JSON"),

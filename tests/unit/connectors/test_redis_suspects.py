@@ -52,3 +52,9 @@ def test_what_another_worker_has_by_now_is_not_tried() -> None:
     found = suspects(1, 1, 1)
     found.keep({b"1-0"})
     assert groups(found) == [(1, [1])]
+
+
+def test_what_was_not_handed_out_after_all_comes_first_again() -> None:
+    found = suspects(1, 1, 1, 1)
+    found.put_back(*found.next(100, 100))
+    assert groups(found) == [(1, [0, 1]), (1, [2, 3])]
