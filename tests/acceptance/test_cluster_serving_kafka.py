@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.acceptance.cluster_serving import jobs
 from tests.acceptance.cluster_serving.clients import BIGDL, Client, array
@@ -51,8 +52,9 @@ def ask(bootstrap: str, names: dict[str, str]) -> Iterator[Any]:
     def make(job: str) -> Client:
         client = Client(BIGDL, "bigdl.serving.kafka.client")
         made.append(client)
-        client.new("in", "InputQueue", host=host, port=port, topic_name=names[job])
-        group, topic = f"test-{uuid.uuid4().hex[:8]}", f"cluster-serving_{names[job]}"
+        name = names.get(job, job)
+        client.new("in", "InputQueue", host=host, port=port, topic_name=name)
+        group, topic = f"test-{uuid.uuid4().hex[:8]}", f"cluster-serving_{name}"
         client.new("out", "OutputQueue", host=host, port=port, group_id=group, topic_name=topic)
         return client
 
@@ -121,11 +123,14 @@ def test_the_topic_says_why_a_request_has_failed(ask: Any, bootstrap: str, names
     assert b"thirteen is not served" in headers["error"]
 
 
-def test_the_text_nan_is_what_their_client_does_not_survive(ask: Any, bootstrap: str, names: dict[str, str]) -> None:
+def test_the_text_nan_is_what_their_client_does_not_survive(ask: Any, bootstrap: str) -> None:
     """Why a failure is an array there: it has committed by then, and what came with it is lost."""
-    client = ask("two")
+    job = f"nobody-{uuid.uuid4().hex[:8]}"
+    topic = f"cluster-serving_{job}"
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.create_topics([NewTopic(topic, 1)])[topic].result(30)
+    client = ask(job)
     producer = Producer({"bootstrap.servers": bootstrap})
-    topic = f"cluster-serving_{names['two']}"
     producer.produce(topic, base64.b64encode(b"no stream"), "x")
     producer.produce(topic, "NaN", "y")
     assert producer.flush(10) == 0
