@@ -22,8 +22,6 @@ _PER_CLAIM: Final = 4
 _LET_GO: Final = 10
 # How often consumers that are gone are looked for, and how long one is idle before it counts as gone, likewise.
 _CONSUMERS: Final = 3
-# No read blocks for longer, so that it ends before the connection's own time-out.
-_LONGEST_BLOCK_S: Final = 1.0
 # What an entry is taken to have before one was seen.
 _FIRST_GUESS_BYTES: Final = 64 * 1024
 _IDS_PER_CALL: Final = 1000
@@ -163,7 +161,7 @@ class Intake:
         deadline_s = self._now_s() + timeout_s
         left_s = timeout_s
         while True:
-            self._read(count, min(left_s, _LONGEST_BLOCK_S))
+            self._read(count, min(left_s, self._server.longest_block_s))
             left_s = deadline_s - self._now_s()
             if self._read_ahead or left_s <= 0:
                 return
@@ -177,7 +175,7 @@ class Intake:
             missing = max_records - len(self._read_ahead)
             if left_s <= 0 or missing <= 0 or size >= max_bytes:
                 return
-            self._read(min(missing, self._count(missing, max_bytes - size)), min(left_s, _LONGEST_BLOCK_S))
+            self._read(min(missing, self._count(missing, max_bytes - size)), min(left_s, self._server.longest_block_s))
 
     def _read(self, count: int, block_s: float) -> None:
         block = ("BLOCK", max(1, int(block_s * 1000))) if block_s > 0 else ()

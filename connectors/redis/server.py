@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, Final
 
 from connectors.redis.scripts import Script
 from pipeline import redis_access
 from pipeline.errors import ConnectorError
 from pipeline.redis_address import address_of
 from pipeline.settings import RedisSettings
+
+_LONGEST_BLOCK_S: Final = 1.0
 
 
 class Server:
@@ -25,6 +27,8 @@ class Server:
         self._lock = threading.Lock()
         self._client: Any = None
         self.is_cluster = address_of(settings.url).kind == "cluster"
+        # A read that blocks must end before the connection's own time-out, and Redis ends it up to 0.1 s late.
+        self.longest_block_s = min(_LONGEST_BLOCK_S, settings.timeout_s / 4)
 
     def execute(self, *command: Any) -> Any:
         """Return the reply to a command about the request stream; replies that redis-py would form come as they are.

@@ -321,6 +321,20 @@ def test_what_a_worker_lets_go_in_good_order_is_no_suspect(make: Make) -> None:
     second.close(5)
 
 
+@pytest.mark.parametrize("max_wait_ms", [0, 1000])
+def test_a_read_that_waits_ends_before_a_short_time_out(
+    make: Make, caplog: pytest.LogCaptureFixture, max_wait_ms: float
+) -> None:
+    route = make(max_wait_ms=max_wait_ms)
+    connector = route.opened("w1", timeout_s=0.4)
+    assert not connector.poll(10, 0.8)
+    route.produce([b"a"])
+    answer(connector, poll(connector))
+    connector.close(5)
+    assert route.results == [b"a"]
+    assert not caplog.messages
+
+
 def test_what_redis_can_not_do_is_refused(make: Make) -> None:
     for settings, words in (
         ({"request_topic": "^a.*"}, "pattern"),
