@@ -5,6 +5,7 @@ redis-py is an extra: nothing here imports it before a client is wanted.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -33,7 +34,8 @@ def connect(settings: RedisSettings, client_name: str, *, retries: int = 3, time
     connection of its pool. A command that finds no server is tried again ``retries`` times with growing pauses, after
     that it raises what redis-py raises; ``failure`` makes it one of ours. ``timeout_s`` is how long an answer may take,
     where that is not ``settings.timeout_s``: as long as a command may block, and some. Raises InvalidSettings without a
-    URL, ConnectorError without the package, and what redis-py raises for a cluster that is away.
+    URL, ConnectorError without the package, TlsFailed for a file that can not be read, and what redis-py raises for a
+    cluster that is away.
     """
     if not settings.url:
         raise InvalidSettings("redis.url", "a Redis is needed; set it, such as redis://localhost:6379")
@@ -130,6 +132,7 @@ def _options(settings: RedisSettings, address: RedisAddress, client_name: str, r
     if address.is_tls:
         if not settings.ca and not settings.check_hostname:
             raise InvalidSettings("redis.check_hostname", "without ca any certificate of anybody would do; set ca")
+        _look_at_files(settings, address)
         options |= {
             "ssl": True,
             "ssl_ca_certs": settings.ca or None,
@@ -139,6 +142,17 @@ def _options(settings: RedisSettings, address: RedisAddress, client_name: str, r
             "ssl_check_hostname": settings.check_hostname,
         }
     return options
+
+
+def _look_at_files(settings: RedisSettings, address: RedisAddress) -> None:
+    """Raise TlsFailed for a file that can not be read: to redis-py that is a server which is not there."""
+    for name in ("ca", "cert", "key"):
+        path = getattr(settings, name)
+        try:
+            if path:
+                Path(path).read_bytes()
+        except OSError as error:
+            raise TlsFailed(str(address), f"the file of {name} can not be read; look at redis.{name} ({error})") from error
 
 
 def _sentinel_options(settings: RedisSettings, options: dict[str, Any]) -> dict[str, Any]:

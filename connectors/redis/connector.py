@@ -15,7 +15,7 @@ from connectors.redis.intake import Intake
 from connectors.redis.server import Server
 from pipeline import redis_access
 from pipeline.connector import NO_LIMIT, Answer, Record, Refuse
-from pipeline.errors import InvalidSettings
+from pipeline.errors import ConnectorError, InvalidSettings
 from pipeline.settings import RedisSettings, RouteSettings, Settings
 
 log = logging.getLogger(__name__)
@@ -87,10 +87,11 @@ class RedisConnector:
         self._is_open = False
         self._closing.set()
         self._delivery.stop(timeout_s)
+        errors: tuple[type[Exception], ...] = (*redis_access.errors(), ConnectorError)
         try:
             if not self._backoff.is_waiting:
                 self._intake.leave()
-        except redis_access.errors() as error:
+        except errors as error:
             log.warning("what was not answered comes again after %g s: %s", self._route.redis.claim_after_s, error)
         self._server.close()
 

@@ -95,6 +95,7 @@ def test_a_worker_trusts_the_ca_that_is_set_shows_its_certificate_and_says_why_o
     for wrong, words in (
         ({"ca": str(other.ca), **own}, "not trusted"),
         ({"ca": str(authority.ca)}, "client's cert and key"),
+        ({"ca": str(tmp_path / "none.pem"), **own}, r"look at redis\.ca .*none\.pem"),
     ):
         refused = route.opened("w2", url=url, **wrong)
         with pytest.raises(TlsFailed, match=words):
