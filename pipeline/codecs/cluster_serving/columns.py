@@ -46,6 +46,7 @@ def _tensor(batch: Batch, column: Column, limits: Limits) -> Tensor:
         raise Undecodable(f"column {column.name!r} is an empty struct")
     if leaf.dtype is not None:
         return from_array(column.name, batch.numbers(leaf))
+    text.check_count(column.name, batch.nodes[leaf.node][0])
     texts = batch.texts(leaf)
     if len(texts) == 1:
         return text.tensor_of(column.name, texts[0])

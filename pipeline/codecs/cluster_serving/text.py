@@ -27,11 +27,16 @@ def tensor_of(name: str, text: bytes) -> Tensor:
     if image is not None:
         return image_of(name, image)
     count = text.count(SEPARATOR) + 1
-    if count > _MOST_TEXTS:
-        raise Undecodable(f"column {name!r} has {count} texts, the limit is {_MOST_TEXTS}")
+    check_count(name, count)
     array = np.empty(count, object)
     array[:] = text.split(SEPARATOR)
     return from_array(name, array)
+
+
+def check_count(name: str, count: int) -> None:
+    """Raise Undecodable for more texts than are read: before they are made, small as their record may be."""
+    if count > _MOST_TEXTS:
+        raise Undecodable(f"column {name!r} has {count} texts, the limit is {_MOST_TEXTS}")
 
 
 def image_of(name: str, image: bytes) -> Tensor:

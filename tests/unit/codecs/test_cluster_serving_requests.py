@@ -241,6 +241,7 @@ def test_limits_hold() -> None:
     with pytest.raises(RecordTooLarge):
         read(value, Limits(max_record_bytes=len(value) - 1))
     assert "1000001 texts" in reason(theirs.entry("u", theirs.stream({"t": theirs.text(*[""] * 1_000_001)})))
+    assert "1000001 texts" in reason(theirs.entry("u", theirs.stream({"t": pa.array([""] * 1_000_001)})))
 
 
 @pytest.mark.parametrize(
