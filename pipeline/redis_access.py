@@ -152,7 +152,8 @@ def _look_at_files(settings: RedisSettings, address: RedisAddress) -> None:
             if path:
                 Path(path).read_bytes()
         except OSError as error:
-            raise TlsFailed(str(address), f"the file of {name} can not be read; look at redis.{name} ({error})") from error
+            reason = f"the file of {name} can not be read; look at redis.{name} ({error})"
+            raise TlsFailed(str(address), reason) from error
 
 
 def _sentinel_options(settings: RedisSettings, options: dict[str, Any]) -> dict[str, Any]:
