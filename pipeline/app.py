@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import socket
 import tempfile
@@ -108,8 +109,10 @@ def run_worker(
 ) -> int:
     """Run a worker until SIGTERM or SIGINT.
 
-    Return its exit status, non-zero after a crash. Call it on the main thread.
+    Return its exit status, non-zero after a crash. Call it on the main thread. A crash of native code, a model's or a
+    client's, leaves the stacks of all threads on standard error.
     """
+    faulthandler.enable()
     application = create_app(settings_file.current, is_watching=is_watching, settings_file=settings_file)
     application.conf.web_enabled = with_web
     worker = faust.Worker(application, loglevel=log_level, redirect_stdouts=False)
