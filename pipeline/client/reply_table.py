@@ -60,9 +60,12 @@ class ReplyTable:
             with self._lock:
                 self._done.pop(id_, None)
 
-    def is_claimed(self, id_: str) -> bool:
-        """Return whether somebody waits for this id by ``claim``."""
-        return id_ in self._claims
+    def put_claimed(self, id_: str, outcome: Outcome) -> bool:
+        """Hand an outcome to its claim, if there is one; return whether there is."""
+        is_claimed = id_ in self._claims
+        if is_claimed:
+            self.put(id_, outcome)
+        return is_claimed
 
     def put(self, id_: str, outcome: Outcome) -> None:
         """Hand an outcome to its claim, or keep it and wake who watches."""

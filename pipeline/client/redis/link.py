@@ -43,7 +43,7 @@ class RedisLink:
     def open(self, timeout_s: float) -> Sequence[tuple[str, bytes]]:
         """See Link."""
         place, client_id = self._place, self._client_id
-        self.sender = RedisSender(place, self._requests, client_id, self.trouble, self._on_failed)
+        self.sender = RedisSender(place, self._requests, client_id, self.trouble, self._table.put_claimed)
         self._receiver = Receiver(place, self._stream, client_id, self.trouble, self._on_entries, self._on_stop)
         self._receiver.open(timeout_s)
         self.sender.start()
@@ -75,12 +75,6 @@ class RedisLink:
         self.sender.join(timeout_s)
         self._store.close()
 
-    def _on_failed(self, id_: str, error: ConnectorError) -> bool:
-        is_claimed = self._table.is_claimed(id_)
-        if is_claimed:
-            self._table.put(id_, error)
-        return is_claimed
-
     def _on_entries(self, entries: list[Entry]) -> None:
         for entry_id, fields in entries:
             value, key, headers, _ = redis_wire.read(fields)
@@ -88,8 +82,8 @@ class RedisLink:
                 continue  # what the receiver made the stream with
             place = f"{self._stream}, entry {entry_id.decode()}"
             id_, outcome = self._results.read(value, id_of(headers, key), place, headers)
-            if not isinstance(outcome, Undecodable) or self._table.is_claimed(id_):
-                self._table.put(id_, outcome)
+            put = self._table.put_claimed if isinstance(outcome, Undecodable) else self._table.put
+            put(id_, outcome)
 
     def _on_stop(self) -> None:
         if self._flush_s:
