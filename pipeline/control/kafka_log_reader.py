@@ -13,6 +13,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPar
 from pipeline import kafka_properties, kafka_refusals
 from pipeline.control.availability import Availability
 from pipeline.control.error_codes import FATAL, NO_GROUP, ONE_BROKER, PARTITION_EOF
+from pipeline.control.reader_thread import ReaderThread
 from pipeline.errors import ConnectorError
 from pipeline.kafka_access import Acl, denied
 
@@ -58,7 +59,7 @@ class KafkaLogReader:
         """Set when the end that each partition had at the start has been reached; stays set."""
         self._properties = {**_DEFAULTS, **kafka_properties.reader(kafka, client_id), "enable.partition.eof": True}
         self.availability = Availability(topic, self._properties, log_level)
-        self._topic, self._on_record, self._on_fatal = topic, on_record, on_fatal
+        self._topic, self._on_record = topic, on_record
         self._on_caught_up = on_caught_up
         self._make_consumer = make_consumer
         self._consumer: Any = None
@@ -66,8 +67,7 @@ class KafkaLogReader:
         self._ends: dict[int, int] = {}  # of the partitions that have not reached the end they had at the start
         self._discover_at = 0.0
         self._fatal: ConnectorError | None = None
-        self._is_stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"{topic}-reader", daemon=True)
+        self._thread = ReaderThread(topic, self.step, self.close, on_fatal)
 
     @property
     def problem(self) -> str | None:
@@ -80,11 +80,7 @@ class KafkaLogReader:
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Stop and wait for the thread, ``timeout_s`` at most. Idempotent; may be called without ``start``."""
-        self._is_stopping.set()
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(timeout_s)
-            if self._thread.is_alive():
-                log.warning("%s: the reader is still busy after %g s; it is left behind", self._topic, timeout_s)
+        self._thread.stop(timeout_s)
 
     def step(self, timeout_s: float = 0.2) -> None:
         """Look for partitions where that is due, then deliver what is there; wait for the first record only.
@@ -109,15 +105,6 @@ class KafkaLogReader:
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
-
-    def _run(self) -> None:
-        try:
-            while not self._is_stopping.is_set():
-                self.step()
-        except Exception as error:  # noqa: BLE001  # whatever killed the reader must take the worker down  # a dead reader must take the worker down, whatever killed it
-            self._on_fatal(error)
-        finally:
-            self.close()
 
     def _discover(self) -> bool:
         """Assign the partitions that are new; False where it must be tried again soon."""

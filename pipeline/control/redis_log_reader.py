@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipeline import redis_access
 from pipeline.control import redis_log
+from pipeline.control.reader_thread import ReaderThread
 from pipeline.errors import AuthenticationFailed, ConnectorError, TlsFailed
 
 if TYPE_CHECKING:
@@ -46,15 +47,14 @@ class RedisLogReader:
         """Nothing is connected yet; ``log_level`` is that of outages."""
         self.caught_up = threading.Event()
         self._redis, self._topic, self._client_id, self._log_level = redis, topic, client_id, log_level
-        self._on_record, self._on_fatal, self._on_caught_up = on_record, on_fatal, on_caught_up
+        self._on_record, self._on_caught_up = on_record, on_caught_up
         self._client: Any = None
         self._position = redis_log.Position()
         self._is_whole = False  # whether the log has been read from its beginning since the connection was made
         self._look_at_s = 0.0
         self._problem: str | None = None
         self._said_s = 0.0
-        self._is_stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"{topic}-reader", daemon=True)
+        self._thread = ReaderThread(topic, self.step, self.close, on_fatal)
 
     @property
     def problem(self) -> str | None:
@@ -67,11 +67,7 @@ class RedisLogReader:
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """See LogReader."""
-        self._is_stopping.set()
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
-            self._thread.join(timeout_s)
-            if self._thread.is_alive():
-                log.warning("%s: the reader is still busy after %g s; it is left behind", self._topic, timeout_s)
+        self._thread.stop(timeout_s)
 
     def step(self, timeout_s: float = 0.2) -> None:
         """See LogReader; while Redis is away, blocks for as long as it takes to find that out."""
@@ -100,15 +96,6 @@ class RedisLogReader:
         if self._client is not None:
             self._client.close()
             self._client = None
-
-    def _run(self) -> None:
-        try:
-            while not self._is_stopping.is_set():
-                self.step()
-        except Exception as error:  # noqa: BLE001  # a dead reader must take the worker down, whatever killed it
-            self._on_fatal(error)
-        finally:
-            self.close()
 
     def _read(self, timeout_s: float) -> list[redis_log.Entry]:
         """Return what is new: of the whole log where that has to be read, else what comes in ``timeout_s``."""
@@ -156,7 +143,7 @@ class RedisLogReader:
             self._said_s = now_s
             log.log(self._log_level, "topic %s: %s; waiting", self._topic, problem)
         self._problem = problem
-        self._is_stopping.wait(_RETRY_S)
+        self._thread.is_stopping.wait(_RETRY_S)
 
     def _found(self) -> None:
         if self._problem is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -72,7 +73,7 @@ class FakeConsumer:
 
 
 class Reading:
-    def __init__(self) -> None:
+    def __init__(self, on_fatal: Callable[[Exception], object] = print) -> None:
         self.consumer = FakeConsumer()
         self.seen: list[tuple[int, int]] = []
         self.log = KafkaLogReader(
@@ -80,7 +81,7 @@ class Reading:
             "aspired",
             "w",
             on_record=lambda _key, _value, partition, offset: self.seen.append((partition, offset)),
-            on_fatal=print,
+            on_fatal=on_fatal,
             make_consumer=self._make,
         )
 
@@ -167,9 +168,8 @@ def test_a_missing_permission_is_fatal_and_named(reading: Reading) -> None:
 
 
 def test_a_fatal_error_on_the_thread_is_handed_over_and_the_consumer_closed() -> None:
-    reading = Reading()
     errors: list[Exception] = []
-    reading.log._on_fatal = errors.append
+    reading = Reading(errors.append)
     reading.consumer.failure = KafkaError.TOPIC_AUTHORIZATION_FAILED
     reading.log.start()
     reading.log._thread.join(5)
