@@ -27,6 +27,7 @@ from pipeline.schema_registry.of_worker import WorkerSchemas
 from pipeline.serving.dispatcher import Dispatcher
 from pipeline.settings import Settings
 from pipeline.settings_file import SettingsFile
+from pipeline.web.address import check_address
 from pipeline.web.pages import add_pages
 
 if TYPE_CHECKING:
@@ -110,9 +111,12 @@ def run_worker(
     """Run a worker until SIGTERM or SIGINT.
 
     Return its exit status, non-zero after a crash. Call it on the main thread. A crash of native code, a model's or a
-    client's, leaves the stacks of all threads on standard error.
+    client's, leaves the stacks of all threads on standard error. Raises InvalidSettings where the port of its pages is
+    another's.
     """
     faulthandler.enable()
+    if with_web:
+        check_address(settings_file.current.worker)
     application = create_app(settings_file.current, is_watching=is_watching, settings_file=settings_file)
     application.conf.web_enabled = with_web
     worker = faust.Worker(application, loglevel=log_level, redirect_stdouts=False)
