@@ -14,10 +14,12 @@ K = TypeVar("K", bound=Hashable)
 
 Directory = tuple[str, int]  # its real path and its inode: one that was made anew is another
 
-_STEP_MS: Final = 15
-_DEBOUNCE_MS: Final = 45
+# Each step the library looks for what the kernel has told, with Python's lock: steps of 15 ms were a third of what an
+# idle worker computed.
+_STEP_MS: Final = 50
+_DEBOUNCE_MS: Final = 150
 # How soon the thread sees that something else is wanted: a wait that is cut short would lose what has been told.
-_TIMEOUT_MS: Final = 60
+_TIMEOUT_MS: Final = 100
 # Between two set-ups of the kernel's watches, which start from nothing.
 _PAUSE_S: Final = 0.05
 _RETRY_S: Final = 30.0
