@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.commands import options
 from pipeline.commands.examples import CommandWithExamples
 from pipeline.errors import InvalidSettings
+
+if TYPE_CHECKING:
+    from pipeline.settings import Settings
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -19,6 +22,7 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
     short_help="Answer requests.",
     examples=(
         "penstock worker --id worker-2 --web-port 6067",
+        "penstock worker --processes 4",
         "penstock worker --cluster-serving config.yaml --dry-run > penstock.yaml",
     ),
 )
@@ -28,6 +32,14 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
     "--web-port", type=click.IntRange(1, 65535), help="Port of the web pages; differs for workers on one host."
 )
 @click.option("--without-web", is_flag=True, help="Serve no web pages.")
+@click.option(
+    "--processes",
+    metavar="N",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Run so many workers, a process and a share of the cores each, with the web ports from --web-port upwards.",
+)
 @click.option("--watch", "is_watching", is_flag=True, help="Look for versions too, as `penstock watch` does.")
 @click.option(
     "--log-level",
@@ -51,6 +63,7 @@ def worker(
     worker_id: str | None,
     web_port: int | None,
     without_web: bool,  # noqa: FBT001  # click passes options by name
+    processes: int,
     is_watching: bool,  # noqa: FBT001
     log_level: str,
     job_file: Path | None,
@@ -79,12 +92,36 @@ def worker(
         raise InvalidSettings(
             "routes", "there are none to answer; add one to penstock.yaml, or name a file with --config"
         )
+    if processes > 1:
+        click.get_current_context().exit(_run_several(processes, file.current, is_watching=is_watching))
     from pipeline.app import run_worker  # noqa: PLC0415  # imports Faust
 
     status = run_worker(
         file, log_level=log_level.upper(), with_web=not without_web, is_watching=True if is_watching else None
     )
     click.get_current_context().exit(status)
+
+
+def _run_several(count: int, settings: Settings, *, is_watching: bool) -> int:
+    """Run this very command in several processes; what differs from one to the other is not passed on."""
+    import logging  # noqa: PLC0415  # `penstock --help` does not wait for it
+
+    from pipeline.clock import SystemClock  # noqa: PLC0415  # as above
+    from pipeline.commands import worker_processes  # noqa: PLC0415  # as above
+
+    given = click.get_current_context().params
+    arguments = ["--log-level", given["log_level"]]
+    for name, option in (("config", "--config"), ("bootstrap", "--bootstrap"), ("job_file", "--cluster-serving")):
+        if given[name] is not None:
+            arguments += [option, str(given[name])]
+    if given["without_web"]:
+        arguments += ["--without-web"]
+    logging.basicConfig(
+        level=given["log_level"].upper(), format="[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
+    )
+    worker = settings.worker
+    starts = worker_processes.starts(count, arguments, worker.id, worker.web_port, is_watching=is_watching)
+    return worker_processes.WorkerProcesses(starts, SystemClock()).run()
 
 
 def _job(file: Path, *, is_dry: bool) -> dict[str, Any]:

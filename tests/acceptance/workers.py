@@ -106,7 +106,11 @@ class Deployment:
 
     def watcher(self) -> Process:
         """Start `penstock watch`."""
-        process = Process("watch", self, ["-m", "pipeline.commands", "watch", "--config", str(self.config)])
+        return self.process("watch", "watch")
+
+    def process(self, name: str, *arguments: str) -> Process:
+        """Start a command that runs on."""
+        process = Process(name, self, ["-m", "pipeline.commands", *arguments, "--config", str(self.config)])
         self._processes.append(process)
         return process
 
