@@ -22,7 +22,6 @@ Pure bookkeeping, no Kafka; not thread-safe.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -31,6 +30,7 @@ import msgspec
 from confluent_kafka import TopicPartition
 
 from connectors.kafka.offsets import Partition
+from connectors.suspects import group_size
 
 Place = tuple[Partition, int]
 
@@ -136,7 +136,7 @@ class Suspects:
             return []
         for partition, (offset, text) in committed.items():
             self._states[partition] = _State(max(offset, -1), parse(offset, text), self._window)
-        self._group = math.isqrt(max(0, sum(state.suspects for state in self._states.values()) - 1)) + 1  # rounded up
+        self._group = group_size(sum(state.suspects for state in self._states.values()))
         return [partition for partition in committed if self._states[partition].until > self._states[partition].base]
 
     def revoke(self, partitions: Iterable[Partition]) -> None:

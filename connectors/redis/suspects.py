@@ -8,7 +8,6 @@ come one at a time, and a worker that dies then has named the entry.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Final
@@ -16,6 +15,7 @@ from typing import Final
 from msgspec import structs
 
 from connectors.redis.record import RedisRecord
+from connectors.suspects import group_size
 
 # Of so many deaths the last one had the entry alone in flight: before, it may have been one of its neighbours.
 _NAMED: Final = 3
@@ -34,7 +34,7 @@ class Suspects:
     def add(self, deaths: int, record: RedisRecord) -> None:
         """Note one; ``deaths`` is how many workers had it when they ended, at least 1."""
         self._waiting.append((deaths, record))
-        self._together = math.isqrt(len(self._waiting) - 1) + 1  # the root, rounded up
+        self._together = group_size(len(self._waiting))
 
     def keep(self, ids: Collection[bytes]) -> None:
         """Forget all others: they are another worker's by now."""
