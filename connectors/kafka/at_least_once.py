@@ -102,9 +102,12 @@ class AtLeastOnce:
             if fresh:
                 self._commit(consumer, fresh, asynchronous=True)
 
-    def mark(self, consumer: Consumer, due: Mapping[Partition, int]) -> None:
-        """See Guarantee."""
+    def hand_out(self, consumer: Consumer, spans: Mapping[Partition, tuple[int, int]]) -> None:
+        """See Guarantee: commits what is done with the marks of Suspects, where those are due."""
         with self._changed:
+            due = self._suspects.take(spans)
+            if not due:
+                return
             ends = _later(self._tracker.pop_committable(), due)
         self._commit(consumer, ends, asynchronous=False)
 

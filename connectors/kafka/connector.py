@@ -13,17 +13,18 @@ from typing import Final, cast
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from connectors.kafka import bounds
+from connectors.kafka.assignment import Assignment
 from connectors.kafka.at_least_once import AtLeastOnce
 from connectors.kafka.exactly_once import ExactlyOnce
 from connectors.kafka.guarantee import Guarantee
 from connectors.kafka.intake import Intake
 from connectors.kafka.offsets import OffsetTracker, Partition, Taken
-from connectors.kafka.record import KafkaRecord
+from connectors.kafka.record import record_of
 from connectors.kafka.refusals import Refusals
 from connectors.kafka.suspects import Place, Suspects
-from pipeline import kafka_headers, kafka_properties
-from pipeline.connector import NO_LIMIT, Answer, Headers, Record, Refuse, options_of
-from pipeline.errors import ConnectorError, Undecodable
+from pipeline import kafka_properties
+from pipeline.connector import NO_LIMIT, Answer, Record, Refuse, options_of
+from pipeline.errors import ConnectorError
 from pipeline.kafka_log import ClientLog
 from pipeline.settings import RouteSettings, Section, Settings, topic_names
 
@@ -36,9 +37,8 @@ _Told = tuple[str, int, int]
 _CLOSING_POLL_S: Final = 0.05
 # How long leaving the group may take beyond the time that ``close`` was given.
 _LEAVING_S: Final = 5.0
-# How long a poll waits for the records in flight, where the next one must come alone; and for the offsets of a group.
+# How long a poll waits for the records in flight, where the next one must come alone.
 _QUIET_S: Final = 0.1
-_COMMITTED_TIMEOUT_S: Final = 10.0
 
 
 class KafkaConnector:
@@ -60,15 +60,11 @@ class KafkaConnector:
         self._tracker = OffsetTracker()
         window = route.max_batch_size * route.max_batches_in_flight
         self._suspects = Suspects(window if route.poison_after_kills else 0)
-        self._batches: deque[Taken] = (
-            deque()
-        )  # what each poll took, until it is answered: batches are answered in order
+        self._batches: deque[Taken] = deque()  # what each poll took, until it is answered: that happens in order
         self._changed = threading.Condition()  # guards the three above
         self._intake = Intake(route.max_wait_ms / 1000)
-        self._is_paused = False
         self._fatal: ConnectorError | None = None
         self._is_open = False
-        self._is_closing = False
         self._guarantee: Guarantee
         if route.guarantee == "exactly_once":
             # An unfinished transaction of the member before must be waited for, not read over.
@@ -77,12 +73,13 @@ class KafkaConnector:
             producer = kafka_properties.transactional_producer(
                 kafka, client_id, transactional_id, linger_ms=5, **bounds.producer(route)
             )
-            self._guarantee = ExactlyOnce(
-                route, producer, self._tracker, self._suspects, self._changed, self._on_error, self._on_fatal
-            )
+            self._guarantee = ExactlyOnce(route, producer, self._tracker, self._changed, self._on_error, self._on_fatal)
         else:
             producer = kafka_properties.producer(kafka, client_id, linger_ms=5, **bounds.producer(route))
             self._guarantee = AtLeastOnce(route, producer, self._tracker, self._suspects, self._changed, self._on_error)
+        self._assignment = Assignment(
+            route, self._tracker, self._suspects, self._changed, self._intake.forget, self._guarantee
+        )
 
     @classmethod
     def from_settings(cls, route: RouteSettings, settings: Settings, client_id: str) -> KafkaConnector:
@@ -99,9 +96,9 @@ class KafkaConnector:
             self._consumer = Consumer(properties, logger=ClientLog(log, self._consumer_properties))
             self._consumer.subscribe(
                 [topic_names.regex(self._route.request_topic) if self._route.is_pattern else self._route.request_topic],
-                on_assign=self._on_assign,
-                on_revoke=self._on_revoke,
-                on_lost=self._on_lost,
+                on_assign=self._assignment.on_assign,
+                on_revoke=self._assignment.on_revoke,
+                on_lost=self._assignment.on_lost,
             )
             self._guarantee.start()
         except KafkaException as error:
@@ -114,12 +111,12 @@ class KafkaConnector:
             raise self._fatal
         self._guarantee.attend(self._consumer)
         if max_records == 0:
-            self._pause()
+            self._assignment.pause(self._consumer)
             self._poll_paused(timeout_s)
             return []
         if not self._is_calm() and not self._intake.is_empty:
             return self._take(self._choose(self._intake.take_kept(max_records, max_bytes)))
-        self._resume()
+        self._assignment.resume(self._consumer)
         messages = self._intake.take(self._consumer, max_records, max_bytes, timeout_s)
         return self._take(messages if self._is_calm() else self._choose(messages))
 
@@ -136,7 +133,7 @@ class KafkaConnector:
         self._is_open = False
         deadline_s = time.monotonic() + timeout_s
         self._finish(deadline_s)
-        self._is_closing = True
+        self._assignment.is_closing = True
         self._guarantee.stop(max(0.1, deadline_s - time.monotonic()))
         self._guarantee.settle(self._consumer, None)
         # On a thread: seldom, in the middle of a rebalance, the client waits for itself and never comes back.
@@ -156,10 +153,14 @@ class KafkaConnector:
         """Wait for what is in flight, and take part in rebalances meanwhile."""
         try:
             self._guarantee.attend(self._consumer, is_awaited=True)
-            while not self._wait_for_answers(list(self._tracker.assigned), 0.0) and time.monotonic() < deadline_s:
+            while not self._is_finished() and time.monotonic() < deadline_s:
                 self.poll(0, _CLOSING_POLL_S)
         except ConnectorError as error:
             log.warning("what is in flight comes again: %s", error)
+
+    def _is_finished(self) -> bool:
+        with self._changed:
+            return not self._tracker.in_flight(self._tracker.assigned)
 
     # The feeder's thread.
 
@@ -182,7 +183,7 @@ class KafkaConnector:
             taken, held = self._suspects.choose(places, is_quiet=is_quiet)
         self._intake.put_back([messages[position] for position in held])
         if held:
-            self._pause()  # what is kept must not become more
+            self._assignment.pause(self._consumer)  # what is kept must not become more
         if not taken:
             self._poll_paused(0.0)
         return [messages[position] for position in taken]
@@ -193,13 +194,6 @@ class KafkaConnector:
     def _is_calm(self) -> bool:
         with self._changed:
             return self._suspects.is_calm
-
-    def _hand_out(self, firsts: dict[Partition, int], ends: dict[Partition, int]) -> None:
-        """Have the broker know, where it does not, that these records may be in flight."""
-        with self._changed:
-            due = self._suspects.take({key: (firsts[key], end) for key, end in ends.items()})
-        if due:
-            self._guarantee.mark(self._consumer, due)
 
     def _take(self, messages: list[Message]) -> list[Record]:
         records: list[Record] = []
@@ -225,84 +219,14 @@ class KafkaConnector:
                     firsts[key] = offset
                 ends[key] = offset + 1
                 kills = 0 if suspects is None else suspects.kills((key, offset))
-                records.append(_record(message, topic, partition, offset, kills))
+                records.append(record_of(message, topic, partition, offset, kills))
         if records:
-            self._hand_out(firsts, ends)
+            self._guarantee.hand_out(self._consumer, {key: (firsts[key], end) for key, end in ends.items()})
         with self._changed:
             if records:
                 self._batches.append(self._tracker.take(ends))
             self._tracker.pass_over(empty)
         return records
-
-    def _pause(self) -> None:
-        if not self._is_paused:
-            self._is_paused = True
-            self._consumer.pause(self._consumer.assignment())
-
-    def _resume(self) -> None:
-        if self._is_paused:
-            self._is_paused = False
-            self._consumer.resume(self._consumer.assignment())
-
-    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        log.info("assigned %s", _names(partitions))
-        if self._is_closing:  # nothing will be taken from them
-            consumer.incremental_assign(partitions)
-            return
-        self._ask_for_suspects(consumer, partitions)
-        with self._changed:
-            self._tracker.assign(_keys(partitions))
-        consumer.incremental_assign(partitions)
-        if self._is_paused:
-            consumer.pause(partitions)
-        else:  # one that was revoked while it was paused, and comes back, is paused still
-            consumer.resume(partitions)
-        self._guarantee.attend(consumer)
-
-    def _ask_for_suspects(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Read how the last owners of these partitions have ended; what can not be read accuses nobody."""
-        if not (self._route.poison_after_kills and partitions):  # a rebalance that brings nothing asks nothing
-            return
-        try:
-            found = consumer.committed(partitions, _COMMITTED_TIMEOUT_S)
-        except KafkaException as error:
-            log.warning("not known how the last owner of %s has ended: %s", _names(partitions), error)
-            return
-        committed = {(each.topic, each.partition): (each.offset, each.metadata) for each in found if not each.error}
-        with self._changed:
-            suspected = self._suspects.assign(committed)
-        for topic, partition in suspected:
-            reason = "was killed with requests in flight: they are taken a few at a time now"
-            log.warning("the last owner of %s[%d] %s", topic, partition, reason)
-
-    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Answer what is in flight there, commit it, and let go: the next owner starts behind it."""
-        log.info("revoked %s", _names(partitions))
-        keys = _keys(partitions)
-        if not self._is_closing:  # else ``close`` has waited already
-            budget_s = self._route.revoke_timeout_s
-            self._guarantee.attend(consumer, is_awaited=True)
-            if not self._wait_for_answers(keys, budget_s):
-                log.warning("revoked partitions were still in flight after %g s; they come again", budget_s)
-        self._guarantee.settle(consumer, keys)
-        self._forget(keys)
-        consumer.incremental_unassign(partitions)
-
-    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Forget without a commit: another member owns these already."""
-        log.warning("lost %s", _names(partitions))
-        self._forget(_keys(partitions))
-        consumer.incremental_unassign(partitions)
-
-    def _forget(self, keys: list[Partition]) -> None:
-        with self._changed:
-            self._tracker.revoke(keys)
-            self._suspects.revoke(keys)
-        self._intake.forget(keys)
-
-    def _wait_for_answers(self, keys: list[Partition], timeout_s: float) -> bool:
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._tracker.in_flight(keys), timeout_s)
 
     def _on_message_error(self, error: KafkaError, topic: str | None) -> None:
         denied = self._refusals.of_consumer(error, topic)
@@ -333,19 +257,6 @@ class KafkaConnector:
         self._fatal = self._fatal or error
 
 
-def _record(message: Message, topic: str, partition: int, offset: int, kills: int) -> KafkaRecord:
-    headers: Headers = ()
-    fault = ""
-    try:
-        headers = kafka_headers.of(message)
-    except Undecodable as error:
-        fault = error.reason
-    value, key, (kind, timestamp_ms) = message.value(), message.key(), message.timestamp()
-    return KafkaRecord(
-        b"" if value is None else value, key, headers, topic, partition, offset, timestamp_ms, fault, kills, kind
-    )
-
-
 def _failure(message: Message) -> KafkaError | None:
     """Return what went wrong; the end of a partition is nothing of that."""
     error = message.error()
@@ -355,11 +266,3 @@ def _failure(message: Message) -> KafkaError | None:
 def _place(message: Message) -> Place:
     topic, partition, offset = cast(_Told, (message.topic(), message.partition(), message.offset()))
     return (topic, partition), offset
-
-
-def _keys(partitions: list[TopicPartition]) -> list[Partition]:
-    return [(partition.topic, partition.partition) for partition in partitions]
-
-
-def _names(partitions: list[TopicPartition]) -> str:
-    return ", ".join(f"{partition.topic}[{partition.partition}]" for partition in partitions) or "nothing"

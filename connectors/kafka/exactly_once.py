@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 from connectors.kafka.delivery import Outbox
 from connectors.kafka.offsets import OffsetTracker, Partition, Taken
 from connectors.kafka.refusals import Refusals
 from connectors.kafka.sent_batch import Attempt, SentBatch
-from connectors.kafka.suspects import Suspects
-from connectors.kafka.transaction_errors import Verdict, explain, has_group_moved, judge
+from connectors.kafka.transaction import CALL_S, AbortedError, Transaction
+from connectors.kafka.transaction_errors import has_group_moved
 from pipeline.connector import Answer, Record, Refuse
 from pipeline.errors import ConnectorError, PenstockError
 from pipeline.kafka_log import ClientLog
@@ -26,8 +26,6 @@ from pipeline.settings import RouteSettings
 
 log = logging.getLogger(__name__)
 
-# How long one call of the transaction's waits for the broker before it is repeated.
-_CALL_S: Final = 2.0
 _LOADED_S: Final = 0.005
 _IDLE_S: Final = 0.1
 # What a transaction holds at most, besides what ``commit_interval_ms`` says: its answers are kept until it is over.
@@ -36,14 +34,6 @@ _MAX_BYTES: Final = 16 * 1024 * 1024
 # How long to wait before a transaction is sent again: for the group to have settled, or for any other reason.
 _REJOIN_S: Final = 1.0
 _AGAIN_S: Final = 0.1
-
-
-class _AbortedError(Exception):
-    """The transaction has to be aborted, and its batches sent again; ``error`` where it was the broker who said so."""
-
-    def __init__(self, reason: str, error: KafkaError | None = None) -> None:
-        super().__init__(reason)
-        self.error = error
 
 
 class ExactlyOnce:
@@ -65,13 +55,12 @@ class ExactlyOnce:
         route: RouteSettings,
         properties: Properties,
         tracker: OffsetTracker,
-        suspects: Suspects,
         changed: threading.Condition,
         on_error: Callable[[KafkaError], None],
         on_fatal: Callable[[ConnectorError], None],
     ) -> None:
-        """``changed`` guards ``tracker`` and ``suspects``; ``on_error`` is librdkafka's error callback."""
-        self._route, self._tracker, self._suspects, self._changed = route, tracker, suspects, changed
+        """``changed`` guards ``tracker``; ``on_error`` is librdkafka's error callback."""
+        self._route, self._tracker, self._changed = route, tracker, changed
         self._id = str(properties["transactional.id"])
         self._refusals, self._log = Refusals(route, properties), ClientLog(log, properties)
         self._properties = {**properties, "error_cb": self._on_producer_error}
@@ -86,13 +75,12 @@ class ExactlyOnce:
         self._open: list[SentBatch] = []  # in the transaction, in order
         self._attempts: list[Attempt] = []
         self._refusal: PenstockError | None = None  # of an answer, for a reason that is not its request's fault
-        self._is_begun = False
-        self._begun_s = 0.0
         self._committer: Any = None  # the metadata that was used last
 
     def start(self) -> None:
         """See Guarantee."""
         self._producer = Producer(self._properties, logger=self._log)
+        self._transaction = Transaction(self._producer, self._id, self._refusals, self._check_time)
         worker = str(self._properties["client.id"])
         self._outbox = Outbox(self._producer, self._route, self._make_room, worker=worker, refusals=self._refusals)
         self._thread = threading.Thread(target=self._run, name=f"{self._route.group}-transactions", daemon=True)
@@ -122,46 +110,14 @@ class ExactlyOnce:
             if has_changed or is_awaited:
                 self._changed.notify_all()
 
-    def mark(self, consumer: Consumer, due: Mapping[Partition, int]) -> None:
-        """See Guarantee: waits for the transaction of these partitions, whose offsets must not be passed by."""
-        deadline_s = time.monotonic() + self._route.revoke_timeout_s
-        with self._changed:
-            was_awaited = self._is_awaited
-        self.attend(consumer, is_awaited=True)
-        while not self._are_settled(due) and time.monotonic() < deadline_s:
-            # The group may go on meanwhile, and refuse the transaction that is waited for until it is told so.
-            self.attend(consumer, is_awaited=True)
-        with self._changed:
-            self._is_awaited = was_awaited
-        self._commit_marks(consumer, due, is_leaving=False)
+    def hand_out(self, consumer: Consumer, spans: Mapping[Partition, tuple[int, int]]) -> None:
+        """See Guarantee: the broker is told nothing, for that would be committed outside of the transactions."""
 
     def settle(self, consumer: Consumer, partitions: list[Partition] | None) -> None:
         """See Guarantee: what is finished is acknowledged already, and what is not will be left out."""
+        del consumer, partitions
         with self._changed:
             self._is_awaited = False
-            due = self._suspects.leave(self._tracker.assigned if partitions is None else partitions)
-        self._commit_marks(consumer, due, is_leaving=True)
-
-    def _are_settled(self, partitions: Mapping[Partition, int]) -> bool:
-        """Wait a moment, and return whether nothing is in flight there."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._tracker.in_flight(partitions), _AGAIN_S)
-
-    def _commit_marks(self, consumer: Consumer, due: Mapping[Partition, int], *, is_leaving: bool) -> None:
-        """Commit outside of transactions: only what they have committed before, and only where none is open."""
-        with self._changed:
-            now = self._suspects.reached(due)
-            settled = {key: offset for key, offset in now.items() if not self._tracker.in_flight([key])}
-            offsets = self._suspects.marked(settled, is_leaving=is_leaving)
-        if not offsets:
-            return
-        try:
-            consumer.commit(offsets=offsets, asynchronous=False)
-        except KafkaException as error:
-            log.warning("not marked as in flight: %s: %s", sorted(settled), error)
-        else:
-            with self._changed:
-                self._suspects.have_landed(offsets)
 
     def on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         """See Guarantee: there are none."""
@@ -171,14 +127,13 @@ class ExactlyOnce:
         with self._changed:
             self._stop_at_s = time.monotonic() + timeout_s
             self._changed.notify_all()
-        self._thread.join(timeout_s + _CALL_S)
+        self._thread.join(timeout_s + CALL_S)
 
     # The thread.
 
     def _run(self) -> None:
         try:
-            # Ends what a producer of this name has left open, and fences it.
-            self._call(self._producer.init_transactions)
+            self._transaction.take_over()
             while self._step():
                 pass
         except ConnectorError as error:
@@ -194,7 +149,7 @@ class ExactlyOnce:
         if self._is_due():
             try:
                 self._commit()
-            except _AbortedError as reason:
+            except AbortedError as reason:
                 self._send_again(reason)
         elif self._open:
             self._producer.poll(_LOADED_S)
@@ -219,9 +174,7 @@ class ExactlyOnce:
         if not batch.records:
             batch.done()
             return
-        if not self._is_begun:
-            self._producer.begin_transaction()
-            self._is_begun, self._begun_s = True, time.monotonic()
+        self._transaction.begin()
         self._open.append(batch)
         self._attempts.append(Attempt(self._outbox, batch, self._on_refusal, self._flush))
         self._outbox.send_batch(self._attempts[-1])
@@ -237,7 +190,7 @@ class ExactlyOnce:
             or nothing_waits
             or self._has_failed()
             or self._refusal is not None
-            or time.monotonic() >= self._begun_s + self._route.commit_interval_ms / 1000
+            or time.monotonic() >= self._transaction.begun_s + self._route.commit_interval_ms / 1000
             or sum(len(batch.records) for batch in self._open) >= _MAX_RECORDS
             or sum(batch.size_bytes for batch in self._open) >= _MAX_BYTES
         )
@@ -246,16 +199,13 @@ class ExactlyOnce:
         return any(attempt.has_failed for attempt in self._attempts)
 
     def _commit(self) -> None:
-        """Commit the open transaction; raises _AbortedError, or ConnectorError for what does not heal."""
+        """Commit the open transaction; raises AbortedError, or ConnectorError for what does not heal."""
         self._check_refusal()
         if self._has_failed():
-            raise _AbortedError("an answer was not accepted")
+            raise AbortedError("an answer was not accepted")
         offsets, self._committer = self._acknowledgements()
-        self._call(self._producer.send_offsets_to_transaction, offsets, self._committer)
-        self._call(self._producer.commit_transaction)
-        self._is_begun = False
+        self._transaction.commit(offsets, self._committer)
         with self._changed:
-            self._suspects.have_landed(offsets)
             for batch in self._open:
                 self._tracker.finish(batch.taken)
             self._changed.notify_all()
@@ -275,15 +225,16 @@ class ExactlyOnce:
                 self._check_time()
                 self._changed.wait(_AGAIN_S)
             if has_lost():
-                raise _AbortedError("partitions of it have gone to another member")
+                raise AbortedError("partitions of it have gone to another member")
             ends = {partition: span.end for batch in self._open for partition, span in batch.taken}
-            return self._suspects.marked(ends), self._metadata
+            return [TopicPartition(*partition, end) for partition, end in ends.items()], self._metadata
 
-    def _send_again(self, reason: _AbortedError) -> None:
+    def _send_again(self, reason: AbortedError) -> None:
         """Abort, and send what was open in a transaction of its own, without what has been lost."""
         self._check_refusal()
         log.warning("the transaction of %d batches is aborted and sent again: %s", len(self._open), reason)
-        self._abort()
+        self._transaction.abort()
+        self._attempts = []
         if reason.error is not None:
             self._wait_for_better_times(reason.error)
         self._check_time()
@@ -300,36 +251,10 @@ class ExactlyOnce:
             else:
                 self._changed.wait(_AGAIN_S)
 
-    def _abort(self) -> None:
-        if self._is_begun:
-            self._call(self._producer.abort_transaction)
-        self._is_begun, self._attempts = False, []
-
-    def _call(self, call: Callable[..., object], *arguments: object) -> None:
-        """Call until the broker has answered; raises _AbortedError, or ConnectorError for what does not heal."""
-        while True:
-            try:
-                call(*arguments, _CALL_S)
-            except KafkaException as failure:
-                error: KafkaError = failure.args[0]
-                verdict = judge(error)
-                if verdict is Verdict.STOP:
-                    raise self._fatal_of(error) from failure
-                if verdict is Verdict.ABORT:
-                    raise _AbortedError(error.str(), error) from failure
-                log.warning("%s (%s); trying again", error.str(), error.name())
-                self._check_time()
-            else:
-                return
-
     def _on_producer_error(self, error: KafkaError) -> None:
         if error.fatal():
-            self._on_fatal(self._fatal_of(error))
+            self._on_fatal(self._refusals.of_transaction(error, self._id))
         self._on_error(error)
-
-    def _fatal_of(self, error: KafkaError) -> ConnectorError:
-        denied = self._refusals.of_transaction(error, self._id)
-        return denied or ConnectorError("kafka transactions", explain(error, self._id))
 
     def _on_refusal(self, error: PenstockError) -> None:
         self._refusal = self._refusal or error
@@ -363,8 +288,4 @@ class ExactlyOnce:
         self._on_fatal(error)
         for batch in batches:
             batch.fail(error)
-        if self._is_begun:
-            try:
-                self._producer.abort_transaction(_CALL_S)
-            except KafkaException as failure:
-                log.debug("the broker ends the transaction: %s", failure)
+        self._transaction.leave()

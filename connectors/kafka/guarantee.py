@@ -34,10 +34,11 @@ class Guarantee(Protocol):
         """
         ...
 
-    def mark(self, consumer: Consumer, due: Mapping[Partition, int]) -> None:
-        """Commit these offsets with the marks of Suspects, or what is done behind them; blocks until the broker has.
+    def hand_out(self, consumer: Consumer, spans: Mapping[Partition, tuple[int, int]]) -> None:
+        """Have the broker know, where it has to, that these records may be in flight; blocks until it does.
 
-        Called before records are handed out. Where it fails, a death is not noticed: that is logged, and no error.
+        Called before records are handed out, with the first offset and the end of each partition. Where it fails, a
+        death is not noticed: that is logged, and no error.
         """
         ...
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from confluent_kafka import KafkaError
 
+from connectors.kafka.transaction_errors import explain
 from pipeline import kafka_refusals
 from pipeline.errors import AccessDenied, ConnectorError
 from pipeline.kafka_access import Acl, denied
@@ -31,13 +32,13 @@ class Refusals:
         found = kafka_refusals.explain_request(error, self._kafka, acl)
         return found if isinstance(found, AccessDenied) else None
 
-    def of_transaction(self, error: KafkaError, transactional_id: str) -> AccessDenied | None:
-        """Return which ACL a call of a transaction lacks; None where the error is about something else."""
-        if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
-            return self.of_consumer(error)
-        if error.code() != KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
-            return None
-        return denied(self._kafka, Acl("transactional-id", transactional_id, "Write"))
+    def of_transaction(self, error: KafkaError, transactional_id: str) -> ConnectorError:
+        """Return why a call of a transaction, which does not heal, has failed."""
+        if error.code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+            return denied(self._kafka, Acl("transactional-id", transactional_id, "Write"))
+        is_group = error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
+        found = self.of_consumer(error) if is_group else None
+        return found or ConnectorError("kafka transactions", explain(error, transactional_id))
 
     def of_producer(self, error: KafkaError, topic: str) -> ConnectorError:
         """Return why a record for ``topic`` is not taken."""

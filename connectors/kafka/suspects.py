@@ -243,13 +243,6 @@ class Suspects:
             for key, offset in offsets.items()
         ]
 
-    def reached(self, due: Mapping[Partition, int]) -> dict[Partition, int]:
-        """Return what ``take`` or ``leave`` returned, moved on to where the partitions are now.
-
-        For whoever has waited since: an offset of then would take back what was committed meanwhile.
-        """
-        return {key: max(offset, self._states[key].base) for key, offset in due.items() if key in self._states}
-
     def have_landed(self, committed: Iterable[TopicPartition]) -> None:
         """Note that the broker has what ``marked`` returned."""
         for each in committed:

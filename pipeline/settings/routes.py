@@ -164,7 +164,7 @@ def _check_limits(route: RouteSettings, place: str) -> None:
         reason = f"must be 0 (off) or at least 3, got {kills}: fewer kills do not tell which record"
         raise InvalidSettings(f"{place}.poison_after_kills", reason)
     if kills and route.guarantee == "exactly_once":
-        reason = "its marks are committed outside transactions, and answers may be doubled: 0 with exactly_once"
+        reason = f"got {kills}, and with guarantee: exactly_once it is off: leave it out, or take at_least_once"
         raise InvalidSettings(f"{place}.poison_after_kills", reason)
 
 

@@ -101,13 +101,13 @@ def test_a_rebalance_waits_for_the_answers_in_flight_so_that_nothing_comes_again
         route.produce([b"in flight"], partition=partition)
         batches.append(poll_some(first))
     is_revoking = threading.Event()
-    wait_for_answers = first._wait_for_answers
+    wait_for_answers = first._assignment._wait_for_answers
 
     def noticed(*arguments: Any) -> bool:
         is_revoking.set()
         return wait_for_answers(*arguments)
 
-    first._wait_for_answers = noticed
+    first._assignment._wait_for_answers = noticed
 
     def answer() -> None:
         """As a worker thread does while the feeder's is held in the rebalance."""
@@ -126,16 +126,8 @@ def test_a_rebalance_waits_for_the_answers_in_flight_so_that_nothing_comes_again
     worker.join()
 
 
-def test_exactly_once_an_answer_that_is_seen_is_committed_whatever_is_noted_beside_the_offset(kafka, topic_name, close):
-    """The broker is told of records before they are handed out, and those before them are being answered then."""
-    route = KafkaRoute(
-        kafka.bootstrap,
-        topic_name,
-        guarantee="exactly_once",
-        poison_after_kills=3,
-        max_batch_size=1,
-        commit_interval_ms=5_000,
-    )
+def test_exactly_once_an_answer_that_is_seen_is_committed(kafka, topic_name, close):
+    route = KafkaRoute(kafka.bootstrap, topic_name, guarantee="exactly_once")
     connector = close(route.connector("one"))
     route.produce([b"%d" % n for n in range(10)], b"key")
     answered = 0

@@ -91,7 +91,7 @@ def by_key(found):
 
 @pytest.mark.parametrize("guarantee", ["at_least_once", "exactly_once"])
 def test_what_is_in_flight_is_answered_and_committed_before_its_partition_goes(kafka, topic_name, guarantee, caplog):
-    caplog.set_level(logging.INFO, "connectors.kafka.connector")
+    caplog.set_level(logging.INFO, "connectors.kafka.assignment")
     route = KafkaRoute(kafka.bootstrap, topic_name, partitions=2, guarantee=guarantee)
     one = Member(route.connector("one", **OFTEN), gate := Gate(), batch=100)
     for key in range(20):

@@ -106,7 +106,10 @@ def test_what_to_text_writes_is_read_again(tmp_path: Path) -> None:
         ({"routes": {"m": {"guarantee": "at_most_once"}}}, "at_least_once or exactly_once"),
         ({"routes": {"m": {"revoke_timeout_s": -1}}}, "revoke_timeout_s"),
         ({"routes": {"m": {"servable": "n"}}}, "not among the servables"),
-        ({"routes": {"m": {"poison_after_kills": 3, "guarantee": "exactly_once"}}}, "0 with exactly_once"),
+        (
+            {"routes": {"m": {"poison_after_kills": 3, "guarantee": "exactly_once"}}},
+            "with guarantee: exactly_once it is off",
+        ),
         ({"routes": {"m": {"poison_after_kills": 2}}}, r"m\.poison_after_kills: must be 0 \(off\) or at least 3"),
         ({"routes": {"m": {"dead_letters": {"errors": ["model_eror"]}}}}, "'model_eror' is no error code"),
         ({"routes": {"m": {"dead_letters": {"headers": "both of them"}}}}, r"m\.dead_letters\.headers"),
