@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Final
 
@@ -28,8 +28,6 @@ _IDLE_S: Final = 0.1
 _LOADED_S: Final = 0.005
 # How long a full queue of the producer is left to the delivery thread before it is tried again.
 _FULL_S: Final = 0.002
-# How long the delivery thread may take to hear why the producer, which takes nothing, has ended.
-_REASON_S: Final = 1.0
 
 
 class AtLeastOnce:
@@ -56,8 +54,9 @@ class AtLeastOnce:
         self._is_sending = threading.Event()
         self._stopping = threading.Event()
         self._next_commit_s = 0.0
-        self._given_up: ConnectorError | None = None  # why the producer takes nothing any more
-        self._has_ended = threading.Event()  # and that it does
+        # Guarded by ``changed``: of batches that are not delivered, and why the producer takes nothing any more.
+        self._waiting: set[Future[None]] = set()
+        self._ended: ConnectorError | None = None
         self._unbatched: Producer | None = None
 
     def start(self) -> None:
@@ -73,19 +72,24 @@ class AtLeastOnce:
     def send(self, taken: Taken, records: Sequence[Record], answers: Sequence[Answer], refuse: Refuse) -> Future[None]:
         """See Guarantee."""
         future: Future[None] = Future()
+        with self._changed:
+            self._waiting.add(future)
+            ended = self._ended
+        if ended is not None:
+            self._fail([future], ended)
+            return future
 
         def on_done() -> None:
             with self._changed:
                 self._tracker.finish(taken)
+                is_waiting = future in self._waiting
+                self._waiting.discard(future)
                 self._changed.notify_all()
-            future.set_result(None)
+            if is_waiting:
+                future.set_result(None)
 
         def on_failed(error: PenstockError) -> None:
-            if future.done():
-                return
-            if threading.current_thread() is not self._thread:
-                self._has_ended.wait(_REASON_S)
-            future.set_exception(self._given_up or error)
+            self._fail([future], error)
 
         self._outbox.send_batch(Delivery(self._outbox, records, answers, refuse, on_done, on_failed))
         self._is_urgent = len(records) < self._route.max_batch_size
@@ -136,7 +140,7 @@ class AtLeastOnce:
         self._thread.join(max(1.0, timeout_s))
         for producer in (self._producer, self._unbatched):
             if producer is not None:
-                producer.flush(max(0.1, deadline_s - time.monotonic()))
+                self._serve(producer.flush, max(0.1, deadline_s - time.monotonic()))
 
     def _deliver(self) -> None:
         """Take delivery reports, and let answers linger only while there are more to come.
@@ -146,18 +150,32 @@ class AtLeastOnce:
         """
         while not self._stopping.is_set():
             if self._unbatched is not None:
-                self._unbatched.poll(0)
+                self._serve(self._unbatched.poll, 0)
             if not len(self._producer):
                 self._is_sending.wait(_IDLE_S)
                 self._is_sending.clear()
-            try:
-                if self._is_urgent:
-                    self._producer.flush(_IDLE_S)
-                else:
-                    self._producer.poll(_LOADED_S)
-            except KafkaException as error:  # for good: the reports of what waits come with the next polls
-                self._given_up = self._refusals.of_producer(error.args[0], self._route.result_topic)
-                self._has_ended.set()
+            if self._is_urgent:
+                self._serve(self._producer.flush, _IDLE_S)
+            else:
+                self._serve(self._producer.poll, _LOADED_S)
+
+    def _serve(self, call: Callable[[float], object], timeout_s: float) -> None:
+        """Take delivery reports by a call of a producer. Where that has ended for good, this is where it says why."""
+        try:
+            call(timeout_s)
+        except KafkaException as error:
+            with self._changed:
+                self._ended = ended = self._refusals.of_producer(error.args[0], self._route.result_topic)
+                waiting = list(self._waiting)
+            self._fail(waiting, ended)
+
+    def _fail(self, futures: Iterable[Future[None]], error: PenstockError) -> None:
+        """Say that answers will not be delivered, of those of which nothing was said yet."""
+        with self._changed:
+            failed = [future for future in futures if future in self._waiting]
+            self._waiting.difference_update(failed)
+        for future in failed:
+            future.set_exception(error)
 
     def _make_unbatched(self) -> Producer:
         """Return the producer for what the broker has refused among others; its reports come on the same thread."""

@@ -41,7 +41,8 @@ class Delivery:
     """Counts the delivery reports of one batch. Reports come on one thread: the one that polls the producer.
 
     One of the callbacks runs, once: ``on_done`` when the broker has accepted every answer and dead letter,
-    ``on_failed`` when it will not: the worker stops, and the records come again.
+    ``on_failed`` when it will not: the worker stops, and the records come again. Neither does where the producer has
+    ended: whoever polls it hears why.
 
     An answer that is refused for a reason of its own is replaced by its error result, and a dead letter that is too
     large by a bare one: the request itself still lies where that says. Which one is too large the broker
@@ -110,6 +111,8 @@ class Delivery:
 
     def failed(self, error: KafkaError, item: Item | None, place: str) -> None:
         """Have an answer replaced by its error result where its request is at fault, else give up."""
+        if error.code() == KafkaError._FATAL:  # the reason comes with a poll
+            return
         if item is not None:
             record, answer = self.records[item.position], self.answers[item.position]
             where = f"{record.topic}[{record.partition}]@{record.offset}"
@@ -129,7 +132,6 @@ class Delivery:
 
     def replace(self, position: int, answer: Answer) -> None:
         """Send the error result of an answer that is refused, and its dead letter where the first answer has none."""
-        record, item = self.records[position], Item(position)
         kept = self.answers[position].dead_letter
         is_new = kept is None and answer.dead_letter is not None
         self.answers[position] = answer if kept is None else structs.replace(answer, dead_letter=kept)
@@ -137,11 +139,7 @@ class Delivery:
             with self._expecting:
                 self._expected += 1
             self.send_item(self._letter(position), self.report)
-        try:
-            self._outbox.send(record, answer, item, self.report)
-        except KafkaException as error:
-            topic = self._outbox.topic_of(record, item, answer)
-            self.give_up(self._outbox.refusals.of_producer(error.args[0], topic))
+        self.send_item(Item(position), self.report)
 
     def send_bare(self, position: int) -> None:
         """Send a dead letter without the value that made it too large."""

@@ -18,14 +18,16 @@ GONE = KafkaError(KafkaError._PURGE_QUEUE)
 
 
 class FakeProducer:
-    """Keeps what is produced; refuses at once what ``refuses`` says."""
+    """Keeps what is produced; refuses at once what ``refuses`` says, and what ``ends`` the transaction."""
 
-    def __init__(self, refuses=()):
-        self.sent, self.refuses = [], refuses
+    def __init__(self, refuses=(), ends=()):
+        self.sent, self.refuses, self.ends = [], refuses, ends
 
     def produce(self, topic, value, key, partition, on_delivery, headers=None):
         if value in self.refuses:
             raise KafkaException(TOO_LARGE)
+        if value in self.ends:
+            raise KafkaException(KafkaError(KafkaError._STATE))
         self.sent.append((topic, value, on_delivery))
 
     def list_topics(self, topic, timeout):
@@ -112,6 +114,15 @@ def test_what_went_with_its_transaction_is_neither_replaced_nor_a_failure():
     assert made.has_failed
     assert [answer.value for answer in it.answers] == [b"a", b"b"]
     assert failures == []
+
+
+def test_an_error_result_that_the_transaction_does_not_take_any_more_goes_with_the_next_attempt():
+    failures, it = [], batch([b"a"])
+    assert attempt(FakeProducer(refuses=[b"a"], ends=[b"refused"]), it, failures).has_failed
+    assert failures == []
+    producer = FakeProducer()
+    attempt(producer, it, failures)
+    assert [value for _, value, _ in producer.sent] == [b"refused"]
 
 
 def test_a_dead_letter_stays_with_the_answer_that_takes_the_place_of_the_first():
