@@ -28,6 +28,7 @@ from pipeline.serving.circuit import Circuit, Standing, State
 from pipeline.serving.dispatcher import Dispatcher, Pending
 from pipeline.serving.in_flight import InFlight
 from pipeline.settings import RouteSettings
+from pipeline.settings.cluster_serving import FORMAT as CLUSTER_SERVING
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +92,8 @@ class Route:
         self._is_prepared = is_prepared
         self._circuit = circuit or Circuit(settings.circuit, SystemClock())
         self._in_flight = InFlight(settings.max_batches_in_flight, settings.max_in_flight_bytes)
+        # A sparse tensor is as large as it likes, however small its record: of a format that has them all is counted.
+        self._uncounted_bytes = 0 if settings.format == CLUSTER_SERVING else self._in_flight.share_bytes
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._crash: Crash = _raise
@@ -185,7 +188,7 @@ class Route:
         """Return the decoded batch when what it holds has room."""
         requests = self._dispatcher.decode(records)
         record_bytes = in_flight.of_records(records)
-        held_bytes = record_bytes + in_flight.of_decoded(requests, record_bytes, self._in_flight.share_bytes)
+        held_bytes = record_bytes + in_flight.of_decoded(requests, record_bytes, self._uncounted_bytes)
         while not self._in_flight.admit(held_bytes, _FULL_S) and not self._stopping.is_set():
             self._connector.poll(0, 0.0)
         self._metrics.taken(self.name, len(records))

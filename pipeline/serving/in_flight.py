@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pipeline.connector import Answer, Record
+from pipeline.errors import SchemaUnavailable
 from pipeline.serving.dispatcher import Pending
 
 # A decoded request takes at most so many bytes for each byte of its record: JSON's "0," is 8 bytes of INT64.
@@ -75,14 +76,16 @@ class InFlight:
 def of_decoded(batch: Sequence[Pending], record_bytes: int, small_bytes: int) -> int:
     """Return the bytes that the tensors of a batch hold beside its records, which have ``record_bytes``.
 
-    Views of a record's bytes hold nothing. Where records and tensors can not be more than ``small_bytes``, whatever
-    the format, nobody counts, and it is 0.
+    Views of a record's bytes hold nothing. One that waits for its schema, and is decoded late, counts as what its
+    tensors can have at most: they are bytes of its record, in Avro. Where records and tensors can not be more than
+    ``small_bytes``, whatever the format, nobody counts, and it is 0.
     """
     if record_bytes * (1 + _MOST_DECODED) <= small_bytes:
         return 0
     requests = [pending.request for pending in batch if pending.request is not None]
     tensors = [tensor.data for request in requests for tensor in request.inputs]
-    return sum([len(data) for data in tensors if isinstance(data, bytes)])
+    late = [pending.record.value for pending in batch if isinstance(pending.error, SchemaUnavailable)]
+    return sum([len(data) for data in tensors if isinstance(data, bytes)]) + sum(map(len, late))
 
 
 def of_records(records: Sequence[Record]) -> int:

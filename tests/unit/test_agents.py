@@ -14,6 +14,7 @@ import pytest
 from connectors.memory import MemoryBroker, MemoryConnector
 from pipeline.agents import Batch, Route
 from pipeline.codecs.avro_codec import AvroCodec
+from pipeline.codecs.codec import Codec
 from pipeline.codecs.confluent import WriterSchemas
 from pipeline.connector import NO_LIMIT, Answer, Record, Refuse
 from pipeline.errors import ConnectorError
@@ -44,13 +45,14 @@ class Stage:
         clock: FakeClock | None = None,
         schemas_by_name: WriterSchemas | None = None,
         fetch: Fetch | None = None,
+        codecs: Sequence[Codec] = (),
     ) -> None:
         self.crashes: list[BaseException] = []
         self.crashed = threading.Event()
         clock = clock or FakeClock()
         manager = manager_with({ServableId("adder", 1): servable or AddingServable()}, clock)
         codec = AvroCodec(schemas_by_name=schemas_by_name)
-        dispatcher = Dispatcher(settings, manager, [codec], clock, fetch=fetch)
+        dispatcher = Dispatcher(settings, manager, [codec, *codecs], clock, fetch=fetch)
         self.pool = ThreadPoolExecutor(1)
         circuit = Circuit(settings.circuit, clock)
         self.route = Route("adder", settings, connector, dispatcher, self.pool, Metrics(), circuit)

@@ -13,12 +13,15 @@ import numpy as np
 import pytest
 
 from connectors.memory import MemoryBroker, MemoryConnector
+from pipeline.codecs.cluster_serving import ClusterServingCodec
 from pipeline.connector import NO_LIMIT, Answer, Record, Refuse
 from pipeline.records import PredictRequest, PredictResult
+from pipeline.registry.servable import Signature, TensorSpec
 from pipeline.serving.circuit import PROBE_REQUESTS, State
 from pipeline.settings import CircuitSettings
 from pipeline.tensors import Array, from_array
 from pipeline.testing.fakes import AddingServable, FakeClock
+from tests.unit.codecs import ancestor_bytes as theirs
 from tests.unit.test_agents import CODEC, REQUEST, SETTINGS, Stage
 
 DEADLINE_S = 30.0
@@ -108,6 +111,41 @@ def test_a_request_that_is_larger_than_the_bound_passes_alone() -> None:
     assert [result.error for result in results_of(broker)] == [None] * len(sizes)
     # With the one that is computed, the next one waits for its turn.
     assert connector.most_bytes < 1_100_000
+
+
+class Waiting:
+    """Computes when it is told to."""
+
+    signatures: Mapping[str, Signature] = {
+        "serving_default": Signature((TensorSpec("x", "FP32", (-1, 100_000)),), (TensorSpec("y", "FP32", (-1,)),))
+    }
+
+    def __init__(self) -> None:
+        self.may_compute = threading.Event()
+
+    def predict(self, signature: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        del signature
+        assert self.may_compute.wait(DEADLINE_S)
+        return {"y": inputs["x"][:, 0]}
+
+
+def test_a_sparse_tensor_counts_as_what_it_is_when_it_is_dense() -> None:
+    """Each of 400 kB in a record of 1 kB: two have room, the third waits for it, and no more are taken."""
+    broker, servable = MemoryBroker(), Waiting()
+    connector = Counting(broker)
+    settings = msgspec.structs.replace(
+        SETTINGS, format="cluster-serving", max_batch_size=1, max_batches_in_flight=4, max_in_flight_bytes=1_000_000
+    )
+    value = theirs.entry("u", theirs.stream({"x": theirs.sparse([[0], [0]], [1], [1, 100_000])}))
+    for _ in range(6):
+        broker.produce(value)
+    with Stage(connector, settings, servable, codecs=[ClusterServingCodec()]) as stage:
+        assert connector.is_full.wait(DEADLINE_S)
+        assert connector.out_bytes == 3 * len(value)
+        assert 800_000 < stage.route._in_flight.held_bytes <= 1_000_000
+        servable.may_compute.set()
+        work_off(connector, broker, 6)
+        assert stage.route.stop(10)
 
 
 class Broken(AddingServable):

@@ -32,15 +32,15 @@ def tensors_of(data: bytes, limits: Limits) -> tuple[Tensor, ...]:
             raise TooManyTensors(len(tensors) + len(batch.columns), limits.max_tensors)
         for column in batch.columns:
             try:
-                tensors.append(_tensor(batch, column, limits))
+                tensors.append(_tensor(batch, column, sparse.room(tensors, limits)))
             except IndexError as error:
                 raise Undecodable(f"column {column.name!r} has no data in its record batch") from error
     return tuple(tensors)
 
 
-def _tensor(batch: Batch, column: Column, limits: Limits) -> Tensor:
+def _tensor(batch: Batch, column: Column, room_bytes: int) -> Tensor:
     if column.children:
-        return _of_struct(batch, column, limits)
+        return _of_struct(batch, column, room_bytes)
     leaf = column.leaf
     if leaf is None:
         raise Undecodable(f"column {column.name!r} is an empty struct")
@@ -55,7 +55,7 @@ def _tensor(batch: Batch, column: Column, limits: Limits) -> Tensor:
     return from_array(column.name, array)
 
 
-def _of_struct(batch: Batch, column: Column, limits: Limits) -> Tensor:
+def _of_struct(batch: Batch, column: Column, room_bytes: int) -> Tensor:
     names = set(column.children)
     if names not in (_TENSOR, _SPARSE) or any(leaf.dtype is None for leaf in column.children.values()):
         expected = "lists of numbers called data, shape, and perhaps indiceData and indiceShape"
@@ -68,7 +68,7 @@ def _of_struct(batch: Batch, column: Column, limits: Limits) -> Tensor:
     indices_shape = found[_INDICES_SHAPE].tolist() if _INDICES_SHAPE in found else []
     if indices_shape:
         indices = found[_INDICES].astype(np.int64)
-        array = sparse.dense(column.name, indices, indices_shape, values, shape, limits.max_record_bytes)
+        array = sparse.dense(column.name, indices, indices_shape, values, shape, room_bytes)
         return from_array(column.name, array)
     tensor = Tensor(column.name, datatype_of(values.dtype), shape, values.tobytes())
     tensor.check()

@@ -43,14 +43,17 @@ def tensors_of(data: str, limits: Limits) -> tuple[Tensor, ...]:
     [instance] = found
     if len(instance) > limits.max_tensors:
         raise TooManyTensors(len(instance), limits.max_tensors)
-    return tuple(_tensor(name, value, limits) for name, value in instance.items())
+    tensors: list[Tensor] = []
+    for name, value in instance.items():
+        tensors.append(_tensor(name, value, sparse.room(tensors, limits)))
+    return tuple(tensors)
 
 
-def _tensor(name: str, value: Any, limits: Limits) -> Tensor:
+def _tensor(name: str, value: Any, room_bytes: int) -> Tensor:
     if isinstance(value, str):
         return text.tensor_of(name, value.encode())
     if isinstance(value, dict):
-        return _of_object(name, value, limits)
+        return _of_object(name, value, room_bytes)
     kinds = set(map(type, _leaves(name, value)))
     if kinds == {str}:
         array = np.array(value, object)
@@ -78,7 +81,7 @@ def _leaves(name: str, value: Any) -> Iterator[Any]:
         level, axes = [item for several in level if isinstance(several, list) for item in several], axes + 1
 
 
-def _of_object(name: str, value: dict[str, Any], limits: Limits) -> Tensor:
+def _of_object(name: str, value: dict[str, Any], room_bytes: int) -> Tensor:
     image = value.get("b64")
     if isinstance(image, str) and len(value) == 1:
         try:
@@ -92,5 +95,5 @@ def _of_object(name: str, value: dict[str, Any], limits: Limits) -> Tensor:
         reason = "expected {'shape', 'data', 'indices'} of a sparse tensor or {'b64'} of an image"
         raise Undecodable(f"value {name!r} is an object, {reason}: {error}") from error
     values = np.array(it.data, np.float64)
-    array = sparse.dense(name, indices.ravel(), indices.shape, values, it.shape, limits.max_record_bytes)
+    array = sparse.dense(name, indices.ravel(), indices.shape, values, it.shape, room_bytes)
     return from_array(name, array)

@@ -7,8 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipeline.codecs.codec import Limits
 from pipeline.errors import Undecodable
-from pipeline.tensors import MOST_AXES, Array
+from pipeline.tensors import MOST_AXES, Array, Tensor
+
+
+def room(tensors: Sequence[Tensor], limits: Limits) -> int:
+    """Return how many bytes the next tensor of a request may have behind these: no request is larger when dense."""
+    return limits.max_record_bytes - sum(len(tensor.data) for tensor in tensors)
 
 
 def dense(
@@ -17,13 +23,13 @@ def dense(
     indices_shape: Sequence[int],
     values: Array,
     shape: Sequence[int],
-    most_bytes: int,
+    room_bytes: int,
 ) -> Array:
     """Return the array of ``shape`` that has ``values`` at ``indices`` and 0 elsewhere.
 
     ``indices`` are flat, zero-based and of shape [rank, values], as Python's clients have them, or [values, rank];
     where both fit, the former. Of several values at one place the last one counts. Raises Undecodable, before anything
-    is allocated, for what does not fit together or would be larger than ``most_bytes``.
+    is allocated, for what does not fit together or would be larger than ``room_bytes``.
     """
     rank, count = len(shape), len(values)
     is_python = tuple(indices_shape) == (rank, count)
@@ -35,8 +41,9 @@ def dense(
         raise Undecodable(f"sparse tensor {name!r} has {reason}")
     # An axis of length 0 makes no room for others: numpy has no array of them, and no number as large as they may be.
     size_bytes = math.prod(axis or 1 for axis in shape) * values.itemsize
-    if size_bytes > most_bytes:
-        reason = f"{size_bytes} bytes when it is dense, the limit is {most_bytes}; raise max_record_bytes of the route"
+    if size_bytes > room_bytes:
+        limit = f"the limit beside its request's others is {room_bytes}; raise max_record_bytes of the route"
+        reason = f"{size_bytes} bytes when it is dense, {limit}"
         raise Undecodable(f"sparse tensor {name!r} of shape {list(shape)} has {reason}")
     places = indices.reshape(rank, count) if is_python else indices.reshape(count, rank).T
     limits = np.array(shape, np.int64).reshape(rank, 1)

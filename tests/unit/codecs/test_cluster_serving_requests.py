@@ -81,6 +81,12 @@ def test_a_sparse_tensor_that_does_not_fit_together_is_refused(indices: Any, val
     assert why in reason(theirs.entry("u", theirs.stream({"t": theirs.sparse(indices, values, shape)})))
 
 
+def test_the_sparse_tensors_of_a_request_are_together_no_larger_than_a_record_may_be() -> None:
+    several = {f"t{n}": theirs.sparse([[0], [0]], [1], [1, 2_000_000]) for n in range(3)}  # of 8 MB each
+    assert "'t2'" in reason(theirs.entry("u", theirs.stream(several)))
+    assert set(inputs(theirs.stream(dict(list(several.items())[:2])))) == {"t0", "t1"}
+
+
 def test_texts_an_image_and_a_single_text_are_told_apart() -> None:
     image = base64.b64encode(JPEG).decode()
     columns = {"several": theirs.text("a", "", "c"), "one": theirs.text("single"), "image": theirs.text(image)}

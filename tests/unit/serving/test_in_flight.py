@@ -8,18 +8,28 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from pipeline.codecs import confluent
 from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.codecs.codec import Limits
+from pipeline.codecs.confluent import WriterSchema
+from pipeline.codecs.schemas import PREFIX_BYTES, prefix, schema
 from pipeline.codecs.v2_json import V2JsonCodec
 from pipeline.connector import Answer, Record
+from pipeline.errors import SchemaUnavailable
 from pipeline.records import PredictRequest
 from pipeline.serving import in_flight
-from pipeline.serving.dispatcher import Pending
+from pipeline.serving.dispatcher import Dispatcher, Pending
 from pipeline.serving.headers import Envelope
 from pipeline.serving.in_flight import InFlight
+from pipeline.settings import RouteSettings
 from pipeline.tensors import from_array
+from pipeline.testing.fakes import FakeClock, manager_with
 
 AVRO, JSON, LIMITS = AvroCodec(), V2JsonCodec(), Limits()
+NAME = confluent.of_id(1)
+OURS = schema("PredictRequest")
+# With another prefix it is read as one of another version is.
+WRITERS = {"ours": WriterSchema(prefix("PredictRequest"), OURS), "another": WriterSchema(b"", OURS)}
 
 
 @given(sizes=st.lists(st.integers(0, 150), max_size=30), order=st.randoms())
@@ -58,6 +68,20 @@ def test_whoever_waits_for_room_goes_on_when_a_batch_leaves():
     assert it.wait_until_empty(0)
 
 
+def dispatcher(known):
+    """Of a route whose registry has answered for the names that are known."""
+
+    class Registry:
+        def find(self, name):
+            if name not in known:
+                raise SchemaUnavailable("id 1", name, "it was not asked for yet")
+            return known[name]
+
+    route = RouteSettings(servable="m", request_topic="q", result_topic="r")
+    codec = AvroCodec(schemas_by_name=Registry())
+    return Dispatcher(route, manager_with({}, FakeClock()), [codec], FakeClock(), fetch=lambda names: None)
+
+
 def pending(codec, columns, datatype=np.float32, headers=()):
     request = PredictRequest("a", inputs=(from_array("x", np.ones((1, columns), datatype)),))
     value = codec.encode_request(request)
@@ -75,6 +99,22 @@ def test_a_large_tensor_in_avro_is_a_view_and_held_once():
 def test_a_tensor_that_a_codec_has_made_counts_beside_its_record():
     one = pending(JSON, 100_000, np.int64)
     assert in_flight.of_decoded([one], len(one.record.value), 1) == 800_000
+
+
+@pytest.mark.parametrize("version", ["ours", "another"])
+def test_a_request_that_waits_for_its_schema_has_room_for_its_tensors_before_they_are_decoded(version):
+    """Many small ones, which are copied; with a schema of another version every one is."""
+    inputs = tuple(from_array(f"x{n}", np.ones((1, 1_000 * 10 ** (n % 2)), np.float32)) for n in range(20))
+    known = {}
+    it = dispatcher(known)
+    value = NAME + AVRO.encode_request(PredictRequest("a", inputs=inputs))[PREFIX_BYTES:]
+    [one] = it.decode([Record(value, b"key", (), "q", 0, 0, 0)])
+    assert isinstance(one.error, SchemaUnavailable)
+    room = in_flight.of_decoded([one], len(value), 1)
+    known[NAME] = WRITERS[version]
+    it.decode_late([one])
+    held = in_flight.of_decoded([one], len(value), 1)
+    assert 0 < held <= room
 
 
 @pytest.mark.parametrize("datatype", [np.int64, np.float64, np.bool_, "S1"])
