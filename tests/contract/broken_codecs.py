@@ -152,10 +152,10 @@ class TrustsLengths(Tagged):
 
 
 class MixesThreads(Tagged):
-    def body(self, value):
+    def decode_request(self, value, limits):
         self.value = value
         time.sleep(0.001)
-        return super().body(self.value)
+        return super().decode_request(self.value, limits)
 
 
 class RemembersByLength(Tagged):

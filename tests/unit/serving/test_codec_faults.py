@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import EntryPoint
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from pipeline import plugins
 from pipeline.codecs.avro_codec import AvroCodec
+from pipeline.codecs.cluster_serving import ClusterServingCodec, arrow_stream
 from pipeline.codecs.codec import Codec
 from pipeline.codecs.installed import load_codec
 from pipeline.connector import Answer, Record
@@ -60,3 +62,18 @@ def test_an_error_that_its_codec_can_not_write_goes_out_in_the_first_format_and_
     [answer] = answers("RefusesErrors", value)
     assert AVRO.decode_result(answer.value).error is not None
     assert dict(answer.headers)["content-type"] == b"application/avro"
+
+
+def test_a_record_in_a_format_whose_extra_is_not_installed_stops_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever can write to the topic can name any format."""
+    value = ClusterServingCodec().encode_request(request("a", 1, 2))
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setattr(arrow_stream, "_columns", arrow_stream._columns.__wrapped__)  # it remembers what it has read
+    route = RouteSettings(servable="adder", request_topic="q", result_topic="r")
+    manager = manager_with({ServableId("adder", 3): AddingServable()})
+    it = Dispatcher(route, manager, [AVRO, load_codec("cluster-serving")], FakeClock())
+    records = [Record(value, b"k", (("content-type", b"cluster-serving"),), "q", 0, 0, 0)]
+    [answer] = it.answer(it.decode(records))
+    assert dict(answer.headers)["error-code"] == b"undecodable"
+    assert answer.dead_letter is not None
+    assert "pyarrow" in answer.dead_letter.message
