@@ -21,6 +21,7 @@ from pipeline import plugins
 from pipeline.agents import RequestChannel, Route
 from pipeline.circuits import circuit_of
 from pipeline.clock import SystemClock
+from pipeline.codecs.installed import load_codecs
 from pipeline.host import Registry, WorkerService
 from pipeline.metrics import Metrics
 from pipeline.schema_registry.of_worker import WorkerSchemas
@@ -31,8 +32,6 @@ from pipeline.web.address import check_address
 from pipeline.web.pages import add_pages
 
 if TYPE_CHECKING:
-    from pipeline.codecs.codec import Codec
-
     app: faust.App
 
 _NAME: Final = "penstock"
@@ -75,9 +74,7 @@ def create_app(
     clock = SystemClock()
     worker_id = settings.worker.id or f"{socket.gethostname()}-{settings.worker.web_port}"
     registry, metrics = Registry(settings, worker_id, clock), Metrics()
-    others: list[Codec] = [
-        plugins.find(plugins.CODECS, name)() for name in plugins.names(plugins.CODECS) if name != "avro"
-    ]
+    others = [codec for name, codec in load_codecs().items() if name != "avro"]  # each route has one of its own
     pool = ThreadPoolExecutor(max(settings.worker.compute_threads, len(settings.routes)), "penstock-compute")
     schemas = WorkerSchemas(settings.schema_registry, clock, pool)
     routes: dict[str, tuple[Route, RequestChannel]] = {}

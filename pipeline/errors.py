@@ -285,13 +285,13 @@ class ResultTooLarge(BadRequest):
 
 @dataclass(eq=False)
 class NotRepresentable(BadRequest):
-    """The outputs have no form in the format of the request: text, or no elements, where only numbers have one."""
+    """Tensors have no form in the format of their request: text, or no elements, where only numbers have one."""
 
     reason: str
     code = "not_representable"
 
     def __str__(self) -> str:
-        return f"the outputs have no form in the format of the request: {self.reason}; ask in another format"
+        return f"there is no form for this in the format of the request: {self.reason}; ask in another format"
 
 
 @dataclass(eq=False)

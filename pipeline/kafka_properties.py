@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from pipeline.redaction import without_secrets
+
+log = logging.getLogger(__name__)
+
 Scalar = str | int | float | bool
+_Provider = Callable[[str], tuple[str, float]]
 Properties = dict[str, Scalar]
 
 # Ours, among librdkafka's: the plugin that has the tokens of OAUTHBEARER. It is called on a thread of the client's with
 # ``sasl.oauthbearer.config``, and returns the token and when it expires, in seconds since the epoch.
-_PROVIDER: Final = "sasl.oauthbearer.token.provider"
+PROVIDER: Final = "sasl.oauthbearer.token.provider"
 
 # Keys are placed as Java, kafkajs and franz-go place them, so that one key is one partition whoever produces.
 _PRODUCER: Final[Properties] = {"enable.idempotence": True, "acks": "all", "partitioner": "murmur2_random"}
@@ -33,13 +39,27 @@ _REFRESH_MS: Final = 10_000
 
 def _common(kafka: Mapping[str, Scalar], client_id: str, leave_out: tuple[str, ...]) -> Properties:
     chosen: dict[str, Any] = {key: value for key, value in kafka.items() if not key.startswith(leave_out)}
-    provider = chosen.pop(_PROVIDER, None)
+    provider = chosen.pop(PROVIDER, None)
     if provider is not None:
         from pipeline import plugins  # noqa: PLC0415  # loads what reads the metadata of packages, for this alone
 
-        chosen["oauth_cb"] = plugins.find(plugins.TOKENS, str(provider))
+        chosen["oauth_cb"] = _telling(str(provider), plugins.find(plugins.TOKENS, str(provider)), kafka)
     refresh: Properties = {"topic.metadata.refresh.interval.ms": _REFRESH_MS}
     return {"bootstrap.servers": "localhost:9092", "client.id": client_id, **refresh, **chosen}
+
+
+def _telling(name: str, provide: _Provider, kafka: Mapping[str, Scalar]) -> _Provider:
+    """Return a token provider that logs what it raises: the client of Kafka would keep it to itself."""
+
+    def provide_or_tell(config: str) -> tuple[str, float]:
+        try:
+            return provide(config)
+        except Exception as error:
+            reason = without_secrets(f"{type(error).__name__}: {error}", kafka)
+            log.error("token provider %r has no token: %s", name, reason)  # noqa: TRY400  # a traceback may show secrets
+            raise
+
+    return provide_or_tell
 
 
 def _named(defaults: Mapping[str, Scalar]) -> Properties:

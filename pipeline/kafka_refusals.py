@@ -76,7 +76,7 @@ def text_of(error: KafkaError, kafka: Mapping[str, Scalar]) -> str:
 
 def _sasl_step(text: str, kafka: Mapping[str, Scalar]) -> str:
     mechanism = kafka.get("sasl.mechanisms", kafka.get("sasl.mechanism", "GSSAPI"))
-    if "OAUTHBEARER token" in text:
+    if "OAUTHBEARER token" in text or "OAuth token" in text:
         return "no token could be had; look at sasl.oauthbearer settings"
     if "mechanism" in text and "nsupported" in text:
         return f"the broker does not offer {mechanism}; set sasl.mechanisms to one that it does"

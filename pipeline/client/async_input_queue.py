@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterable, Iterable, Mapping
 from types import TracebackType
-from typing import Final, Literal, Self, Unpack
+from typing import Final, Self, Unpack
 
 from pipeline.client.connection import Connection
 from pipeline.client.input_queue import (
@@ -47,7 +47,7 @@ class AsyncInputQueue(Queue):
         route: str = "serving",
         *,
         servable: str = "",
-        format: Literal["avro", "json"] = "avro",  # noqa: A002  # the settings' word
+        format: str = "avro",  # noqa: A002  # the settings' word
         **options: Unpack[QueueOptions],
     ) -> None:
         """See InputQueue."""

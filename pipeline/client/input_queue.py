@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Final, Literal, Self, Unpack
+from typing import Final, Self, Unpack
 
 from pipeline.client.connection import Connection
 from pipeline.client.outgoing import Outgoing
@@ -44,10 +44,13 @@ class InputQueue(Queue):
         route: str = "serving",
         *,
         servable: str = "",
-        format: Literal["avro", "json"] = "avro",  # noqa: A002  # the settings' word
+        format: str = "avro",  # noqa: A002  # the settings' word
         **options: Unpack[QueueOptions],
     ) -> None:
-        """``servable``: who answers where a request names nobody; ``format``: of requests, and so of their results."""
+        """``servable``: who answers where a request names nobody.
+
+        ``format``: of requests, and so of their results; ``avro``, ``json``, or the name of a codec that is installed.
+        """
         super().__init__(route, **options)
         self._servable = servable
         self._format = check_format(format)

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from pipeline import plugins
 from pipeline.client.address import Address
 from pipeline.codecs import confluent
 from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.codecs.avro_framing import AvroFraming
 from pipeline.codecs.codec import Codec
+from pipeline.codecs.installed import load_codec, load_codecs
 from pipeline.codecs.v2_json import V2JsonCodec
-from pipeline.errors import InvalidSettings, SchemaUnavailable
+from pipeline.errors import InvalidSettings, PluginError, SchemaUnavailable
 from pipeline.records import PredictRequest, PredictResult
 
 if TYPE_CHECKING:
     from pipeline.client.schemas import ClientSchemas
 
+log = logging.getLogger(__name__)
+
 AVRO: Final = "avro"
 JSON: Final = "json"
+_CONTENT_TYPE: Final = "content-type"
 
 
 class Wire:
-    """Results are Avro or V2 JSON, by their first bytes; with a schema registry, Avro in Confluent's framing too.
+    """Requests go out in any format that is installed, results are read in any: by content type, else by first bytes.
 
-    Thread-safe. Nothing is connected before ``open``, or the first result whose schema is not known.
+    With a schema registry, Avro in Confluent's framing too. Thread-safe. Nothing is connected before ``open``, or the
+    first result whose schema is not known.
     """
 
     def __init__(self, address: Address) -> None:
@@ -36,7 +44,7 @@ class Wire:
             self._schemas = ClientSchemas(address.schema_registry, address.request_topic)
         self._framing = AvroFraming(address.framing)
         self._avro = AvroCodec(schemas_by_name=self._schemas, requests=self._framing)
-        self._codecs: tuple[Codec, ...] = (self._avro, V2JsonCodec())
+        self._codecs: dict[str, Codec] = {AVRO: self._avro, JSON: V2JsonCodec()}  # what was asked for so far
 
     def open(self, timeout_s: float) -> None:
         """Find the name that requests are framed with, the first time; one caller at a time. Raises ConnectorError."""
@@ -44,12 +52,17 @@ class Wire:
             self._schemas.name_requests(self._framing, timeout_s)
 
     def write(self, format_: str, request: PredictRequest) -> tuple[bytes, list[tuple[str, bytes]]]:
-        """Return the bytes of a request and the headers that say how to read them."""
+        """Return the bytes of a request and the headers that say how to read them.
+
+        Raises NotRepresentable where the format has no form for it, PluginError where its codec can not be made.
+        """
         if format_ == AVRO:
             value, named = self._avro.frame_request(request)
-            return value, [("content-type", self._avro.content_type.encode()), *named]
-        codec = self._codecs[1]
-        return codec.encode_request(request), [("content-type", codec.content_type.encode())]
+            return value, [(_CONTENT_TYPE, self._avro.content_type.encode()), *named]
+        codec = self._codecs.get(format_)
+        if codec is None:
+            codec = self._codecs[format_] = load_codec(format_)
+        return codec.encode_request(request), [(_CONTENT_TYPE, codec.content_type.encode())]
 
     def read(self, value: bytes, headers: Iterable[tuple[str, bytes | None]]) -> PredictResult:
         """Return the result in a record. Blocks once for each schema that the registry must be asked for.
@@ -74,12 +87,29 @@ class Wire:
             name = next((found for header, found in headers if header == confluent.HEADER and found), None)
             if name is not None:
                 return self._avro.decode_result_of(name, value)
-        codec = next((codec for codec in self._codecs if codec.recognises(value)), self._avro)
+        if self._avro.recognises(value):
+            return self._avro.decode_result(value)
+        named = next((found for header, found in headers if header == _CONTENT_TYPE and found), b"")
+        content_type = named.partition(b";")[0].strip().lower().decode(errors="replace")
+        codec = next((it for it in self._known() if it.content_type == content_type), None) if content_type else None
+        codec = codec or next((it for it in self._known() if it.recognises(value)), self._avro)
         return codec.decode_result(value)
+
+    def _known(self) -> Iterator[Codec]:
+        yield from (self._avro, self._codecs[JSON])
+        yield from self._installed  # not before it is wanted
+
+    @cached_property
+    def _installed(self) -> tuple[Codec, ...]:
+        try:
+            return tuple(load_codecs().values())
+        except PluginError as error:
+            log.warning("results in the formats of plugins are not read: %s", error)
+            return ()
 
 
 def check_format(name: str) -> str:
-    """Return the name of a format; raises InvalidSettings for one that is none."""
-    if name not in (AVRO, JSON):
-        raise InvalidSettings("format", f"{name!r} is neither {AVRO!r} nor {JSON!r}")
+    """Return the name of a format; raises InvalidSettings for one that is not installed."""
+    if name not in (AVRO, JSON) and name not in (known := plugins.names(plugins.CODECS)):
+        raise InvalidSettings("format", f"{name!r} is not installed; known: {', '.join(known)}")
     return name

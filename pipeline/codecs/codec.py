@@ -17,23 +17,38 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Codec(Protocol):
-    """One wire format. Stateless after construction; called from any thread, several at once."""
+    """One wire format, found by entry point in ``penstock.codecs``; made without arguments, cheap to make.
+
+    Called from any thread, several at once: what it remembers of one record changes nothing about the next.
+    """
 
     @property
     def content_type(self) -> str:
-        """The media type that names this format in a record's ``content-type`` header."""
+        """The media type that names this format in a record's ``content-type`` header.
+
+        In small letters, without parameters; no other codec has it.
+        """
         ...
 
     def recognises(self, value: bytes) -> bool:
-        """Return whether the first bytes are this format's own; cheap, and never raises."""
+        """Return whether the first bytes are this format's own, and no other's; cheap, and never raises.
+
+        Asked of records without a content type; False where they might be anything.
+        """
         ...
 
     def decode_request(self, value: bytes, limits: Limits) -> PredictRequest:
-        """Return the request, every tensor checked; raises BadRequest, and nothing else, for any bytes at all."""
+        """Return the request, every tensor checked; raises BadRequest, and nothing else, for any bytes at all.
+
+        What it allocates is bounded by the bytes that there are, and by ``limits``, whatever lengths stand in them.
+        """
         ...
 
     def encode_request(self, request: PredictRequest) -> bytes:
-        """Return the bytes that ``decode_request`` turns into an equal request."""
+        """Return the bytes that ``decode_request`` turns into an equal request.
+
+        Raises NotRepresentable, and nothing else, for one that has no form in this format.
+        """
         ...
 
     def decode_result(self, value: bytes) -> PredictResult:
@@ -41,5 +56,8 @@ class Codec(Protocol):
         ...
 
     def encode_result(self, result: PredictResult) -> bytes:
-        """Return the bytes that ``decode_result`` turns into an equal result."""
+        """Return the bytes that ``decode_result`` turns into an equal result; one with an error is still one.
+
+        Raises NotRepresentable, and nothing else, for outputs that have no form in this format; never for an error.
+        """
         ...

@@ -126,11 +126,13 @@ def _versions(what: str, place: str, versions: Collection[int]) -> Check:
 
 
 def _plugins(settings: Settings) -> Iterator[Check]:
-    from pipeline import plugins  # noqa: PLC0415  # reads the metadata of all packages
+    from pipeline import kafka_properties, plugins  # noqa: PLC0415  # reads the metadata of all packages
+    from pipeline.codecs.installed import load_codecs  # noqa: PLC0415  # imports numpy
 
     needed = {(plugins.CONNECTORS, route.connector) for route in settings.routes.values()}
     needed |= {(plugins.STORAGE, stream.storage) for stream in settings.servables.values()}
-    needed |= {(plugins.CODECS, name) for name in plugins.names(plugins.CODECS)}
+    provider = settings.kafka.get(kafka_properties.PROVIDER)
+    needed |= {(plugins.TOKENS, str(provider))} if provider else set()
     kinds = {stream.kind for stream in settings.servables.values()}
     # Without a kind, every plugin is asked whether the files are its own.
     named = plugins.names(plugins.SERVABLES) if None in kinds else [kind for kind in kinds if kind is not None]
@@ -141,6 +143,8 @@ def _plugins(settings: Settings) -> Iterator[Check]:
         yield from problems
         if names and not problems:
             yield Check("ok", group, ", ".join(names))
+    # A worker has all of these, whatever its routes say, and what they are called must not clash.
+    yield _plugin(load_codecs) or Check("ok", plugins.CODECS, ", ".join(plugins.names(plugins.CODECS)))
 
 
 def _plugin(find: Callable[[], Any]) -> Check | None:
@@ -191,6 +195,8 @@ def _kafka(settings: Settings) -> Iterator[Check]:
     except (AuthenticationFailed, TlsFailed) as error:
         yield Check("problem", "broker", str(error), "docs/security.md has the settings of TLS and SASL")
         return
+    except PluginError:
+        return  # it has been told among the plugins
     except ConnectorError as error:
         yield Check("problem", "broker", str(error), "start it (penstock kafka), or name another with --bootstrap")
         return

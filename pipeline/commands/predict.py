@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("--label", help="The version that has this label.")
 @click.option("--signature", default="", help="Signature of the servable, instead of serving_default.")
 @click.option("--topic", default="", help="Request topic, where that of the route is a pattern.")
+@click.option("--format", "format_", default="avro", show_default=True, help="Of the request, and so of its answer.")
 @click.option(
     "--datatype",
     "datatypes",
@@ -66,6 +67,7 @@ def predict(
     label: str | None,
     signature: str,
     topic: str,
+    format_: str,
     datatypes: tuple[str, ...],
     timeout_s: float,
     as_json: bool,  # noqa: FBT001  # click passes options by name
@@ -81,7 +83,7 @@ def predict(
         raise click.UsageError("--version and --label exclude each other")
     settings = options.load(config, bootstrap)
     request: RequestOptions = {"servable": servable, "version": version, "label": label, "signature": signature}
-    result = _ask(settings, route, topic, _read(input, datatypes), request, timeout_s)
+    result = _ask(settings, route, topic, format_, _read(input, datatypes), request, timeout_s)
     if result.error is not None:
         error = result.error
         raise RemoteError(result.id, error.code, error.message + _hint(error.code), error.retriable)
@@ -98,7 +100,13 @@ def _read(text: str, datatypes: tuple[str, ...]) -> Any:
 
 
 def _ask(
-    settings: Settings, route: str, topic: str, data: Any, request: RequestOptions, timeout_s: float
+    settings: Settings,
+    route: str,
+    topic: str,
+    format_: str,
+    data: Any,
+    request: RequestOptions,
+    timeout_s: float,
 ) -> PredictResult:
     from pipeline.client import InputQueue, OutputQueue  # noqa: PLC0415  # loads Kafka's client
 
@@ -117,7 +125,7 @@ def _ask(
     elif topic:
         raise InvalidSettings("--topic", f"route {route!r} is not in the settings")
     deadline = time.monotonic() + timeout_s
-    with OutputQueue(route, **place) as results, InputQueue(route, **place) as requests:
+    with OutputQueue(route, **place) as results, InputQueue(route, format=format_, **place) as requests:
         left_s = max(0.0, deadline - time.monotonic())
         request["deadline_ms"] = int((time.time() + left_s) * 1000)
         id_ = requests.send(data, **request)

@@ -295,6 +295,13 @@ class Dispatcher:
             return pending.framing.encode(result)
         return self._formats.encode(pending.codec, result, pending.envelope.content_type)
 
+    def _encode_error(self, pending: Pending, result: PredictResult) -> tuple[bytes, Sequence[Header]]:
+        """Return the same of an error result; in the route's first format where the codec of the request fails."""
+        try:
+            return self._encode(pending, result)
+        except PenstockError:
+            return self._formats.encode_named(self._formats.default, result)
+
     def _echo(self, pending: Pending, own: Sequence[Header]) -> Sequence[Header]:
         framing = pending.framing
         echoed = self._headers.echo(pending.record.headers, None if framing is None else framing.is_repeated)
@@ -314,9 +321,10 @@ class Dispatcher:
             error=error,
             source=Source(record.topic, record.partition, record.offset),
         )
-        value, own = self._encode(pending, result)
+        value, own = self._encode_error(pending, result)
         if len(value) > self._route.max_result_bytes:  # its source still tells whose answer it is
-            value, own = self._encode(pending, msgspec.structs.replace(result, id="", servable=self._route.servable))
+            short = msgspec.structs.replace(result, id="", servable=self._route.servable)
+            value, own = self._encode_error(pending, short)
         own = [*own, *(headers.full(result, record) if self._is_full else ()), *headers.failed(error.code)]
         return Answer(
             value,

@@ -61,12 +61,33 @@ def worker(tmp_path: Path, environ: dict[str, str]) -> Iterator[Any]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+def test_a_token_provider_is_installed_tested_and_checked_as_its_guide_says(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    """No broker of this test's is the guide's; that it lets the provider in is shown in tests/security."""
+    copy_checkout(tmp_path, below="examples/custom_")
+    (tmp_path / "penstock.yaml").write_text(settings("token_provider"))
+    installing, testing, checking = commands("token_provider")
+    run("bash", "-c", installing, cwd=tmp_path, environ=environ)
+    assert re.search(r"\d+ passed", run("bash", "-c", testing, cwd=tmp_path, environ=environ))
+    environ = {name: text for name, text in environ.items() if name != "PENSTOCK_BOOTSTRAP"}
+    checked = subprocess.run(
+        checking.split(), cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert re.search(r"ok +penstock\.token_providers +file\b", checked.stdout), checked.stdout
+    assert "token provider 'file' has no token: FileNotFoundError" in checked.stderr
+    assert checked.returncode == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("guide", "plugin", "answer"),
     [
         ("servable", r"ok +penstock\.servables +hashmap\b", r"colours/1.*\bblue\b"),
         ("source", r"ok +penstock\.storage +live\b", r"fruits/3.*\bred\b"),
         ("connector", r"ok +penstock\.connectors +sqlite\b", r"^\[b'blue'\]$"),
+        ("codec", r"ok +penstock\.codecs +.*\bmsgpack\b", r"colours/1.*\bblue\b"),
     ],
 )
 def test_a_plugin_is_installed_checked_and_answers_as_its_guide_says(

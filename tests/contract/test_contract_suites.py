@@ -8,8 +8,11 @@ from typing import Any, ClassVar
 
 import pytest
 
+from pipeline.testing.codec_contract import CodecContract
 from pipeline.testing.servable_contract import ServableContract
 from pipeline.testing.source_contract import StoragePathSourceContract
+from pipeline.testing.token_contract import TokenProviderContract
+from tests.contract import test_codecs
 
 
 class Sums(ServableContract):
@@ -37,6 +40,18 @@ class ImpatientListing(Listing):
     deadline_s = 2.0  # what never happens is waited for so long
 
 
+class Tokens(TokenProviderContract):
+    def make_config(self, folder):
+        return "somewhere"
+
+    def make_broken_config(self, folder):
+        return ""
+
+
+class Tagged(CodecContract):
+    requests, results = test_codecs.TestV2Json.requests, test_codecs.TestV2Json.results
+
+
 def names_of(suite: type) -> list[str]:
     return [name for name in dir(suite) if name.startswith("test_")]
 
@@ -44,6 +59,11 @@ def names_of(suite: type) -> list[str]:
 def run(suite: type, plugin: str, test: str, folder: Path) -> None:
     case: Any = type(suite.__name__, (suite,), {"entry_point": plugin})()
     getattr(case, test)(folder)
+
+
+def check_codec(codec: str, test: str) -> None:
+    case: Any = type("Tagged", (Tagged,), {"entry_point": f"tests.contract.broken_codecs:{codec}"})()
+    getattr(case, test)()
 
 
 SERVABLE_FAULTS = [
@@ -96,6 +116,44 @@ SOURCE_FAULTS = [
     ("StopsOnlyOnce", "test_stopping_is_no_error_at_any_time", "stopped already"),
 ]
 
+CODEC_FAULTS = [
+    ("Shouts", "test_its_content_type_is_its_own", "expected one in small letters"),
+    ("HasParameters", "test_its_content_type_is_its_own", "without parameters"),
+    ("IsCalledJson", "test_its_content_type_is_its_own", "its content type is that of 'json'"),
+    ("RecognisesAll", "test_it_recognises_its_own_and_no_others", "a request of 'avro' is recognised"),
+    ("RecognisesEmptiness", "test_it_recognises_its_own_and_no_others", "without a value is recognised"),
+    ("RecognisesNone", "test_it_recognises_its_own_and_no_others", "its own records are not recognised"),
+    ("RaisesForOneByte", "test_it_recognises_its_own_and_no_others", "index out of range"),
+    ("LosesParameters", "test_requests_come_back_equal", "parameters"),
+    ("LosesTheSource", "test_results_come_back_equal", "source"),
+    ("LosesErrors", "test_an_error_is_a_result", "came back as a result without an error"),
+    ("RefusesErrors", "test_an_error_is_a_result", "an error has no outputs"),
+    ("RaisesForText", "test_what_has_no_form_is_not_representable", "text"),
+    ("WritesText", "test_what_has_no_form_is_not_representable", "bytes were expected, got str"),
+    ("RaisesForGarbage", "test_any_bytes_are_a_request_or_a_bad_request", "not found"),
+    ("ChecksNoTensor", "test_any_bytes_are_a_request_or_a_bad_request", "needs 8 bytes"),
+    ("HasNumbersForNames", "test_any_bytes_are_a_request_or_a_bad_request", "encode"),
+    ("RaisesForGarbage", "test_any_bytes_are_a_result_or_undecodable", "not found"),
+    ("IgnoresLargeRecords", "test_limits_hold", "expected RecordTooLarge within .* got None"),
+    ("IgnoresManyTensors", "test_limits_hold", "expected TooManyTensors within .* got None"),
+    ("TrustsLengths", "test_lengths_that_lie_cost_no_memory", "byte 4 set to 0x.*: took|byte 5 .*MemoryError"),
+    ("MixesThreads", "test_threads_do_not_mix_their_records", "came back as another one"),
+    ("RemembersByLength", "test_what_was_read_before_changes_nothing", "two codecs read one record differently"),
+    ("AnswersInAvro", "test_a_request_is_answered_in_its_own_format", "its tag or its length is wrong"),
+]
+
+TOKEN_FAULTS = [
+    ("gives_no_end", "test_a_token_and_when_it_expires_are_returned", "expected, got str"),
+    ("gives_three", "test_a_token_and_when_it_expires_are_returned", "got 3 values"),
+    ("gives_bytes", "test_a_token_and_when_it_expires_are_returned", "the token is bytes"),
+    ("keeps_the_line_end", "test_a_token_and_when_it_expires_are_returned", "white space"),
+    ("counts_milliseconds", "test_a_token_and_when_it_expires_are_returned", "milliseconds"),
+    ("gives_an_old_one", "test_a_token_and_when_it_expires_are_returned", "has expired"),
+    ("wants_one_thread", "test_any_thread_may_ask", "no event loop"),
+    ("gives_nothing_for_nothing", "test_where_no_token_can_be_had_it_raises", "tuple was returned"),
+    ("says_nothing", "test_where_no_token_can_be_had_it_raises", "says nothing"),
+]
+
 
 @pytest.mark.parametrize(("fault", "test", "evidence"), SERVABLE_FAULTS)
 def test_a_broken_kind_fails_the_test_of_its_promise(fault, test, evidence, tmp_path):
@@ -108,6 +166,28 @@ def test_a_broken_source_fails_the_test_of_its_promise(fault, test, evidence, tm
     with pytest.raises(Exception, match=evidence):
         run(ImpatientListing, f"tests.contract.broken_sources:{fault}", test, tmp_path)
     shutil.rmtree(tmp_path)  # what does not stop ends when its storage is gone
+
+
+@pytest.mark.parametrize(("fault", "test", "evidence"), CODEC_FAULTS)
+def test_a_broken_codec_fails_the_test_of_its_promise(fault, test, evidence):
+    with pytest.raises(Exception, match=evidence):
+        check_codec(fault, test)
+
+
+@pytest.mark.parametrize(("fault", "test", "evidence"), TOKEN_FAULTS)
+def test_a_broken_token_provider_fails_the_test_of_its_promise(fault, test, evidence, tmp_path):
+    with pytest.raises(Exception, match=evidence):
+        run(Tokens, f"tests.contract.broken_token_providers:{fault}", test, tmp_path)
+
+
+@pytest.mark.parametrize("test", names_of(TokenProviderContract))
+def test_a_token_provider_without_a_fault_passes(test, tmp_path):
+    run(Tokens, "tests.contract.broken_token_providers:provide", test, tmp_path)
+
+
+@pytest.mark.parametrize("test", names_of(CodecContract))
+def test_a_codec_without_a_fault_passes(test):
+    check_codec("Tagged", test)
 
 
 @pytest.mark.parametrize("test", names_of(ServableContract))
@@ -123,3 +203,5 @@ def test_a_source_without_a_fault_passes(test, tmp_path):
 def test_each_promise_has_a_plugin_that_breaks_it():
     assert {test for _, test, _ in SERVABLE_FAULTS} == set(names_of(ServableContract))
     assert {test for _, test, _ in SOURCE_FAULTS} == set(names_of(StoragePathSourceContract))
+    assert {test for _, test, _ in CODEC_FAULTS} == set(names_of(CodecContract))
+    assert {test for _, test, _ in TOKEN_FAULTS} == set(names_of(TokenProviderContract))

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,12 +30,12 @@ from tests.security.secured import CERTIFICATE_USER, PASSWORD, SecuredKafka
 Change = Callable[[SecuredKafka], dict[str, Any]]
 
 
-def unsecured_token(_config: str) -> tuple[str, float]:
+def unsecured_token() -> str:
     """A token as an identity provider would sign it, unsigned: Kafka's own validator for development takes it."""
-    expiry_s = time.time() + 600
-    claims = {"sub": "worker", "iat": int(expiry_s) - 600, "exp": int(expiry_s)}
+    now_s = int(time.time())
+    claims = {"sub": "worker", "iat": now_s, "exp": now_s + 600}
     parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in ({"alg": "none"}, claims)]
-    return f"{b'.'.join(parts).decode()}.", expiry_s
+    return f"{b'.'.join(parts).decode()}."
 
 
 WAYS: dict[str, tuple[str, Change]] = {
@@ -47,16 +48,20 @@ WAYS: dict[str, tuple[str, Change]] = {
         lambda k: {**k.by_token(), "enable.sasl.oauthbearer.unsecure.jwt": True,
                    "sasl.oauthbearer.config": "principal=worker"},
     ),
-    "OAUTHBEARER by plugin": ("User:worker", lambda k: {**k.by_token(), "sasl.oauthbearer.token.provider": "mine"}),
+    "OAUTHBEARER by plugin": ("User:worker", lambda k: {**k.by_token(), "sasl.oauthbearer.token.provider": "file",
+                                                        "sasl.oauthbearer.config": "token"}),
 }  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
-def _a_token_provider(monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = EntryPoint("mine", f"{__name__}:unsecured_token", plugins.TOKENS)
+def _a_token_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example of the guide, as if it were installed, and its file."""
+    monkeypatch.chdir(tmp_path)
+    Path("token").write_text(unsecured_token())
+    file = EntryPoint("file", "file_token:read_token", plugins.TOKENS)
     found = plugins.entry_points
     monkeypatch.setattr(
-        plugins, "entry_points", lambda group: (mine,) if group == plugins.TOKENS else found(group=group)
+        plugins, "entry_points", lambda group: (file,) if group == plugins.TOKENS else found(group=group)
     )
 
 

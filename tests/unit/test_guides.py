@@ -18,6 +18,7 @@ from pipeline import settings
 from pipeline.clock import SystemClock
 from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.codecs.v2_json import V2JsonCodec
+from pipeline.connector import Record
 from pipeline.registry.manager import Manager
 from pipeline.registry.policy import availability_preserving
 from pipeline.registry.servable import ServableId
@@ -25,11 +26,12 @@ from pipeline.registry.source import Aspired, connect
 from pipeline.registry.source_adapter import UnaryAdapter
 from pipeline.registry.states import EventBus
 from pipeline.serving.dispatcher import Dispatcher
+from pipeline.testing.codec_contract import CodecContract
 from pipeline.testing.fakes import manager_with
 from pipeline.testing.servable_contract import ServableContract
 
 ROOT = Path(__file__).parents[2]
-GUIDES = ("servable", "source_adapter", "source", "connector")
+GUIDES = ("servable", "source_adapter", "source", "connector", "codec", "token_provider")
 EXAMPLES = [path.read_text() for path in sorted((ROOT / "examples").glob("custom_*/*")) if path.is_file()]
 
 
@@ -42,7 +44,9 @@ def own_code(guide: str) -> list[str]:
     return [block for block in blocks(guide, "python") if not any(block in text for text in EXAMPLES)]
 
 
-@pytest.mark.parametrize(("guide", "count"), [("servable", 2), ("source", 3), ("connector", 9)])
+@pytest.mark.parametrize(
+    ("guide", "count"), [("servable", 2), ("source", 3), ("connector", 9), ("codec", 4), ("token_provider", 2)]
+)
 def test_a_guide_shows_the_code_of_its_example(guide: str, count: int) -> None:
     """Letter by letter; whatever is no example's is run by a test below."""
     assert len(blocks(guide, "python")) - len(own_code(guide)) == count
@@ -213,6 +217,31 @@ def test_shared_state_is_made_by_the_first_load_and_gone_with_the_last_unload(
     second.unload()
     with pytest.raises(FileNotFoundError):
         adapter.loader(ServableId("m", 3), tmp_path, {}).load()
+
+
+def test_a_map_of_any_library_is_a_request_as_the_guide_shows(tmp_path: Path) -> None:
+    from hashmap_servable import Hashmap
+    from msgpack_codec import MsgpackCodec
+
+    [block] = own_code("codec")
+    names: dict[str, Any] = {}
+    exec(block, names)
+    (tmp_path / "penstock.yaml").write_text(blocks("codec", "yaml")[-1])
+    route = settings.load(tmp_path / "penstock.yaml").routes["colours"]
+    servables = manager_with({ServableId("colours", 1): Hashmap({b"sky": b"blue"})})
+    dispatcher = Dispatcher(route, servables, [AvroCodec(), V2JsonCodec(), MsgpackCodec()], SystemClock())
+    for headers in ((), (("content-type", b"application/vnd.msgpack"),)):
+        records = [Record(names["value"], b"one", headers, "colours.requests", 0, 0, 0)]
+        [answer] = dispatcher.answer(dispatcher.decode(records))
+        result = MsgpackCodec().decode_result(answer.value)
+        assert (result.id, result.outputs[0].array().tolist()) == ("one", [b"blue"])
+        assert dict(answer.headers)["content-type"] == b"application/vnd.msgpack"
+
+
+def test_every_knob_of_the_suite_of_codecs_is_on_its_page() -> None:
+    text = (ROOT / "docs/extend/codec.md").read_text()
+    for knob in (*vars(CodecContract)["__annotations__"], "make_request"):
+        assert f"`{knob}" in text or f"{knob} =" in text, knob
 
 
 def test_an_sql_prompt_is_a_client_of_the_connector_as_the_guide_shows(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from pipeline.errors import Undecodable
 from pipeline.tensors import DTYPES, Tensor, datatype_of, from_array, split, stack
-from tests.unit.codecs.strategies import tensors
+from pipeline.testing.strategies import tensors
 
 
 @given(tensors())

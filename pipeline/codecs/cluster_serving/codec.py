@@ -5,6 +5,8 @@ from __future__ import annotations
 import binascii
 from typing import Any
 
+import numpy as np
+
 from pipeline.codecs.cluster_serving import columns, entry, instances, results
 from pipeline.codecs.cluster_serving.entry import Entry
 from pipeline.codecs.codec import Limits
@@ -37,7 +39,7 @@ class ClusterServingCodec:
         return PredictRequest(str(it.uri), inputs=_tensors_of(it, limits))
 
     def encode_request(self, request: PredictRequest) -> bytes:
-        """See Codec."""
+        """See Codec: of numbers; what else a request says is left out."""
         return entry.write(Entry(request.id, _arrow(request.inputs).decode()))
 
     def decode_result(self, value: bytes) -> PredictResult:
@@ -68,6 +70,14 @@ def _tensors_of(it: Entry, limits: Limits) -> tuple[Tensor, ...]:
     return columns.tensors_of(data, limits)
 
 
+def _numbers(tensor: Tensor) -> list[float]:
+    if tensor.datatype == "BYTES":
+        raise NotRepresentable(f"input {tensor.name!r} has text; only numbers have a form there")
+    with np.errstate(over="ignore"):  # what FP32 does not hold is infinite
+        elements: list[float] = tensor.array().astype(np.float32).ravel().tolist()
+    return elements
+
+
 def _arrow(tensors: tuple[Tensor, ...]) -> bytes:
     """Return tensors as their client writes them: one struct a tensor, over four rows, each with one of its lists."""
     import pyarrow as pa  # noqa: PLC0415  # an extra, which only routes of this format need
@@ -76,7 +86,7 @@ def _arrow(tensors: tuple[Tensor, ...]) -> bytes:
         parts: list[tuple[str, Any, list[Any]]] = [
             ("indiceData", pa.int32(), []),
             ("indiceShape", pa.int32(), []),
-            ("data", pa.float32(), tensor.array().ravel().tolist()),
+            ("data", pa.float32(), _numbers(tensor)),
             ("shape", pa.int32(), list(tensor.shape)),
         ]
         kind = pa.struct([(name, pa.list_(element)) for name, element, _ in parts])

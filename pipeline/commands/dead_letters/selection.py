@@ -240,6 +240,6 @@ def _choice(filters: dict[str, Any]) -> tuple[Choice, str]:
 
 
 def _codecs() -> list[Codec]:
-    from pipeline import plugins  # noqa: PLC0415
+    from pipeline.codecs.installed import load_codecs  # noqa: PLC0415  # imports numpy
 
-    return [plugins.find(plugins.CODECS, name)() for name in plugins.names(plugins.CODECS)]
+    return list(load_codecs().values())

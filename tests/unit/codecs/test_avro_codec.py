@@ -19,7 +19,7 @@ from pipeline.codecs.codec import Limits
 from pipeline.errors import BadRequest, RecordTooLarge, TooManyTensors, Undecodable
 from pipeline.records import PredictRequest, PredictResult
 from pipeline.tensors import Tensor, from_array
-from tests.unit.codecs.strategies import REQUESTS, RESULTS
+from pipeline.testing.strategies import REQUESTS, RESULTS
 
 CODEC, LIMITS = AvroCodec(), Limits()
 

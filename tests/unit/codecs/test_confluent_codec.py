@@ -22,7 +22,7 @@ from pipeline.errors import BadRequest, RecordTooLarge, SchemaUnavailable, TooMa
 from pipeline.records import PredictRequest, PredictResult
 from pipeline.schema_registry.normal_form import writer_schema
 from pipeline.tensors import from_array
-from tests.unit.codecs.strategies import REQUESTS, RESULTS
+from pipeline.testing.strategies import REQUESTS, RESULTS
 
 LIMITS = Limits()
 GUID = "6a0f9aef-4f34-4bd3-9c3a-0b1f6f1f9d11"

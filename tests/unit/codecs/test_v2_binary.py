@@ -16,7 +16,7 @@ from pipeline.codecs.v2_json import V2JsonCodec
 from pipeline.errors import BadRequest, RecordTooLarge, TooManyTensors, Undecodable
 from pipeline.records import PredictRequest, PredictResult
 from pipeline.tensors import Tensor, from_array
-from tests.unit.codecs.strategies import tensors
+from pipeline.testing.strategies import tensors
 from tests.unit.serving.test_dispatcher import dispatcher, record
 
 LIMITS = Limits()

@@ -15,7 +15,7 @@ from pipeline.codecs.v2_json import V2JsonCodec
 from pipeline.errors import BadRequest, Undecodable
 from pipeline.records import Error, PredictRequest, PredictResult, Source
 from pipeline.tensors import from_array
-from tests.unit.codecs.strategies import REQUESTS, tensors
+from pipeline.testing.strategies import REQUESTS, tensors
 
 CODEC, LIMITS = V2JsonCodec(), Limits()
 

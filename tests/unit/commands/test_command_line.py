@@ -79,8 +79,8 @@ def test_watching_once_what_is_not_there_is_an_error(here: Path) -> None:
 
 
 def test_check_names_every_problem_and_its_next_step(here: Path, no_broker: None, monkeypatch: Any) -> None:
-    monkeypatch.setattr("pipeline.plugins.names", lambda _group: [])
-    monkeypatch.setattr("pipeline.plugins.find", lambda _group, _name: object)
+    monkeypatch.setattr("pipeline.plugins.names", lambda *_: [])
+    monkeypatch.setattr("pipeline.plugins.find", lambda *_: object)
     result = run("check", "--json", *NOWHERE)
     assert result.exit_code == 1
     found = {item["what"]: item for item in json.loads(result.stdout)}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
-from pipeline import kafka_properties, plugins, settings
+from pipeline import kafka_properties, kafka_refusals, plugins, settings
 from pipeline.control import permissions
 from pipeline.errors import AccessDenied, AuthenticationFailed, PluginError, TlsFailed
 from pipeline.kafka_access import Acl, denied, principal_of
@@ -68,6 +71,32 @@ def test_a_token_provider_is_called_by_its_name_and_is_no_property_of_librdkafka
     mine = type("Mine", (), {"name": "mine", "value": "x:y", "load": staticmethod(lambda: provide)})
     found = plugins.find(plugins.TOKENS, "mine", [mine])  # type: ignore[list-item]
     assert found is provide
+
+
+def test_a_token_provider_that_raises_is_logged_with_its_reason_and_asked_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client of Kafka says no more than that there was no token."""
+    mine = [EntryPoint("file", "file_token:read_token", plugins.TOKENS)]
+    monkeypatch.setattr(plugins, "entry_points", lambda group: mine if group == plugins.TOKENS else ())
+    kafka: dict[str, kafka_properties.Scalar] = {
+        kafka_properties.PROVIDER: "file", "sasl.oauthbearer.config": "/no/such/token",
+    }  # fmt: skip
+    properties = kafka_properties.admin(kafka, "x")
+    assert kafka_properties.PROVIDER not in properties
+    provide: Any = properties["oauth_cb"]
+    for _ in range(2):
+        with caplog.at_level(logging.ERROR), pytest.raises(FileNotFoundError):
+            provide("/no/such/token")
+    assert caplog.text.count("token provider 'file' has no token: FileNotFoundError") == 2
+    assert "No such file" in caplog.text
+    assert "/no/such/token" not in caplog.text, "it counts as a secret"
+
+
+def test_a_client_without_a_token_says_that_none_could_be_had() -> None:
+    kafka: dict[str, kafka_properties.Scalar] = {"sasl.mechanisms": "OAUTHBEARER"}
+    said = KafkaError(KafkaError.SASL_AUTHENTICATION_FAILED, "OAuth token not set within 10 seconds timeout")
+    assert "no token could be had" in str(kafka_refusals.explain(said, kafka))
 
 
 @pytest.mark.parametrize(
