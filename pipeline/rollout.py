@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pipeline.errors import LoadFailed
@@ -18,9 +20,9 @@ from pipeline.records import AspiredVersion, AspiredVersions
 from pipeline.registry.loader import Loader, elsewhere_bytes
 from pipeline.registry.servable import Servable, ServableId
 from pipeline.registry.source import Aspired, Target
-from pipeline.registry.source_adapter import SourceAdapter
+from pipeline.registry.source_adapter import SourceAdapter, wants_process
 from pipeline.servables import kinds
-from pipeline.settings import Settings, StreamSettings
+from pipeline.settings import BatchingSettings, Settings, StreamSettings
 from pipeline.storage.cache import Cache
 from pipeline.storage.fetch import Fetcher, cache_folder
 from pipeline.warm_up import gate
@@ -56,12 +58,16 @@ class Adapters:
 
 @dataclass
 class VersionLoader:
-    """A Loader that finds out on the load pool, where a slow disk delays nobody else, what it has to load and how."""
+    """A Loader that finds out on the load pool, where a slow disk delays nobody else, what it has to load and how.
+
+    ``batching`` returns the stream's settings of now.
+    """
 
     id: ServableId
     version: AspiredVersion
     kind: str | None
     settings: StreamSettings
+    batching: Callable[[], BatchingSettings]
     allowed_roots: tuple[str, ...]
     adapters: Adapters
     fetcher: Fetcher
@@ -102,7 +108,8 @@ class VersionLoader:
         path = self.fetcher.local_path(self.version.path, self.version.digest, self.allowed_roots, manifest)
         self._path = path
         adapter = self.adapters.named(self.kind) if self.kind else self.adapters.fitting(path)
-        if self.settings.isolation == "process":
+        isolation = self.settings.isolation or ("process" if wants_process(adapter, path) else "thread")
+        if isolation == "process":
             adapter = self._isolated(adapter)
         self._loader = adapter.loader(self.id, path, self.settings.options)
         return self._loader, path
@@ -113,6 +120,7 @@ class VersionLoader:
             adapter,
             processes=stream.processes,
             timeout_s=stream.predict_timeout_s,
+            batching=self.batching,
             spawner=self.adapters.spawner,
         )
 
@@ -146,7 +154,7 @@ class RollOut:
         Blocks, for seconds. What can not be imported is logged: it is the loads' to report, if there ever are any.
         """
         streams = self._settings.servables.values()
-        for kind in sorted({stream.kind for stream in streams if stream.kind and stream.isolation == "thread"}):
+        for kind in sorted({stream.kind for stream in streams if stream.kind and stream.isolation != "process"}):
             try:
                 prepare = getattr(self._adapters.named(kind), "prepare", None)
                 if prepare is not None:
@@ -193,11 +201,15 @@ class RollOut:
             self._has_spawner = False
 
     def _prepare_processes(self, settings: Settings) -> None:
-        """Start the thread that starts processes, if any are wanted, at the priority of this one: loads are nicer."""
-        is_wanted = any(stream.isolation == "process" for stream in settings.servables.values())
-        if is_wanted and not self._has_spawner:
+        """Start the thread that starts processes, unless none can be wanted, as nice as this one: loads are nicer."""
+        may_be_wanted = any(stream.isolation != "thread" for stream in settings.servables.values())
+        if may_be_wanted and not self._has_spawner:
             self._adapters.spawner.open()
             self._has_spawner = True
+
+    def _batching_of(self, stream: str) -> BatchingSettings:
+        set_ = self._settings.servables.get(stream)
+        return BatchingSettings() if set_ is None else set_.batching
 
     def _pass_on(self, record: AspiredVersions, generation: int) -> None:
         stream = self._settings.servables.get(record.stream)
@@ -212,7 +224,8 @@ class RollOut:
         kind = stream.kind or record.kind
         error = LoadFailed(str(id_), "a version is a number from 0 up") if version.version < 0 else None
         roots = self._settings.storage_roots
-        loader = VersionLoader(id_, version, kind, stream, roots, self._adapters, self._fetcher)
+        batching = partial(self._batching_of, record.stream)
+        loader = VersionLoader(id_, version, kind, stream, batching, roots, self._adapters, self._fetcher)
         return Aspired(
             id_, None if error else loader, error, generation, kind, version.path, version.digest, version.revision
         )

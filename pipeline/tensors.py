@@ -141,6 +141,11 @@ def split(name: str, array: Array, rows: Sequence[int]) -> list[Tensor]:
     return tensors
 
 
+def more_rows(array: Array, rows: int) -> Array:
+    """Return the array with its last row repeated until there are so many: one that is known to be valid."""
+    return np.concatenate([array, np.repeat(array[-1:], rows - len(array), axis=0)])
+
+
 def join(tensors: Sequence[Tensor]) -> Tensor:
     """Return the rows of tensors, in order, as one tensor; raises ValueError where more than axis 0 differs."""
     first = tensors[0]

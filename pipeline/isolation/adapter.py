@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from pipeline.clock import Clock, SystemClock
+from pipeline.description import Description
 from pipeline.isolation.crew import Crew
 from pipeline.isolation.messages import Load
 from pipeline.isolation.servable import IsolatedServable
@@ -17,6 +19,7 @@ from pipeline.isolation.spawner import Spawner
 from pipeline.registry.loader import Loader
 from pipeline.registry.servable import ServableId
 from pipeline.registry.source_adapter import SourceAdapter
+from pipeline.settings import BatchingSettings
 
 
 class IsolatedAdapter:
@@ -24,7 +27,8 @@ class IsolatedAdapter:
 
     ``entry_point`` (``module:name``) is where a child finds the kind; without one, by the installed plugins. The inner
     adapter only ever detects, checks options and estimates: nothing is loaded in this process. ``processes`` 0 is one
-    for each core that this process may use, ``timeout_s`` the longest that a call may take.
+    for each core that this process may use, ``timeout_s`` the longest that a call may take. ``batching`` returns the
+    stream's settings of now, on any thread.
     """
 
     def __init__(
@@ -34,6 +38,7 @@ class IsolatedAdapter:
         entry_point: str = "",
         processes: int = 1,
         timeout_s: float = 60.0,
+        batching: Callable[[], BatchingSettings] = BatchingSettings,
         spawner: Spawner | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -43,6 +48,7 @@ class IsolatedAdapter:
         self._entry_point = entry_point
         self._processes = processes or cores()
         self._timeout_s = timeout_s
+        self._batching = batching
         self._spawner = spawner or Spawner()
         self._clock = clock or SystemClock()
 
@@ -54,19 +60,28 @@ class IsolatedAdapter:
         """See SourceAdapter. Raises what the inner adapter raises."""
         inner = self._inner.loader(id, path, options)
         load = Load(self.kind, self._entry_point, id.name, id.version, str(path.absolute()), dict(options))
-        return IsolatedLoader(inner, load, self._processes, self._timeout_s, self._spawner, self._clock)
+        make_servable = partial(
+            IsolatedServable, processes=self._processes, timeout_s=self._timeout_s, batching=self._batching
+        )
+        return IsolatedLoader(inner, load, self._processes, make_servable, self._spawner, self._clock)
 
 
 class IsolatedLoader:
     """See Loader. ``inner`` is asked for its estimate, and never loads."""
 
     def __init__(
-        self, inner: Loader, load: Load, processes: int, timeout_s: float, spawner: Spawner, clock: Clock
+        self,
+        inner: Loader,
+        load: Load,
+        processes: int,
+        make_servable: Callable[[Crew, Description], IsolatedServable],
+        spawner: Spawner,
+        clock: Clock,
     ) -> None:
         self._inner = inner
         self._load = load
         self._processes = processes
-        self._timeout_s = timeout_s
+        self._make_servable = make_servable
         self._spawner = spawner
         self._clock = clock
         self._loaded_bytes: int | None = None
@@ -90,7 +105,7 @@ class IsolatedLoader:
         if estimate_bytes is not None and loaded.estimate_bytes is not None:
             self._loaded_bytes = min(estimate_bytes, loaded.estimate_bytes)
         self._crew = crew
-        return IsolatedServable(crew, loaded.description, self._processes, self._timeout_s)
+        return self._make_servable(crew, loaded.description)
 
     def unload(self) -> None:
         """See Loader. Raises what the unload raises in a child; all children are gone whatever happens."""

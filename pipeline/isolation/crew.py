@@ -68,7 +68,7 @@ class Crew:
         return loaded
 
     def take(self, timeout_s: float) -> Process:
-        """Return a process that nobody uses; the caller gives it back, or says ``ended``.
+        """Return a process that nobody uses; the caller gives it back, releases it, or says ``ended``.
 
         Waits for one. Raises PredictTimedOut where all have been busy for so long, ServableDied where they have not
         come back in that time, or keep dying.
@@ -98,6 +98,11 @@ class Crew:
         """Say that a call has been answered, by a result or by an error of the servable's own."""
         with self._changed:
             self._failures = 0
+            self.release(process)
+
+    def release(self, process: Process) -> None:
+        """Say that a process, which the caller had taken, was not asked anything."""
+        with self._changed:
             self._idle.append(process)
             self._changed.notify_all()
 

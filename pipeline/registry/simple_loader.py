@@ -95,6 +95,7 @@ class SimpleAdapter:
         estimate_loaded_bytes: Callable[[Any], int] | None = None,
         destroy: Callable[[Any], None] | None = None,
         prepare: Callable[[], Any] | None = None,
+        wants_process: Callable[[Path], bool] | None = None,
     ) -> None:
         self.kind = kind
         self.looks_for = looks_for
@@ -105,11 +106,16 @@ class SimpleAdapter:
         self._estimate_loaded_bytes = estimate_loaded_bytes
         self._destroy = destroy
         self._prepare = prepare
+        self._wants_process = wants_process
 
     def prepare(self) -> None:
         """See SourceAdapter. Raises what the function raises that was given."""
         if self._prepare is not None:
             self._prepare()
+
+    def wants_process(self, path: Path) -> bool:
+        """See SourceAdapter; False without a function that says so."""
+        return self._wants_process is not None and self._wants_process(path)
 
     def detect(self, path: Path) -> bool:
         """See SourceAdapter."""

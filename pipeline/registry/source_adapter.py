@@ -25,6 +25,10 @@ class SourceAdapter(Protocol):
     State that the servables of one kind share lives in the adapter. One whose framework takes long to import may have a
     method ``prepare()`` that does so. It is called on a thread of the load pool before the worker takes requests, where
     the settings name the kind: an import holds the GIL. What it raises is logged, and the first load's to report.
+
+    One that knows versions which hold the GIL for long, or leave something behind in the process that loads them, may
+    have a method ``wants_process(path)``: whether the version there is loaded in a process of its own where the
+    settings do not say. Called as ``detect`` is, and as cheap; raises nothing for files that are damaged.
     """
 
     @property
@@ -47,6 +51,12 @@ class SourceAdapter(Protocol):
         Raises InvalidSettings when the options are not those of this kind.
         """
         ...
+
+
+def wants_process(adapter: SourceAdapter, path: Path) -> bool:
+    """Return what an adapter says of the version at ``path``; False where it says nothing of any."""
+    say: Callable[[Path], bool] | None = getattr(adapter, "wants_process", None)
+    return say is not None and say(path)
 
 
 class UnaryAdapter(Generic[In, Out]):

@@ -1,4 +1,4 @@
-"""Padding of arrays: shorter requests to one length, few rows to more, and what makes a mask."""
+"""Padding of arrays: shorter requests to one length, and what makes a mask."""
 
 from __future__ import annotations
 
@@ -49,8 +49,3 @@ def stack(tensors: Sequence[Tensor], shape: Sequence[int], value: Any) -> Array:
         array[(slice(start, end), *map(slice, tensor.shape[1:]))] = tensor.array()
         start = end
     return array
-
-
-def more_rows(array: Array, rows: int) -> Array:
-    """Return the array with its last row repeated until there are so many: one that is known to be valid."""
-    return np.concatenate([array, np.repeat(array[-1:], rows - len(array), axis=0)])

@@ -11,7 +11,7 @@ from pipeline.registry.servable import Servable
 from pipeline.serving import padding
 from pipeline.serving.form import Axis, Form
 from pipeline.serving.plan import Call
-from pipeline.tensors import DTYPES, Array, Tensor, from_array, split, stack
+from pipeline.tensors import DTYPES, Array, Tensor, from_array, more_rows, split, stack
 
 
 def run(servable: Servable, form: Form, call: Call, parts: Sequence[tuple[Tensor, ...]]) -> Mapping[str, Array]:
@@ -50,7 +50,7 @@ def _stack(form: Form, call: Call, place: int, column: Sequence[Tensor]) -> Arra
         array = padding.stack(column, shape, form.pad_values[place])
     else:
         array = stack(column)
-    return padding.more_rows(array, call.size) if form.signature.batched and call.size > call.rows else array
+    return more_rows(array, call.size) if form.signature.batched and call.size > call.rows else array
 
 
 def _cut(form: Form, call: Call, name: str, array: Array) -> list[Tensor]:

@@ -43,8 +43,8 @@ class BatchingSettings(Section, frozen=True):
 class StreamSettings(Section, frozen=True):
     """One servable stream: where its versions lie, and how they are loaded.
 
-    A ``storage`` that is left empty is ``fsspec`` where the base path is a URI, else ``file``. ``processes`` and
-    ``predict_timeout_s`` count where ``isolation`` is ``process``.
+    A ``storage`` that is left empty is ``fsspec`` where the base path is a URI, else ``file``. Without ``isolation``
+    the kind says for each version which it is. ``processes`` and ``predict_timeout_s`` count where it is ``process``.
     """
 
     base_path: str
@@ -60,7 +60,7 @@ class StreamSettings(Section, frozen=True):
     keep_last: bool = False
     transition: str = "availability_preserving"
     on_change: str = "report"
-    isolation: str = "thread"
+    isolation: str | None = None
     processes: int = 1
     predict_timeout_s: float = 60.0
     warm_up: WarmUpSettings = WarmUpSettings()
@@ -116,7 +116,7 @@ def _check_batching(batching: BatchingSettings, place: str) -> None:
 
 
 def _check_isolation(stream: StreamSettings, place: str) -> None:
-    if stream.isolation not in ("thread", "process"):
+    if stream.isolation not in (None, "thread", "process"):
         raise InvalidSettings(f"{place}.isolation", f"{stream.isolation!r} is not thread or process")
     if stream.processes < 0:
         raise InvalidSettings(f"{place}.processes", f"must not be negative, got {stream.processes}; 0 is one per core")

@@ -30,7 +30,7 @@ from pipeline import plugins
 from pipeline.errors import InvalidSettings, LoadFailed
 from pipeline.registry.loader import Loader
 from pipeline.registry.servable import Servable, ServableId, Signature, describe
-from pipeline.registry.source_adapter import SourceAdapter
+from pipeline.registry.source_adapter import SourceAdapter, wants_process
 from pipeline.tensors import Array
 from pipeline.testing import damage
 from pipeline.testing.meters import bytes_read, counting_allocations
@@ -96,7 +96,10 @@ class ServableContract:
             assert adapter.detect(tmp_path / name) is False, f"a path is detected that is {name}"
 
     def test_detecting_reads_no_more_than_a_little(self, tmp_path: Path) -> None:
-        """Of files of 64 MiB at most one; where the system does not count what a thread reads, nothing is checked."""
+        """Of files of 64 MiB at most one; where the system does not count what a thread reads, nothing is checked.
+
+        No more is read to say whether a process of its own is wanted, and the damaged files here are no error then.
+        """
         adapter = self._adapter(tmp_path)
         for file in [self._version] if self._version.is_file() else self._version.rglob("*"):
             if file.is_file():
@@ -104,6 +107,9 @@ class ServableContract:
         before_bytes = bytes_read()
         adapter.detect(self._version)
         assert bytes_read() - before_bytes < _MIB, "detect has read more than 1 MiB"
+        before_bytes = bytes_read()
+        assert wants_process(adapter, self._version) in (True, False), "wants_process is neither True nor False"
+        assert bytes_read() - before_bytes < _MIB, "wants_process has read more than 1 MiB"
 
     def test_nothing_is_done_before_the_load(self, tmp_path: Path) -> None:
         """A loader is made from a path, whether it is there or not, and imports no framework and starts no thread."""

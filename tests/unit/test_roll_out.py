@@ -15,7 +15,7 @@ from pipeline.registry.servable import ServableId
 from pipeline.registry.states import EventBus, VersionState
 from pipeline.rollout import RollOut
 from pipeline.servables.lookup import LookupAdapter
-from pipeline.settings import Settings, StreamSettings
+from pipeline.settings import BatchingSettings, Settings, StreamSettings
 from pipeline.testing.fakes import FakeClock, InlineExecutor
 
 
@@ -120,6 +120,62 @@ def test_a_stream_that_says_process_is_loaded_in_one_which_is_measured_and_descr
     assert outputs["value"].tolist() == [b"1"]
     worker.manager.close(10)
     worker.rollout.close()
+
+
+def test_without_a_setting_the_kind_says_for_each_version_whether_it_is_a_process(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wants_process = staticmethod(lambda path: path.name == "2")
+    monkeypatch.setattr(LookupAdapter, "wants_process", wants_process, raising=False)
+    worker.aspire("m", 1, 2)
+    assert isolations(worker) == {1: "thread", 2: "process"}
+    worker.manager.close(10)
+    worker.rollout.close()
+
+
+def test_a_setting_comes_before_what_the_kind_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LookupAdapter, "wants_process", lambda self, path: True, raising=False)
+    worker = Worker(tmp_path, "m")
+    worker.rollout.update(worker.settings("m", isolation="thread"))
+    worker.aspire("m", 1)
+    assert isolations(worker) == {1: "thread"}
+
+
+def isolations(worker: Worker) -> dict[int, str]:
+    """Which isolation the states of the available versions name."""
+    return {e.id.version: e.description.isolation for e in worker.events if e.state == "AVAILABLE" and e.description}
+
+
+def test_batches_are_divided_as_the_settings_of_now_say(tmp_path: Path) -> None:
+    """What the settings allow is read by each call: a process is never given another number of rows."""
+    (tmp_path / "m" / "1").mkdir(parents=True)
+    (tmp_path / "m" / "1" / "servable.py").write_text(ROWS)
+    worker = Worker(tmp_path)
+    python = {"kind": "python", "options": {"allow_code_in_version": True}, "isolation": "process", "processes": 2}
+    worker.rollout.update(worker.settings("m", **python))
+    worker.aspire("m", 1)
+    found = []
+    for sizes in ((), (1, 4), (3, 4)):
+        batching = BatchingSettings(allowed_batch_sizes=sizes)
+        worker.rollout.update(worker.settings("m", **python, batching=batching))
+        with worker.manager.acquire("m") as handle:
+            outputs = handle.servable.predict("serving_default", {"x": np.zeros((4, 1), np.float32)})
+        found.append(outputs["rows"].ravel().tolist())
+    assert found == [[2, 2, 2, 2], [4, 4, 4, 4], [3, 3, 3, 3]]
+    worker.manager.close(10)
+    worker.rollout.close()
+
+
+ROWS = """
+import numpy as np
+
+class Servable:
+    inputs = {"x": ("FP32", [-1, 1])}
+    outputs = {"rows": ("INT64", [-1, 1])}
+
+    def predict(self, inputs):
+        return {"rows": np.full(inputs["x"].shape, len(inputs["x"]))}
+"""
 
 
 def test_a_stream_that_was_forgotten_does_not_come_back_with_its_settings(worker: Worker) -> None:

@@ -11,7 +11,7 @@ from pipeline.errors import InvalidArtefact, LoadFailed, PenstockError, PluginEr
 from pipeline.registry.loader import Loader
 from pipeline.registry.options import Options, check_options
 from pipeline.registry.servable import Servable, ServableId
-from pipeline.registry.source_adapter import SourceAdapter
+from pipeline.registry.source_adapter import SourceAdapter, wants_process
 from pipeline.servables.kinds import load_adapter
 from pipeline.servables.pipeline import plan as plans
 from pipeline.servables.pipeline.composition import Mismatch, compose
@@ -43,6 +43,14 @@ class PipelineAdapter:
     def loader(self, id: ServableId, path: Path, options: Mapping[str, Any]) -> PipelineLoader:  # noqa: A002  # TF Serving's word
         """See SourceAdapter. ``options`` are the fields of PipelineOptions; a step's own are checked by its load."""
         return PipelineLoader(id, path, check_options(id, options, PipelineOptions), self)
+
+    def wants_process(self, path: Path) -> bool:
+        """See SourceAdapter: where one of the steps does, for all of them share a process."""
+        try:
+            steps = plans.read("", path).steps
+            return any(wants_process(self.adapter_of(step.kind), plans.path_of("", path, step)) for step in steps)
+        except (PenstockError, OSError):  # the load's to report
+            return False
 
     def adapter_of(self, kind: str) -> SourceAdapter:
         """Return the adapter that all steps of a kind share; raises PluginError. Thread-safe."""

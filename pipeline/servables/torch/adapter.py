@@ -8,7 +8,7 @@ from pipeline.errors import InvalidArtefact
 from pipeline.registry.servable import ServableId
 from pipeline.registry.simple_loader import SimpleAdapter
 from pipeline.servables.torch import package, program, program_check, script, state_dict
-from pipeline.servables.torch.archive import read_archive
+from pipeline.servables.torch.archive import is_long, read_archive, record_sizes
 from pipeline.servables.torch.files import LOOKS_FOR, find_model
 from pipeline.servables.torch.model import Model, TorchServable
 from pipeline.servables.torch.options import TorchOptions
@@ -31,6 +31,7 @@ class TorchAdapter(SimpleAdapter):
             estimate_bytes=_estimate_bytes,
             destroy=TorchServable.close,
             prepare=lambda: import_torch("torch"),
+            wants_process=_wants_process,
         )
 
 
@@ -50,13 +51,27 @@ def _load(what: str, file: Path, options: TorchOptions, torch: object) -> Model:
         return state_dict.load_safetensors(what, file, options, torch)
     if file.suffix == ".pt2":
         archive = read_archive(what, file, lambda record: program_check.is_bulk(record) or package.is_bulk(record))
-        if package.is_package(archive):
+        if package.is_package(archive.sizes):
             return package.load_package(what, file, archive, options, torch)
         return program.load_program(what, file, archive, options, torch)
     archive = read_archive(what, file, script.is_bulk)
-    if script.is_script(archive):
+    if script.is_script(archive.sizes):
         return script.load_script(what, file, archive, options, torch)
     return state_dict.load_saved(what, file, options, torch)
+
+
+def _wants_process(path: Path) -> bool:
+    """Whether PyTorch never lets go of the version, or holds the GIL for long while it reads it; see docs/isolation.md.
+
+    It reads a TorchScript file as a whole, and a program tensor by tensor.
+    """
+    file = find_model(path)
+    sizes = {} if file is None or file.suffix == ".safetensors" else record_sizes(file)
+    if file is None or not sizes:
+        return False
+    if file.suffix == ".pt2":
+        return package.is_package(sizes) or is_long(max(sizes.values()))
+    return script.is_script(sizes) and is_long(sum(sizes.values()))
 
 
 def _estimate_bytes(path: Path) -> int | None:

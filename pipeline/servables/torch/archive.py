@@ -14,9 +14,10 @@ from pipeline.servables.zip_members import DAMAGED, check_members, chunks
 
 # Code and debug information may be compressed, tensors are not.
 _MOST_EXPANSION: Final = 8
-# What PyTorch reads in a second where the file is in memory, and how much of it takes longer than others should wait.
+# What PyTorch reads in a second where the file is in memory and the machine is quiet, and how much of it takes longer
+# than others should wait, with a margin for a busy one.
 _BYTES_PER_S: Final = 1_800_000_000
-_LONG_BYTES: Final = _BYTES_PER_S // 5
+_LONG_BYTES: Final = 128 << 20
 
 
 class Archive:
@@ -27,12 +28,17 @@ class Archive:
         self.records = records
 
 
+def is_long(held_bytes: int) -> bool:
+    """Whether PyTorch, which holds the GIL while it reads so many bytes at a time, does so for long."""
+    return held_bytes >= _LONG_BYTES
+
+
 def held_note(held_bytes: int, instead: str) -> tuple[str, ...]:
-    """Return what is to be known of a load in which PyTorch read so many bytes at a time, holding the GIL meanwhile."""
-    if held_bytes < _LONG_BYTES:
+    """Return what is to be known of a load in which PyTorch reads so many bytes at a time."""
+    if not is_long(held_bytes):
         return ()
     about_s = held_bytes / _BYTES_PER_S
-    return (f"its load held Python's lock for about {about_s:.1f} s; isolation: process, or {instead}, does not",)
+    return (f"its load holds the Python lock of its process for about {about_s:.1f} s; {instead} would not",)
 
 
 def is_zip(file: Path) -> bool:
@@ -61,6 +67,19 @@ def read_archive(what: str, file: Path, is_bulk: Callable[[str], bool]) -> Archi
             raise
         raise InvalidArtefact(what, f"{file.name} is damaged: it points outside of itself") from error
     return Archive({name: info.file_size for name, info in members.items()}, records)
+
+
+def record_sizes(file: Path) -> dict[str, int]:
+    """Return the size in bytes of each record by its name; nothing for a file that ``read_archive`` would refuse.
+
+    Reads the zip file's directory alone.
+    """
+    try:
+        with zipfile.ZipFile(file) as opened:
+            check_members(opened, file.stat().st_size, _MOST_EXPANSION)
+            return {name: info.file_size for name, info in _by_record("", file, opened.infolist()).items()}
+    except (*DAMAGED, OSError, InvalidArtefact):
+        return {}
 
 
 def check_as_read_by_torch(what: str, file: Path, archive: Archive, torch: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,13 +21,13 @@ _FOLDER: Final = "data/aotinductor/"
 _NOTES: Final = (
     "runs native code of the version: allow_native_code",
     # Measured with bare PyTorch 2.13, too: each load unpacks the library anew, and none is ever unmapped.
-    "its library, and weights inside it, stay mapped until the process ends; isolation: process ends it at the unload",
+    "its library, and weights inside it, stay mapped until its process ends",
 )
 
 
-def is_package(archive: Archive) -> bool:
-    """Whether the archive holds a shared library, whatever else it holds."""
-    return any(record.startswith(_FOLDER) for record in archive.sizes)
+def is_package(records: Iterable[str]) -> bool:
+    """Whether an archive of these records holds a shared library, whatever else it holds."""
+    return any(record.startswith(_FOLDER) for record in records)
 
 
 def is_bulk(record: str) -> bool:

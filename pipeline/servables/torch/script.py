@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,9 +22,9 @@ _CLASS: Final = re.compile(r"__torch__\.torch\.classes\.(\w+)")
 _FILES: Final = re.compile(r"\b(save|from_file)\b")
 
 
-def is_script(archive: Archive) -> bool:
-    """Whether the archive is TorchScript, and not what ``torch.save`` writes."""
-    return "constants.pkl" in archive.sizes
+def is_script(records: Collection[str]) -> bool:
+    """Whether an archive of these records is TorchScript, and not what ``torch.save`` writes."""
+    return "constants.pkl" in records
 
 
 def is_bulk(record: str) -> bool:

@@ -189,6 +189,20 @@ def test_it_is_batched_only_if_every_step_is(loader):
         servable.predict("", {"x": np.zeros((0, 4), np.float32)})
 
 
+def test_it_wants_a_process_where_one_of_its_steps_does(tmp_path):
+    def find(kind):
+        return SimpleAdapter(kind, "", lambda path: False, Fake, wants_process=lambda path: path.name == "large")
+
+    adapter = PipelineAdapter(find)
+    assert adapter.wants_process(tmp_path) is False
+    (tmp_path / "pipeline.yaml").write_text(TWO)
+    assert adapter.wants_process(tmp_path) is False
+    (tmp_path / "pipeline.yaml").write_text("steps: [{kind: a, outputs: {y: z}}, {kind: b, path: large}]")
+    assert adapter.wants_process(tmp_path) is True
+    (tmp_path / "pipeline.yaml").write_text("steps: [{kind: b, path: ../large}]")
+    assert adapter.wants_process(tmp_path) is False
+
+
 def test_names_of_axes_are_kept_and_those_that_two_steps_share_by_chance_are_told_apart(loader):
     one = Fake(signature([fp32("x", -1, -1, axes=("batch", "time"))], [fp32("z", -1, 4)]))
     two = Fake(signature([fp32("z", -1, 4)], [fp32("y", -1, -1, -1, axes=("batch", "time", "word"))]))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import weakref
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -89,13 +90,30 @@ def test_each_format_says_what_computes_it(name, saved, load):
     assert description.notes == ()
 
 
-def test_a_load_that_held_the_gil_for_long_says_so(saved, load, monkeypatch):
+def test_a_load_that_holds_the_gil_for_long_says_so(saved, load, monkeypatch):
     assert archive.held_note(100 << 20, "a state dict") == ()
     [note] = archive.held_note(1 << 30, "a state dict")
-    assert note == "its load held Python's lock for about 0.6 s; isolation: process, or a state dict, does not"
+    assert note == "its load holds the Python lock of its process for about 0.6 s; a state dict would not"
     monkeypatch.setattr(archive, "_LONG_BYTES", 1)
     notes = {name: load(TorchAdapter(), saved[name], **OPTIONS[name]).description.notes for name in OPTIONS}
-    assert {name for name in notes if "held Python's lock" in str(notes[name])} == {"model.pt2", "model.ts"}
+    assert {name for name in notes if "holds the Python lock" in str(notes[name])} == {"model.pt2", "model.ts"}
+
+
+def test_what_would_hold_the_gil_for_long_wants_a_process(saved, monkeypatch):
+    adapter = TorchAdapter()
+    assert not [name for name in OPTIONS if adapter.wants_process(saved[name])]
+    monkeypatch.setattr(archive, "_LONG_BYTES", 1)
+    assert [name for name in OPTIONS if adapter.wants_process(saved[name])] == ["model.pt2", "model.ts"]
+
+
+def test_a_package_of_any_size_wants_a_process_and_what_is_damaged_or_missing_does_not(tmp_path):
+    assert TorchAdapter().wants_process(tmp_path) is False
+    file = tmp_path / "model.pt2"
+    with zipfile.ZipFile(file, "w") as package:
+        package.writestr("model/data/aotinductor/model/a.so", b"native code")
+    assert TorchAdapter().wants_process(tmp_path)
+    file.write_bytes(file.read_bytes()[:-30])
+    assert TorchAdapter().wants_process(tmp_path) is False
 
 
 def test_the_signature_of_a_program_is_its_own(saved, load):
