@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import model
@@ -75,6 +76,13 @@ def run(load: Workload, version: Path) -> Callable[[Floats], Floats]:
         return answer
 
     return predict
+
+
+def write_signature(load: Workload, version: Path) -> None:
+    """Write the signature of a format that has none in its file, beside it."""
+    sides = (("inputs", load.input, load.row_shape), ("outputs", load.output, (load.classes,)))
+    signature = {side: [{"name": name, "datatype": "FP32", "shape": [-1, *shape]}] for side, name, shape in sides}
+    (version / "signature.json").write_text(json.dumps({"serving_default": signature}))
 
 
 def _resnet(classes: int) -> Any:

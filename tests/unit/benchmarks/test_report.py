@@ -94,6 +94,7 @@ def test_the_cases_have_names_and_targets():
         "registry": 1.0,
         "servables": 0.97,
         "loads": 1.1,
+        "memory": 1.05,
         "isolation": 1.15,
         "backlog": 600.0,
         "latency": 3.0,
