@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import pytest
+import torch
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from pipeline.codecs.avro_codec import AvroCodec
@@ -25,6 +29,7 @@ from tests.acceptance.workers import Deployment, wait_for
 # A load of 0.5 GB takes seconds; what waited for its end would be taken up once.
 FEWEST = 10
 AXIS = 8192
+TENSOR = {"datatype": "FP32", "shape": [-1, AXIS]}
 EVERY_S = 0.05
 
 # Computes in Python for as many seconds as its input says.
@@ -46,17 +51,38 @@ class Spin:
 """
 
 
-@pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Keras file: 0.5 GB in two variables."""
-    folder = tmp_path_factory.mktemp("large")
+class Large(NamedTuple):
+    """A version of 0.5 GB in two variables: how its stream is set, and in which isolation its kind has it loaded."""
+
+    folder: Path
+    stream: dict[str, Any]
+    isolation: str
+
+
+def write_keras(folder: Path) -> Large:
     layers = [keras.layers.Dense(AXIS, kernel_initializer="zeros") for _ in range(2)]
     keras.Sequential([keras.Input((AXIS,), name="x"), *layers]).save(folder / "model.keras")
-    return folder
+    return Large(folder, {"kind": "tensorflow"}, "thread")
+
+
+def write_torchscript(folder: Path) -> Large:
+    """PyTorch reads it with the GIL held."""
+    net = torch.nn.Sequential(*[torch.nn.Linear(AXIS, AXIS, bias=False) for _ in range(2)])
+    torch.jit.save(torch.jit.script(net), folder / "model.ts")
+    tensors = {"inputs": {"input": TENSOR}, "outputs": {"y": TENSOR}}
+    return Large(folder, {"kind": "torch", "options": tensors}, "process")
+
+
+@pytest.fixture(params=[write_keras, write_torchscript])
+def large(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Large]:
+    folder = tmp_path / "large"
+    folder.mkdir()
+    yield request.param(folder)
+    shutil.rmtree(folder)
 
 
 def test_aspirations_are_taken_up_at_once_beside_a_load_and_beside_code_that_holds_the_gil(
-    deploy: Deploy, tmp_path: Path, large: Path, capsys: pytest.CaptureFixture[str]
+    deploy: Deploy, tmp_path: Path, large: Large, capsys: pytest.CaptureFixture[str]
 ) -> None:
     it = deploy(
         servables={
@@ -67,7 +93,7 @@ def test_aspirations_are_taken_up_at_once_beside_a_load_and_beside_code_that_hol
                 "options": {"class": "spin_model:Spin"},
                 "isolation": "process",
             },
-            "big": {"base_path": str(large.parent), "kind": "tensorflow"},
+            "big": {"base_path": str(large.folder.parent), **large.stream},
         },
         routes={"factor": {}, "spin": {}},
     )
@@ -82,8 +108,8 @@ def test_aspirations_are_taken_up_at_once_beside_a_load_and_beside_code_that_hol
     with closing(SignsOfLife(it)) as signs, repeated(signs.step), repeated(published.step):
         wait_for("some before the load", lambda: len(published.at_s) > 20)
         before = len(published.at_s)
-        aspired.publish(one_version("big", large))
-        it.wait_for_state(["one"], "big", 1, State.AVAILABLE)
+        aspired.publish(one_version("big", large.folder))
+        [state] = it.wait_for_state(["one"], "big", 1, State.AVAILABLE)
         available_s, beside = time.time(), len(published.at_s)
         wait_for("the sign of the last", lambda: signs.seen and signs.seen[-1][1] >= published.generations[beside - 1])
     taken_up_s = [signs.first_s(generation) for generation in published.generations[:beside]]
@@ -92,6 +118,8 @@ def test_aspirations_are_taken_up_at_once_beside_a_load_and_beside_code_that_hol
     with capsys.disabled():
         sys.stdout.write(f"[taken up in {worst_before_s:.3f} s at most, beside the load in {worst_beside_s:.3f} s]")
     assert len({taken_s for taken_s in taken_up_s[before:] if taken_s < available_s}) > FEWEST
+    assert state.description is not None
+    assert state.description.isolation == large.isolation
 
 
 def one_version(stream: str, path: Path) -> AspiredVersions:

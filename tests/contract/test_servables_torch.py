@@ -127,6 +127,9 @@ class TestPackage(TorchContract):
         with self._loaded(self.version(tmp_path)) as servable, pytest.raises(ModelFailed):
             servable.predict("", {"input": np.ones((2, 2), "f4")})
 
+    def test_it_is_loaded_in_a_process_of_its_own_unless_the_settings_say_otherwise(self, tmp_path):
+        assert self._make_adapter().wants_process(self.version(tmp_path))
+
     def test_it_is_refused_unless_allowed_by_name(self, tmp_path):
         loader = self._make_adapter().loader(ServableId("m", 1), self.version(tmp_path), TENSORS)
         with pytest.raises(InvalidArtefact, match="allow_native_code"):

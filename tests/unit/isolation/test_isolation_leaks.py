@@ -60,7 +60,10 @@ def test_thirty_swaps_leave_nothing_behind(loader_of: Any) -> None:
     ask(old.load(), 0)
     before = descriptors(), threading.active_count()
     seen: list[int] = []
-    for _ in range(30):
+    after_fifth_bytes = 0
+    for swap in range(30):
+        if swap == 5:
+            after_fifth_bytes = resident_bytes()
         new = loader_of()
         servable = new.load()
         seen += old._crew.pids()
@@ -70,6 +73,7 @@ def test_thirty_swaps_leave_nothing_behind(loader_of: Any) -> None:
         del new, servable
     wait_until(lambda: (descriptors(), threading.active_count()) <= (before[0] + 2, before[1] + 2))
     assert not [pid for pid in seen if is_there(pid)]
+    assert resident_bytes() < 1.05 * after_fifth_bytes
 
 
 def test_an_unload_in_the_middle_of_a_replacement_ends_that_too(loader_of: Any, tmp_path: Path) -> None:
