@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from benchmarks import model, runtimes
 from benchmarks.beside import aspire
 from benchmarks.ticking import ticking
-from pipeline import settings
+from pipeline import plugins, settings
 from pipeline.clock import SystemClock
 from pipeline.host import Registry
 from pipeline.registry.memory import resident_bytes
@@ -48,6 +48,7 @@ def main(who: str, name: str, network: str, version: Path) -> dict[str, float]:
     stream = {"base_path": str(version.parent), "kind": runtime.KIND, "options": dict(runtime.OPTIONS)}
     registry = Registry(settings.load(overrides={"servables": {model.NAME: stream}}), "benchmark", SystemClock())
     rows = load.rows()[:1]
+    plugins.installed()  # a worker has found its connectors among them before it loads anything
     before_bytes, started_s = resident_bytes() or 0, time.perf_counter()
     with ticking() as ticks:
         predict = served(registry, load, version) if who == "penstock" else runtime.run(load, version)

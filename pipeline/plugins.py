@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any, Final
 
 from pipeline.errors import PluginError
@@ -14,6 +15,15 @@ SERVABLES: Final = "penstock.servables"
 STORAGE: Final = "penstock.storage"
 TOKENS: Final = "penstock.token_providers"
 GROUPS: Final = (CONNECTORS, CODECS, SERVABLES, STORAGE, TOKENS)
+
+
+@functools.cache
+def installed() -> EntryPoints:
+    """Return the entry points of all installed packages, as they are when this process first asks.
+
+    It opens files of every package, which takes milliseconds and holds the GIL: too long for each load to do it.
+    """
+    return entry_points()
 
 
 def names(group: str, plugins: Iterable[EntryPoint] | None = None) -> list[str]:
@@ -41,4 +51,4 @@ def find(group: str, name: str, plugins: Iterable[EntryPoint] | None = None) -> 
 
 
 def _of(group: str, plugins: Iterable[EntryPoint] | None) -> tuple[EntryPoint, ...]:
-    return tuple(entry_points(group=group) if plugins is None else plugins)
+    return tuple(installed().select(group=group) if plugins is None else plugins)

@@ -40,6 +40,7 @@ class Adapters:
         self.spawner = Spawner()
         self._lock = threading.Lock()
         self._named: dict[str, SourceAdapter] = {}
+        self._has_all = False
 
     def named(self, kind: str) -> SourceAdapter:
         """Return the adapter of a kind; raises PluginError."""
@@ -51,7 +52,8 @@ class Adapters:
     def fitting(self, path: Path) -> SourceAdapter:
         """Return the adapter whose kind the files at ``path`` are; raises UnknownKind or AmbiguousKind."""
         with self._lock:
-            self._named = kinds.load_adapters() | self._named
+            if not self._has_all:
+                self._named, self._has_all = kinds.load_adapters() | self._named, True
             adapters = dict(self._named)
         return adapters[kinds.detect(path, adapters)]
 

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +59,8 @@ def _a_token_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("token").write_text(unsecured_token())
     file = EntryPoint("file", "file_token:read_token", plugins.TOKENS)
-    found = plugins.entry_points
-    monkeypatch.setattr(
-        plugins, "entry_points", lambda group: (file,) if group == plugins.TOKENS else found(group=group)
-    )
+    found = EntryPoints((*plugins.installed(), file))
+    monkeypatch.setattr(plugins, "installed", lambda: found)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -35,5 +35,6 @@ def test_a_kind_that_can_not_be_imported_is_logged_and_keeps_nothing_else_from_i
     streams = {"a": {"base_path": "/models", "kind": "lightgbm"}, "b": {"base_path": "/models", "kind": "nothing"}}
     rollout = RollOut(settings.load(overrides={"servables": streams}), None)
     rollout.prepare()
+    rollout.close()
     assert "LightGBM can not be imported" in caplog.text
     assert "kind nothing is not prepared" in caplog.text

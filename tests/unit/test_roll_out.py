@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pipeline.registry.manager import Manager
 from pipeline.registry.servable import ServableId
 from pipeline.registry.states import EventBus, VersionState
 from pipeline.rollout import RollOut
+from pipeline.servables import kinds
 from pipeline.servables.lookup import LookupAdapter
 from pipeline.settings import BatchingSettings, Settings, StreamSettings
 from pipeline.testing.fakes import FakeClock, InlineExecutor
@@ -41,13 +43,19 @@ class Worker:
         found = tuple(AspiredVersion(v, str(self.root / stream / str(v)), **more) for v in versions)
         self.rollout.aspire(AspiredVersions(stream, found), generation)
 
+    def close(self) -> None:
+        self.manager.close(10)
+        self.rollout.close()
+
     def available(self) -> list[tuple[str, int]]:
         return list(self.manager.available())
 
 
 @pytest.fixture
-def worker(tmp_path: Path) -> Worker:
-    return Worker(tmp_path, "m")
+def worker(tmp_path: Path) -> Iterator[Worker]:
+    worker = Worker(tmp_path, "m")
+    yield worker
+    worker.close()
 
 
 def test_a_record_is_loaded_and_another_streams_is_not(worker: Worker) -> None:
@@ -83,6 +91,16 @@ def own_estimate_bytes(tmp_path: Path) -> int:
     return estimate_bytes
 
 
+def test_kinds_that_are_found_by_files_are_looked_for_once(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = kinds.load_adapters()
+    looked: list[None] = []
+    monkeypatch.setattr(kinds, "load_adapters", lambda: looked.append(None) or found)
+    worker.aspire("m", 1, 2)
+    worker.aspire("m", 3)
+    assert worker.available() == [("m", 3)]
+    assert len(looked) == 1
+
+
 def test_the_loaders_estimate_reaches_the_states(worker: Worker, tmp_path: Path) -> None:
     worker.aspire("m", 1)
     assert worker.events[-1].estimate_bytes == own_estimate_bytes(tmp_path)
@@ -104,8 +122,9 @@ def test_settings_that_say_the_same_change_nothing(worker: Worker) -> None:
     assert len(worker.events) == before
 
 
-def test_a_stream_that_says_process_is_loaded_in_one_which_is_measured_and_described(tmp_path: Path) -> None:
-    worker = Worker(tmp_path, "m")
+def test_a_stream_that_says_process_is_loaded_in_one_which_is_measured_and_described(
+    worker: Worker, tmp_path: Path
+) -> None:
     worker.rollout.update(worker.settings("m", isolation="process", processes=2))
     worker.aspire("m", 1)
     event = worker.events[-1]
@@ -118,8 +137,6 @@ def test_a_stream_that_says_process_is_loaded_in_one_which_is_measured_and_descr
     with worker.manager.acquire("m") as handle:
         outputs = handle.servable.predict("serving_default", {"key": np.array([b"a"], object)})
     assert outputs["value"].tolist() == [b"1"]
-    worker.manager.close(10)
-    worker.rollout.close()
 
 
 def test_without_a_setting_the_kind_says_for_each_version_whether_it_is_a_process(
@@ -129,13 +146,10 @@ def test_without_a_setting_the_kind_says_for_each_version_whether_it_is_a_proces
     monkeypatch.setattr(LookupAdapter, "wants_process", wants_process, raising=False)
     worker.aspire("m", 1, 2)
     assert isolations(worker) == {1: "thread", 2: "process"}
-    worker.manager.close(10)
-    worker.rollout.close()
 
 
-def test_a_setting_comes_before_what_the_kind_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_comes_before_what_the_kind_says(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LookupAdapter, "wants_process", lambda self, path: True, raising=False)
-    worker = Worker(tmp_path, "m")
     worker.rollout.update(worker.settings("m", isolation="thread"))
     worker.aspire("m", 1)
     assert isolations(worker) == {1: "thread"}
@@ -146,11 +160,10 @@ def isolations(worker: Worker) -> dict[int, str]:
     return {e.id.version: e.description.isolation for e in worker.events if e.state == "AVAILABLE" and e.description}
 
 
-def test_batches_are_divided_as_the_settings_of_now_say(tmp_path: Path) -> None:
+def test_batches_are_divided_as_the_settings_of_now_say(worker: Worker, tmp_path: Path) -> None:
     """What the settings allow is read by each call: a process is never given another number of rows."""
     (tmp_path / "m" / "1").mkdir(parents=True)
     (tmp_path / "m" / "1" / "servable.py").write_text(ROWS)
-    worker = Worker(tmp_path)
     python = {"kind": "python", "options": {"allow_code_in_version": True}, "isolation": "process", "processes": 2}
     worker.rollout.update(worker.settings("m", **python))
     worker.aspire("m", 1)
@@ -162,8 +175,6 @@ def test_batches_are_divided_as_the_settings_of_now_say(tmp_path: Path) -> None:
             outputs = handle.servable.predict("serving_default", {"x": np.zeros((4, 1), np.float32)})
         found.append(outputs["rows"].ravel().tolist())
     assert found == [[2, 2, 2, 2], [4, 4, 4, 4], [3, 3, 3, 3]]
-    worker.manager.close(10)
-    worker.rollout.close()
 
 
 ROWS = """

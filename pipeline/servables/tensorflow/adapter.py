@@ -31,6 +31,7 @@ class TensorFlowAdapter(SimpleAdapter):
             self._load,
             options=TensorFlowOptions,
             estimate_bytes=_estimate_bytes,
+            estimate_loaded_bytes=lambda servable: _loaded_bytes(servable.size_bytes),
             destroy=TensorFlowServable.close,
             prepare=lambda: import_tensorflow("tensorflow"),
         )
@@ -52,9 +53,8 @@ class TensorFlowAdapter(SimpleAdapter):
             notes.append(f"intra_op_threads has no effect: the first TensorFlow model of this process left {first}")
         try:
             check_batched(what, options, model.endpoints)
-            return TensorFlowServable(
-                what, model, Description("tensorflow", tensorflow.__version__, threads=threads, notes=tuple(notes))
-            )
+            description = Description("tensorflow", tensorflow.__version__, threads=threads, notes=tuple(notes))
+            return TensorFlowServable(what, model, description, size_bytes(found))
         except LoadFailed:
             model.session.close()
             raise
@@ -67,8 +67,14 @@ class TensorFlowAdapter(SimpleAdapter):
 
 
 def _estimate_bytes(path: Path) -> int | None:
-    """The variables and the graph, and a fifth on top; as much again for what Keras builds first."""
+    """What is loaded; of a Keras file its variables again, whose values stand beside those that Keras makes first."""
     model = find(path)
     if model is None:
         return None
-    return size_bytes(model) * (2 if model.is_file() else 1) * 6 // 5 + 8 * _MIB
+    size = size_bytes(model)
+    return _loaded_bytes(size) + (size if model.is_file() else 0)
+
+
+def _loaded_bytes(size: int) -> int:
+    """The variables and the graph, and a fifth on top."""
+    return size * 6 // 5 + 8 * _MIB

@@ -38,12 +38,13 @@ class TensorFlowServable:
 
     TensorFlow optimizes the graph for each signature: for ``serving_default``, or an only one, when this is made, for
     the others when they are first asked. Raises LoadFailed where it can not. Outputs are copies: what TensorFlow
-    returns may be a variable, or an input.
+    returns may be a variable, or an input. ``size_bytes``: the variables and the graph, as they are in the files.
     """
 
-    def __init__(self, what: str, model: Model, description: Description) -> None:
+    def __init__(self, what: str, model: Model, description: Description, size_bytes: int) -> None:
         self.signatures: Mapping[str, Signature] = {name: one.signature for name, one in model.endpoints.items()}
         self.description = description
+        self.size_bytes = size_bytes
         self._what = what
         self._session = model.session
         self._endpoints = model.endpoints

@@ -61,9 +61,10 @@ def _load(what: str, file: Path, options: TorchOptions, torch: object) -> Model:
 
 
 def _wants_process(path: Path) -> bool:
-    """Whether PyTorch never lets go of the version, or holds the GIL for long while it reads it; see docs/isolation.md.
+    """Whether PyTorch holds the GIL for long over the version; see docs/isolation.md.
 
-    It reads a TorchScript file as a whole, and a program tensor by tensor.
+    It reads a TorchScript file as a whole, and a program tensor by tensor. A package it runs with the GIL, too, and
+    never unmaps.
     """
     file = find_model(path)
     sizes = {} if file is None or file.suffix == ".safetensors" else record_sizes(file)

@@ -17,7 +17,7 @@ _MOST_EXPANSION: Final = 8
 # What PyTorch reads in a second where the file is in memory and the machine is quiet, and how much of it takes longer
 # than others should wait, with a margin for a busy one.
 _BYTES_PER_S: Final = 1_800_000_000
-_LONG_BYTES: Final = 128 << 20
+_LONG_BYTES: Final = 64 << 20
 
 
 class Archive:

@@ -22,6 +22,7 @@ _NOTES: Final = (
     "runs native code of the version: allow_native_code",
     # Measured with bare PyTorch 2.13, too: each load unpacks the library anew, and none is ever unmapped.
     "its library, and weights inside it, stay mapped until its process ends",
+    "it holds the Python lock of its process while it computes",
 )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 
+from pipeline import plugins
 from pipeline.errors import AmbiguousKind, PluginError, UnknownKind
 from pipeline.plugins import SERVABLES
 from pipeline.servables.kinds import detect, load_adapter, load_adapters
@@ -28,6 +29,19 @@ def test_a_kind_is_loaded_by_name():
     assert load_adapter("lookup", [LOOKUP, LOOKUP]).kind == "lookup"
 
 
+def test_what_is_installed_is_read_once(monkeypatch):
+    read = []
+    plugins.installed.cache_clear()
+    monkeypatch.setattr(plugins, "entry_points", lambda: read.append(None) or EntryPoints([LOOKUP]))
+    try:
+        assert plugins.names(SERVABLES) == ["lookup"]
+        assert load_adapter("lookup").kind == "lookup"
+        assert plugins.names(plugins.CODECS) == []
+    finally:
+        plugins.installed.cache_clear()
+    assert len(read) == 1
+
+
 def test_an_unknown_kind_lists_the_known():
     with pytest.raises(PluginError, match="known: lookup, openvino"):
         load_adapter("torch", [OPENVINO, LOOKUP])
@@ -42,10 +56,10 @@ def test_two_plugins_of_one_name_are_refused_and_named():
 
 @pytest.mark.parametrize("value", ["no_such_module:X", "pipeline.servables.lookup:NoSuchClass"])
 def test_a_broken_plugin_is_named_and_spoils_only_its_own_kind(value, caplog):
-    plugins = [LOOKUP, plugin("bad", value)]
+    installed = [LOOKUP, plugin("bad", value)]
     with pytest.raises(PluginError, match=value):
-        load_adapter("bad", plugins)
-    assert list(load_adapters(plugins)) == ["lookup"]
+        load_adapter("bad", installed)
+    assert list(load_adapters(installed)) == ["lookup"]
     assert value in caplog.text
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.errors import InvalidArtefact, InvalidSettings, LoadFailed
 from pipeline.registry.servable import ServableId
-from pipeline.servables.tensorflow import TensorFlowAdapter
+from pipeline.servables.tensorflow import TensorFlowAdapter, files
 from pipeline.servables.tensorflow.framework import import_tensorflow
 from pipeline.tensors import DTYPES
 from pipeline.testing.signature_checks import small_numbers
@@ -301,6 +301,19 @@ def test_many_threads_are_answered_by_one_session(digits, digits_model, adapter,
         )
         together = servable.predict("serving_default", {"image": images[:64]})["output_0"]
         np.testing.assert_allclose(np.concatenate([*got]), together, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("which", "before", "after"), [("digits_saved", 1, 1), ("digits_file", 2, 1)])
+def test_a_loaded_version_is_estimated_by_its_weights_once(which, before, after, request, adapter):
+    """A Keras file needs them twice, but only while it is loaded."""
+    path = request.getfixturevalue(which)
+    loader = adapter.loader(ServableId("m", 1), path, {})
+    size = files.size_bytes(files.find(path))
+    more = size // 5 + (8 << 20)
+    assert loader.estimate_bytes() == pytest.approx(before * size + more, abs=2)
+    loader.load()
+    assert loader.estimate_bytes() == pytest.approx(after * size + more, abs=2)
+    loader.unload()
 
 
 def resident_bytes():
