@@ -91,7 +91,7 @@ def test_each_format_says_what_computes_it(name, saved, load):
 
 
 def test_a_load_that_holds_the_gil_for_long_says_so(saved, load, monkeypatch):
-    assert archive.held_note(100 << 20, "a state dict") == ()
+    assert archive.held_note(50 << 20, "a state dict") == ()
     [note] = archive.held_note(1 << 30, "a state dict")
     assert note == "its load holds the Python lock of its process for about 0.6 s; a state dict would not"
     monkeypatch.setattr(archive, "_LONG_BYTES", 1)
