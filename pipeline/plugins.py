@@ -19,11 +19,12 @@ GROUPS: Final = (CONNECTORS, CODECS, SERVABLES, STORAGE, TOKENS)
 
 @functools.cache
 def installed() -> EntryPoints:
-    """Return the entry points of all installed packages, as they are when this process first asks.
+    """Return all plugins that are installed, as they are when this process first asks.
 
     It opens files of every package, which takes milliseconds and holds the GIL: too long for each load to do it.
     """
-    return entry_points()
+    found = entry_points()
+    return EntryPoints([plugin for group in GROUPS for plugin in found.select(group=group)])
 
 
 def names(group: str, plugins: Iterable[EntryPoint] | None = None) -> list[str]:

@@ -16,7 +16,7 @@ from pipeline.settings import Settings, StreamSettings
 from tests.unit.registry.registry_fakes import ManualExecutor, ManualTimer
 
 SETTINGS = Settings(
-    kafka={"bootstrap.servers": "127.0.0.1:1"}, servables={"m": StreamSettings(base_path="/m", kind="lookup")}
+    kafka={"bootstrap.servers": "127.0.0.1:1"}, servables={"m": StreamSettings("/m", kind="lookup", isolation="thread")}
 )
 
 

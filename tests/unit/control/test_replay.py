@@ -21,7 +21,9 @@ from pipeline.settings import Settings, StreamSettings
 from tests.unit.registry.registry_fakes import FakeLoader, ManualExecutor, Rig
 
 STREAMS = ("m", "n")
-SETTINGS = Settings(servables={name: StreamSettings(base_path=f"/{name}", kind="fake") for name in STREAMS})
+SETTINGS = Settings(
+    servables={name: StreamSettings(base_path=f"/{name}", kind="fake", isolation="thread") for name in STREAMS}
+)
 
 
 class Record(SimpleNamespace):

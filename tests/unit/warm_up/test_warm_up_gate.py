@@ -257,7 +257,12 @@ class Deployed:
         )
         options = {"class": f"{__name__}:Model"}
         stream = StreamSettings(
-            base_path=str(folder), kind="python", options=options, warm_up=settings, batching=batching
+            base_path=str(folder),
+            kind="python",
+            options=options,
+            isolation="thread",
+            warm_up=settings,
+            batching=batching,
         )
         self.rollout = RollOut(Settings(servables={"m": stream}), self.manager)
 
