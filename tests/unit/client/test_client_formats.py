@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 
 import numpy as np
 import pytest
@@ -27,9 +27,9 @@ TAGGED = Tagged()
 @pytest.fixture(autouse=True)
 def installed(monkeypatch: pytest.MonkeyPatch) -> list[EntryPoint]:
     """Ours, and one more."""
-    codecs = [*plugins.entry_points(group=plugins.CODECS)]
+    codecs = [*plugins.installed().select(group=plugins.CODECS)]
     codecs.append(EntryPoint("tagged", "tests.contract.broken_codecs:Tagged", plugins.CODECS))
-    monkeypatch.setattr(plugins, "entry_points", lambda group: codecs if group == plugins.CODECS else ())
+    monkeypatch.setattr(plugins, "installed", lambda: EntryPoints(codecs))
     return codecs
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +77,8 @@ def test_a_token_provider_that_raises_is_logged_with_its_reason_and_asked_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The client of Kafka says no more than that there was no token."""
-    mine = [EntryPoint("file", "file_token:read_token", plugins.TOKENS)]
-    monkeypatch.setattr(plugins, "entry_points", lambda group: mine if group == plugins.TOKENS else ())
+    mine = EntryPoints([EntryPoint("file", "file_token:read_token", plugins.TOKENS)])
+    monkeypatch.setattr(plugins, "installed", lambda: mine)
     kafka: dict[str, kafka_properties.Scalar] = {
         kafka_properties.PROVIDER: "file", "sasl.oauthbearer.config": "/no/such/token",
     }  # fmt: skip
