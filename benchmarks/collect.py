@@ -11,47 +11,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from benchmarks import accounting, figures, model, wire
-from benchmarks.probe import PREFIX
+from benchmarks.probe import is_probe
+from benchmarks.reading import read
 from benchmarks.workload import MLP, WORKLOADS
 
 if TYPE_CHECKING:
     from benchmarks.avro_records import Datum
     from benchmarks.workload import Workload
 
-_TIMEOUT_S: Final = 60.0
 _TOLERANCE: Final = 1e-3
-
-
-def read(bootstrap: str, topic: str) -> list[Message]:
-    """Return every committed record of a topic as it is now; raises TimeoutError."""
-    properties = {"enable.auto.commit": False, "enable.partition.eof": True, "isolation.level": "read_committed"}
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "collector", **properties})
-    try:
-        partitions = [TopicPartition(topic, p, 0) for p in consumer.list_topics(topic).topics[topic].partitions]
-        left = {partition.partition for partition in partitions}
-        consumer.assign(partitions)
-        messages: list[Message] = []
-        deadline_s = time.monotonic() + _TIMEOUT_S
-        while left:
-            if time.monotonic() > deadline_s:
-                raise TimeoutError(f"read {len(messages)} records of {topic} in {_TIMEOUT_S:g} s, and not all")
-            for message in consumer.consume(10_000, 0.2):
-                error = message.error()
-                if error is None:
-                    messages.append(message)
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    left.discard(message.partition())
-        return messages
-    finally:
-        consumer.close()
 
 
 Expected = Callable[[model.Floats], model.Floats]
@@ -89,21 +63,17 @@ def collect(
     expect: Expected = model.expected,
     wire_name: str = wire.AVRO,
 ) -> dict[str, Any]:
-    """Return the account of the two topics and the rate after the warm-up, 0 where nothing came after it."""
+    """Return the account of the two topics, and the rate after the warm-up and the first result: 0 where none came."""
     records = wire.named(wire_name)
-    asked = [records.request.decode(message.value()) for message in read(bootstrap, requests) if not _is_probe(message)]
-    messages = [message for message in read(bootstrap, results) if not _is_probe(message)]
+    asked = [records.request.decode(message.value()) for message in read(bootstrap, requests) if not is_probe(message)]
+    messages = [message for message in read(bootstrap, results) if not is_probe(message)]
     answers = [records.result.decode(message.value()) for message in messages]
     took_ms = [message.timestamp()[1] for message in messages]
     return {
         "account": account(asked, answers, load, expect),
-        "records_per_s": figures.steady_rate(took_ms, warm_up) if len(messages) > warm_up else 0.0,
+        "records_per_s": figures.steady_rate(took_ms, warm_up) if len(messages) > max(1, warm_up) else 0.0,
         "result_bytes": max((len(message.value() or b"") for message in messages), default=0),
     }
-
-
-def _is_probe(message: Message) -> bool:
-    return (message.key() or b"").startswith(PREFIX)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from benchmarks import model
-from benchmarks.workload import PAIR
+from benchmarks.workload import PAIR, request_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ def penstock(url: str, topic: str, count: int) -> Callable[[], None]:
 
     def send() -> None:
         for number in range(count):
-            queue.enqueue(f"request-{number:09d}", **{PAIR.input: rows[number % len(rows)]})
+            queue.enqueue(request_id(number), **{PAIR.input: rows[number % len(rows)]})
         queue.close(60)
 
     return send
@@ -52,7 +52,7 @@ def cluster_serving(url: str, topic: str, count: int) -> Callable[[], None]:
     def send() -> None:
         with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
             for number in range(count):
-                queue.enqueue(f"request-{number:09d}", **{PAIR.input: rows[number % len(rows)]})
+                queue.enqueue(request_id(number), **{PAIR.input: rows[number % len(rows)]})
 
     return send
 

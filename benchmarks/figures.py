@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+Round = TypeVar("Round")
+Figure = TypeVar("Figure")
 
 
 class Spread(TypedDict):
@@ -16,6 +19,11 @@ class Spread(TypedDict):
     min: float
     max: float
     rounds: list[float]
+
+
+def each(measured: Mapping[str, Sequence[Round]], figure: Callable[[Round], Figure]) -> dict[str, list[Figure]]:
+    """Return one figure of every round, by contender."""
+    return {name: [figure(one) for one in rounds] for name, rounds in measured.items()}
 
 
 def spread(rounds: Sequence[float]) -> Spread:

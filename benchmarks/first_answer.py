@@ -16,18 +16,19 @@ _TIMEOUT_S: Final = 60.0
 _ID: Final = "first-answer"
 
 
-def penstock(bootstrap: str, requests: str, results: str) -> None:
-    """Ask by ``InputQueue.predict``."""
+def penstock(bootstrap: str, requests: str, results: str) -> float:
+    """Ask by ``InputQueue.predict``; return when the answer was there, in seconds since the Unix epoch."""
     import numpy as np  # noqa: PLC0415  # each pays for what it imports
 
     from pipeline.client import InputQueue  # noqa: PLC0415  # likewise
 
     with InputQueue("mlp", bootstrap=bootstrap, request_topic=requests, result_topic=results) as queue:
         queue.predict({"x": np.ones((1, 64), np.float32)}, timeout=_TIMEOUT_S)
+        return time.time()
 
 
-def hand_written(bootstrap: str, requests: str, results: str) -> None:
-    """Ask by a bare producer and consumer; TimeoutError without an answer."""
+def hand_written(bootstrap: str, requests: str, results: str) -> float:
+    """Ask by a bare producer and consumer; as ``penstock``. TimeoutError without an answer."""
     import numpy as np  # noqa: PLC0415  # likewise
     from confluent_kafka import Consumer, Producer, TopicPartition  # noqa: PLC0415  # likewise
 
@@ -49,12 +50,12 @@ def hand_written(bootstrap: str, requests: str, results: str) -> None:
         producer.poll(0)
         message = consumer.poll(0.1)
         if message is not None and message.error() is None and result.decode(message.value())["id"] == _ID:
+            answered_s = time.time()
             consumer.close()
-            return
+            return answered_s
     raise TimeoutError(f"no answer in {_TIMEOUT_S:g} s")
 
 
 if __name__ == "__main__":
     ask = {"penstock": penstock, "hand_written": hand_written}[sys.argv[1]]
-    ask(*sys.argv[2:5])
-    print(json.dumps({"seconds": time.time() - float(sys.argv[5])}))
+    print(json.dumps({"seconds": ask(*sys.argv[2:5]) - float(sys.argv[5])}))

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from benchmarks import model
 from benchmarks.place import PARTITIONS, Place
-from benchmarks.process import Contender, Cores
+from benchmarks.process import Cores, running
 from pipeline.local.kafka import LocalKafka
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from benchmarks.process import Contender
 
 Measured = TypeVar("Measured")
 
@@ -85,18 +86,14 @@ class Harness:
         finally:
             place.delete_topics()
 
-    @contextlib.contextmanager
-    def running(self, rival: Rival, place: Place, cores: Cores | None = None) -> Iterator[Contender]:
-        """Start a contender; at the end it is stopped in good order, or killed after an exception.
+    def running(
+        self, rival: Rival, place: Place, cores: Cores | None = None
+    ) -> contextlib.AbstractContextManager[Contender]:
+        """Return a contender that runs as long as the ``with`` block, as ``benchmarks.process.running``.
 
         ``cores``: whose core it gets, instead of the harness's.
         """
-        contender = Contender(rival.command(place), place.folder / "contender.log", cores or self.cores)
-        try:
-            yield contender
-            contender.stop()
-        finally:
-            contender.kill()
+        return running(rival.command(place), place.folder / "contender.log", cores or self.cores)
 
 
 @contextlib.contextmanager

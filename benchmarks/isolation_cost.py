@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from benchmarks import accounting, heavy
+from benchmarks import accounting
+from benchmarks.runtimes import openvino as runtime
+from benchmarks.workload import IMAGES
 from pipeline.isolation.adapter import IsolatedAdapter
 from pipeline.registry.servable import ServableId
 from pipeline.servables.kinds import load_adapter
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from pipeline.registry.servable import Servable
     from pipeline.tensors import Array
 
-BATCH: Final = (64, 3, 224, 224)
+BATCH: Final = (64, *IMAGES.row_shape)
 _IDLE: Final = """
 class Servable:
     inputs = {"x": ("FP32", %s)}
@@ -73,14 +75,15 @@ def main(calls: int) -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
         network, large, small = (Path(folder, name) for name in ("network", "large", "small"))
-        heavy.write_images(network)
-        for path, shape in ((large, [-1, *BATCH[1:]]), (small, [-1, 4])):
+        for path in (network, large, small):
             path.mkdir()
+        runtime.write(IMAGES, network)
+        for path, shape in ((large, [-1, *BATCH[1:]]), (small, [-1, 4])):
             (path / "servable.py").write_text(_IDLE % shape)
         images = np.random.default_rng(1).standard_normal(BATCH, np.float32)
         allowed = {"allow_code_in_version": True}
         # The same precision in both, whatever the processor offers.
-        computing, wrong = measure("openvino", network, {"precision": "f32"}, {"image": images}, calls)
+        computing, wrong = measure(runtime.KIND, network, {"precision": "f32"}, {IMAGES.input: images}, calls)
         moving, odd = measure("python", large, allowed, {"x": images}, _FREE * calls)
         asking, off = measure("python", small, allowed, {"x": np.ones((1, 4), np.float32)}, _QUICK * calls)
     ids = [str(number) for number in range(2 * (calls + _FREE * calls + _QUICK * calls + 3))]

@@ -9,19 +9,18 @@ from __future__ import annotations
 import json
 import struct
 import sys
-import time
 from typing import TYPE_CHECKING, Any, Final
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 
 from benchmarks import accounting
 from benchmarks.avro_records import AvroRecord
+from benchmarks.reading import read
 from benchmarks.sending import send
+from benchmarks.workload import number_of, request_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from confluent_kafka import Message
 
 _TIMEOUT_S: Final = 120.0
 # What a request has beside its tensor's data: prefix, id, names, shape.
@@ -40,7 +39,7 @@ def requests(count: int, request_bytes: int) -> Iterator[tuple[bytes, bytes]]:
     record, width = AvroRecord("PredictRequest"), columns(request_bytes)
     rest = bytes(4 * (width - 1))
     for number in range(count):
-        name = f"request-{number:09d}"
+        name = request_id(number)
         data = struct.pack("<f", number) + rest
         tensor = {"name": "x", "datatype": "FP32", "shape": [1, width], "data": data}
         yield name.encode(), record.encode({"id": name, "inputs": [tensor]})
@@ -61,39 +60,20 @@ def produce(bootstrap: str, topic: str, count: int, request_bytes: int) -> dict[
     return {"requests": sent, "request_bytes": size}
 
 
-def results(bootstrap: str, topic: str) -> Iterator[Message]:
-    """Yield every record of a topic as it is now; raises TimeoutError."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "account", "enable.auto.commit": False})
-    try:
-        partitions = [TopicPartition(topic, p, 0) for p in consumer.list_topics(topic).topics[topic].partitions]
-        left = sum(consumer.get_watermark_offsets(partition)[1] for partition in partitions)
-        consumer.assign(partitions)
-        deadline_s = time.monotonic() + _TIMEOUT_S
-        while left:
-            if time.monotonic() > deadline_s:
-                raise TimeoutError(f"{left} records of {topic} were not read in {_TIMEOUT_S:g} s")
-            for message in consumer.consume(min(10_000, left), 1.0):
-                if message.error() is None:
-                    left -= 1
-                    yield message
-    finally:
-        consumer.close()
-
-
 def account(bootstrap: str, topic: str, count: int) -> accounting.Account:
     """Return the account by id of all results; an answer must be the number of its request, as FP32 has it."""
     record = AvroRecord("PredictResult")
     answered: list[str] = []
     errors = wrong = 0
-    for message in results(bootstrap, topic):
+    for message in read(bootstrap, topic):
         result = record.decode(message.value())
         answered.append(result["id"])
         if result["error"] is not None:
             errors += 1
         else:
-            expected = struct.pack("<f", int(result["id"].rpartition("-")[2]))
+            expected = struct.pack("<f", number_of(result["id"]))
             wrong += result["outputs"][0]["data"] != expected
-    return accounting.account((f"request-{number:09d}" for number in range(count)), answered, errors, wrong)
+    return accounting.account(map(request_id, range(count)), answered, errors, wrong)
 
 
 def main() -> None:

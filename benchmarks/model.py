@@ -16,12 +16,15 @@ OUTPUT: Final = "logits"
 FEATURES: Final = 64
 HIDDEN: Final = 128
 CLASSES: Final = 10
+DESCRIPTION: Final = f"{FEATURES}->{HIDDEN}->{CLASSES} MLP, one row a request"
 # The same for every contender. f32 everywhere: some CPUs would compute in bfloat16, others not.
 OPENVINO: Final[dict[str, Any]] = {
     "INFERENCE_NUM_THREADS": 1,
     "NUM_STREAMS": 1,
     "INFERENCE_PRECISION_HINT": "f32",
 }
+# The same in the words of our adapter's options.
+OPTIONS: Final[dict[str, Any]] = {"threads": 1, "streams": 1, "precision": "f32"}
 
 Floats = npt.NDArray[np.float32]
 

@@ -14,7 +14,10 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from benchmarks import figures, produce
+from benchmarks.probe import is_probe
+from benchmarks.sending import flush, put
 from benchmarks.steady import Receiver, drive, producer_for, wait_for_answers
+from benchmarks.workload import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +29,7 @@ _SWITCH_S: Final = 0.0002
 _LINGER_MS: Final = 1
 # Connections are made, and the first batches are slow.
 _WARM_UP_S: Final = 2.0
+_FLUSH_S: Final = 60.0
 
 
 def latencies(due_s: Sequence[float], came_s: Mapping[int, float], warm_up: int) -> dict[str, float]:
@@ -44,18 +48,14 @@ def send_all(bootstrap: str, topic: str, pairs: Iterable[tuple[bytes, bytes]]) -
     """Send as fast as the broker takes them."""
     producer = producer_for(bootstrap, _LINGER_MS)
     for key, value in pairs:
-        while True:
-            try:
-                producer.produce(topic, value, key)
-                break
-            except BufferError:
-                producer.poll(0.01)
-    producer.flush()
+        put(producer, topic, key, value)
+    flush(producer, _FLUSH_S)
 
 
 def first_answers(receiver: Receiver) -> dict[int, float]:
     """Return when the first answer to each request came, by its number."""
-    return {int((message.key() or b"").rpartition(b"-")[2]): at_s for at_s, message in reversed(receiver.came)}
+    came = [(at_s, message) for at_s, message in receiver.came if not is_probe(message)]
+    return {number_of((message.key() or b"").decode()): at_s for at_s, message in reversed(came)}
 
 
 def main() -> None:

@@ -19,6 +19,8 @@ from benchmarks import model, wire
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from confluent_kafka import Message
+
 PREFIX: Final = b"probe-"
 _ASK_AGAIN_S: Final = 0.5
 _QUIET_S: Final = 1.0
@@ -33,6 +35,11 @@ def key_of(partition: int, number: int) -> bytes:
 def partition_of(key: bytes) -> int:
     """Return the partition that a key of ``key_of`` asked."""
     return int(key.removeprefix(PREFIX).partition(b"-")[0])
+
+
+def is_probe(message: Message) -> bool:
+    """Whether a request is one of these, or a result the answer to one."""
+    return (message.key() or b"").startswith(PREFIX)
 
 
 def values(keys: Iterable[bytes], wire_name: str) -> list[bytes]:
@@ -67,9 +74,8 @@ def main() -> None:
         producer.flush(10)
         for message in consumer.consume(1000, _ASK_AGAIN_S):
             quiet_since_s = time.monotonic()
-            key = message.key() or b""
-            if message.error() is None and key.startswith(PREFIX):
-                waiting.discard(partition_of(key))
+            if message.error() is None and is_probe(message):
+                waiting.discard(partition_of(message.key() or b""))
     consumer.close()
     print(json.dumps({"asked": asked}))
 

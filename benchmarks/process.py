@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -58,7 +59,7 @@ class Cores:
 
 
 class Contender:
-    """A running contender. ``stop`` it; it never outlives this process."""
+    """A running contender; ``running`` starts it. It never outlives this process."""
 
     def __init__(self, argv: Sequence[str | Path], log_path: Path, cores: Cores) -> None:
         self._argv, self._log_path = argv, log_path
@@ -87,41 +88,56 @@ class Contender:
         """The most that it has been, in MiB; likewise."""
         return self._status_mib("VmHWM:")
 
+    @property
+    def state(self) -> str:
+        """Whether it runs, and the end of its log: for the message of an error."""
+        code = self._child.exit_code
+        now = "still running" if code is None else f"ended with status {code}"
+        tail = self._log_path.read_text(errors="replace").splitlines()[-_TAIL_LINES:]
+        return "\n".join([f"{self}: {now}; the end of its log:", *(tail or ["(nothing)"])])
+
     def wait(self, is_done: Callable[[], bool], what: str, timeout_s: float) -> None:
-        """Return when ``is_done``; raises BenchmarkError with the end of its log when it dies or is too slow."""
+        """Return when ``is_done``; raises BenchmarkError when it dies or is too slow."""
         deadline_s = time.monotonic() + timeout_s
         while not is_done():
             self.check()
             if time.monotonic() > deadline_s:
-                raise BenchmarkError(f"{self}: {what} took more than {timeout_s:g} s\n{self._tail()}")
+                raise BenchmarkError(f"{what} took more than {timeout_s:g} s")
             time.sleep(_POLL_S)
 
     def check(self) -> None:
-        """Raise BenchmarkError with the end of its log when it has ended."""
+        """Raise BenchmarkError when it has ended."""
         if self._child.exit_code is not None:
-            raise BenchmarkError(f"{self} ended with status {self._child.exit_code}\n{self._tail()}")
+            raise BenchmarkError("it ended before it was asked to")
 
     def stop(self) -> None:
-        """Ask it to end; raises BenchmarkError when it does not do so in good order."""
-        running = self._child.exit_code is None
+        """Ask it to end; raises BenchmarkError when it has ended before, or does not do so in good order."""
+        self.check()
         self._child.stop(_STOP_TIMEOUT_S)
-        if running and self._child.exit_code != 0:
-            raise BenchmarkError(f"{self}: SIGTERM ended it with status {self._child.exit_code}\n{self._tail()}")
+        if self._child.exit_code != 0:
+            raise BenchmarkError("it did not end in good order after SIGTERM")
 
     def kill(self) -> None:
         """End it, whatever it is doing."""
         self._child.kill()
 
+    def pause(self) -> None:
+        """Let it stand still, with everything it has started, until ``resume``; raises BenchmarkError as ``check``."""
+        self.check()
+        os.killpg(self._child.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on, if it is still there."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGCONT)
+
     def __str__(self) -> str:
-        return " ".join(str(part) for part in self._argv[:4])
+        return " ".join(str(part) for part in self._argv[:3])
 
     def _status_mib(self, field: str) -> float:
         status = Path(f"/proc/{self._child.pid}/status")
         lines = status.read_text().splitlines() if status.exists() else []
         return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(field)), 0.0)
-
-    def _tail(self) -> str:
-        return "\n".join(self._log_path.read_text(errors="replace").splitlines()[-_TAIL_LINES:])
 
 
 def helper(module: str, *arguments: object, timeout_s: float = 600.0, python: str | Path = sys.executable) -> Any:
@@ -140,15 +156,36 @@ def helper(module: str, *arguments: object, timeout_s: float = 600.0, python: st
 
 
 @contextlib.contextmanager
-def background(module: str, *arguments: object, log_path: Path) -> Iterator[None]:
-    """Run ``python -m module arguments`` on the cores of this process, and at the end ask it to end; as a Contender."""
-    argv = [sys.executable, "-m", module, *map(str, arguments)]
-    running = Contender(argv, log_path, Cores(frozenset(), frozenset()))
+def running(argv: Sequence[str | Path], log_path: Path, cores: Cores) -> Iterator[Contender]:
+    """Start a contender; at the end it is stopped in good order, or killed after an exception.
+
+    A BenchmarkError, whose ever it is, leaves here with the contender's state and the end of its log.
+    """
+    contender = Contender(argv, log_path, cores)
     try:
-        yield
-        running.stop()
+        yield contender
+        contender.stop()
+    except BenchmarkError as error:
+        raise BenchmarkError(f"{error}\n{contender.state}") from error
     finally:
-        running.kill()
+        contender.kill()
+
+
+@contextlib.contextmanager
+def paused(contenders: Sequence[Contender]) -> Iterator[None]:
+    """Let contenders stand still until the end of the ``with`` block."""
+    try:
+        for contender in contenders:
+            contender.pause()
+        yield
+    finally:
+        for contender in contenders:
+            contender.resume()
+
+
+def background(module: str, *arguments: object, log_path: Path) -> contextlib.AbstractContextManager[Contender]:
+    """Run ``python -m module arguments`` on the cores of this process until the end of the ``with`` block."""
+    return running([sys.executable, "-m", module, *map(str, arguments)], log_path, Cores(frozenset(), frozenset()))
 
 
 def _list(cores: frozenset[int]) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from benchmarks import accounting
+    from benchmarks.avro_records import Datum
     from benchmarks.place import Place
 
 _AT_ONCE: Final = 1000
@@ -41,19 +42,26 @@ class RedisPlace:
         """Return how many requests are not answered: answers delete them."""
         return int(self._client.xlen(self._place.requests))
 
-    def account(self, count: int) -> accounting.Account:
-        """Return the account of ``count`` requests; a hash has one result, so that duplicates are not seen."""
+    def account(self, count: int) -> tuple[accounting.Account, int]:
+        """Return the account of ``count`` requests, and the bytes of the largest result.
+
+        A hash has one result, so that duplicates are not seen.
+        """
         request_record, result_record = AvroRecord("PredictRequest"), AvroRecord("PredictResult")
-        requests, results = [], []
+        requests: list[Datum] = []
+        results: list[Datum] = []
+        size = 0
         for several in _parts(produce.requests(count)):
             pipe = self._client.pipeline(transaction=False)
             for key, value in several:
                 requests.append(request_record.decode(value))
                 pipe.hget(b"%b:%b" % (self._place.results.encode(), key), "value")
-            results += [result_record.decode(value) for value in pipe.execute() if value is not None]
+            values = [value for value in pipe.execute() if value is not None]
+            size = max(size, *map(len, values), 0)
+            results += map(result_record.decode, values)
         account = collect.account(requests, results)
         account["uncommitted"] = self.left()
-        return account
+        return account, size
 
     def close(self) -> None:
         """Delete all of it and close the connection."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Final
+import math
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-INPUT: Final = "image"
-OUTPUT: Final = "probabilities"
-IMAGE: Final = (3, 224, 224)
-CLASSES: Final = 1000
+from benchmarks.workload import IMAGES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 # How many blocks each stage has, and how many channels are inside one; four times as many leave it.
 _STAGES: Final = ((3, 64), (4, 128), (6, 256), (3, 512))
 
@@ -20,8 +21,8 @@ _STAGES: Final = ((3, 64), (4, 128), (6, 256), (3, 512))
 class _Graph:
     """Nodes and weights as they come; the weights keep the variance of what goes through them."""
 
-    def __init__(self, seed: int) -> None:
-        self._random = np.random.default_rng(seed)
+    def __init__(self) -> None:
+        self._random = np.random.default_rng(50)
         self.nodes: list[Any] = []
         self.weights: list[Any] = []
 
@@ -31,7 +32,7 @@ class _Graph:
         return output
 
     def weight(self, *shape: int, gain: float = 2.0) -> str:
-        scale = np.sqrt(gain / max(1, np.prod(shape[1:])))
+        scale = math.sqrt(gain / max(1, math.prod(shape[1:])))
         return self.array((self._random.standard_normal(shape, np.float32) * scale).astype(np.float32))
 
     def array(self, array: Any) -> str:
@@ -55,13 +56,13 @@ class _Graph:
         return self.node("Relu", [self.node("Mul", [self.node("Add", [x, y]), half])])
 
 
-def write_onnx(path: str | Path, *, batch: int | None = None, seed: int = 50) -> Path:
-    """Write the model (25.5 million parameters, 102 MB) to ``path`` and return it; equal seeds give equal bytes.
+def write_onnx(path: Path) -> None:
+    """Write the model (25.5 million parameters, 102 MB) to ``path``, the same bytes every time.
 
-    Input ``image``, float32 [rows, 3, 224, 224]; output ``probabilities``, float32 [rows, 1000]. ``batch`` fixes rows.
+    Input ``image``, float32 [rows, 3, 224, 224]; output ``probabilities``, float32 [rows, 1000].
     """
-    graph = _Graph(seed)
-    x = graph.node("Relu", [graph.convolution(INPUT, (3, 64), 7, 2)])
+    graph = _Graph()
+    x = graph.node("Relu", [graph.convolution(IMAGES.input, (3, 64), 7, 2)])
     x = graph.node("MaxPool", [x], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
     channels = 64
     for stage, (blocks, inside) in enumerate(_STAGES):
@@ -69,20 +70,17 @@ def write_onnx(path: str | Path, *, batch: int | None = None, seed: int = 50) ->
             x = graph.block(x, channels, inside, 2 if stage and not block else 1)
             channels = inside * 4
     x = graph.node("Flatten", [graph.node("GlobalAveragePool", [x])])
-    x = graph.node("Gemm", [x, graph.weight(CLASSES, channels, gain=1.0)], transB=1)
-    graph.node("Softmax", [x], OUTPUT)
-    rows = batch or "rows"
+    x = graph.node("Gemm", [x, graph.weight(IMAGES.classes, channels, gain=1.0)], transB=1)
+    graph.node("Softmax", [x], IMAGES.output)
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
             "resnet50",
-            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [rows, *IMAGE])],
-            [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [rows, CLASSES])],
+            [helper.make_tensor_value_info(IMAGES.input, TensorProto.FLOAT, ["rows", *IMAGES.row_shape])],
+            [helper.make_tensor_value_info(IMAGES.output, TensorProto.FLOAT, ["rows", IMAGES.classes])],
             graph.weights,
         ),
         opset_imports=[helper.make_opsetid("", 17)],
         ir_version=8,  # what onnxruntime 1.14 and OpenVINO 2023 read, too
     )
-    path = Path(path)
     onnx.save(model, path)
-    return path

@@ -8,6 +8,31 @@ from collections.abc import Iterable, Mapping
 from confluent_kafka import Producer
 
 
+def put(
+    producer: Producer,
+    topic: str,
+    key: bytes,
+    value: bytes,
+    partition: int = -1,
+    headers: dict[str, str | bytes | None] | None = None,
+) -> None:
+    """Give one record to the client; waits while its queue is full. ``partition``: by the key, unless given."""
+    while True:
+        try:
+            producer.produce(topic, value, key, partition, headers=headers)
+        except BufferError:
+            producer.poll(0.05)
+        else:
+            return
+
+
+def flush(producer: Producer, timeout_s: float) -> None:
+    """Return when the broker has accepted all; ends the process when it has not ``timeout_s`` later."""
+    left = producer.flush(timeout_s)
+    if left:
+        sys.exit(f"{left} requests were not accepted in {timeout_s:g} s")
+
+
 def send(
     producer: Producer,
     topic: str,
@@ -25,14 +50,7 @@ def send(
     count = size = 0
     for key, value in records:
         size = len(value)
-        while True:
-            try:
-                producer.produce(topic, value, key, count % partitions, headers=every)
-                break
-            except BufferError:
-                producer.poll(0.05)
+        put(producer, topic, key, value, count % partitions, every)
         count += 1
-    left = producer.flush(timeout_s)
-    if left:
-        sys.exit(f"{left} of {count} requests were not accepted")
+    flush(producer, timeout_s)
     return count, size

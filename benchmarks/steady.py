@@ -20,13 +20,15 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from benchmarks import produce
 from benchmarks.avro_records import AvroRecord
+from benchmarks.sending import flush, put
+from benchmarks.workload import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _LONGEST_S: Final = 120
 _POLL_S: Final = 0.1
-LAST_ANSWERS_S: Final = 30.0
+_LAST_ANSWERS_S: Final = 30.0
 
 
 class Receiver:
@@ -81,10 +83,9 @@ def drive(
         if stopped:
             break
         due_s.append(at_s)
-        producer.produce(topic, value, key)
+        put(producer, topic, key, value)
         producer.poll(0)
-    if producer.flush(LAST_ANSWERS_S):
-        sys.exit("the broker did not accept the last requests")
+    flush(producer, _LAST_ANSWERS_S)
     return due_s, latest_s
 
 
@@ -96,7 +97,7 @@ def producer_for(bootstrap: str, linger_ms: int) -> Producer:
 
 def wait_for_answers(receiver: Receiver, count: int) -> None:
     """Return when ``count`` results have come, or when they take too long: what is missing is accounted later."""
-    deadline_s = time.monotonic() + LAST_ANSWERS_S
+    deadline_s = time.monotonic() + _LAST_ANSWERS_S
     while len(receiver.came) < count and time.monotonic() < deadline_s:
         time.sleep(_POLL_S)
 
@@ -108,7 +109,7 @@ def seen(due_s: list[float], came: list[tuple[float, Message]]) -> dict[str, lis
     versions: list[int | None] = [None] * len(due_s)
     for at_s, message in reversed(came):
         result = record.decode(message.value())
-        number = int(result["id"].rpartition("-")[2])
+        number = number_of(result["id"])
         took_ms[number] = 1000 * (at_s - due_s[number])
         versions[number] = result["version"]
     return {"due_s": due_s, "took_ms": took_ms, "versions": versions}

@@ -13,6 +13,16 @@ if TYPE_CHECKING:
     from benchmarks.model import Floats
 
 
+def request_id(number: int) -> str:
+    """Return the id of the ``number``-th request of a load; it is the key, too."""
+    return f"request-{number:09d}"
+
+
+def number_of(request_id: str) -> int:
+    """Return the number of a request of a load, whose id this is."""
+    return int(request_id.removeprefix("request-"))
+
+
 @dataclass(frozen=True)
 class Workload:
     """A network by what goes in and what comes out; ``distinct`` rows are asked for again and again."""

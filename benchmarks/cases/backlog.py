@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import accounting, figures, wire
 from benchmarks.place import PARTITIONS, Place, Watch
-from benchmarks.process import Contender, Cores, helper
+from benchmarks.process import Contender, Cores, helper, paused
 from benchmarks.workload import MLP
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Wait = Callable[[Sequence[Contender], Place], None]
 LIMIT_S: Final = 300.0
+CLOCK: Final = "the broker's timestamps of the results"
+REHEARSAL: Final = 20_000
 # Whoever commits nothing is done when nothing more has come for so long.
 _QUIET_S: Final = 20.0
 
@@ -82,11 +84,17 @@ def measure(harness: Harness, rival: Rival, backlog: Backlog) -> Measured:
         return _measured(backlog, place, ticks, peak_mib, request_bytes, place.uncommitted())
 
 
+def rehearse(harness: Harness, rival: Rival, requests: int) -> None:
+    """Have ``rival`` empty a backlog that is not counted, for the broker is cold; raises BenchmarkError."""
+    measure(harness, rival, Backlog(min(REHEARSAL, requests)))
+
+
 def measure_up(
     harness: Harness, rivals: Sequence[Rival], backlog: Backlog, wait: Wait, cores: Sequence[Cores] = ()
 ) -> Measured:
-    """Return how fast one group answers what comes when ``wait`` has returned; raises BenchmarkError.
+    """Return how fast one group answers what lies there when ``wait`` has returned; raises BenchmarkError.
 
+    It stands still while the load generator fills the topic: it never waits for a request, nor shares its cores then.
     ``cores``: whose core each of ``rivals`` gets, instead of the harness's. Memory is that of all together.
     """
     with harness.place(rivals[0].NAME, backlog.partitions) as place:
@@ -96,7 +104,8 @@ def measure_up(
                 for number, (rival, core) in enumerate(itertools.zip_longest(rivals, cores))
             ]
             wait(contenders, place)
-            request_bytes = backlog.produce(place)
+            with paused(contenders):
+                request_bytes = backlog.produce(place)
             ticks = watch_commits(contenders, place, backlog.count)
             peak_mib = sum(contender.peak_rss_mib for contender in contenders)
         return _measured(backlog, place, ticks, peak_mib, request_bytes, place.uncommitted())
@@ -160,6 +169,13 @@ def _watch_results(contender: Contender, watch: Watch, before: int, count: int) 
 
     contender.wait(is_done, f"answering {count} requests", LIMIT_S)
     return ticks
+
+
+def account(place: Place) -> accounting.Account:
+    """Return the account of all requests of a place whose contender has ended in good order."""
+    made: accounting.Account = Backlog(1).collect(place)["account"]
+    made["uncommitted"] = place.uncommitted()
+    return made
 
 
 def _own_folder(place: Place, number: int) -> Place:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.cases import comparison
-from benchmarks.contenders.guaranteed import Guaranteed
+from benchmarks.contenders.penstock import Worker
 
 if TYPE_CHECKING:
     from benchmarks import report
@@ -19,10 +19,13 @@ NAME: Final = "exactly-once"
 REQUESTS: Final = 200_000
 ROUNDS: Final = 5
 TARGET: Final = 0.7
-_RIVALS: Final = (Guaranteed("exactly_once"), Guaranteed("at_least_once"))
+_RIVALS: Final = tuple(
+    Worker(guarantee, f"penstock worker --watch, guarantee: {guarantee}, default settings", {"guarantee": guarantee})
+    for guarantee in ("exactly_once", "at_least_once")
+)
 
 
 def run(harness: Harness, rounds: int, requests: int) -> report.Report:
     """Measure all rounds and return the report; raises BenchmarkError."""
-    settings: dict[str, object] = {"reader": "isolation.level=read_committed"}
-    return comparison.compare(harness, _RIVALS, rounds, requests, case=NAME, target=TARGET, settings=settings)
+    settings = {"reader": "isolation.level=read_committed"}
+    return comparison.on_kafka(harness, _RIVALS, rounds, requests, case=NAME, target=TARGET, settings=settings)

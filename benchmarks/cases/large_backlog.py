@@ -7,13 +7,14 @@ takes; every one is accounted by its id afterwards.
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import accounting, large_backlog, machine, report
 from benchmarks.contenders import penstock
+from benchmarks.figures import each
+from benchmarks.harness import alternate
 from benchmarks.place import PARTITIONS, Place, Watch
 from benchmarks.process import Contender, helper
 
@@ -80,12 +81,12 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
         Rival("small", base_path / "small", _SMALL_BYTES): requests * _MORE_SMALL,
         Rival("large", base_path / "large", _LARGE_BYTES): requests,
     }
-    measured: dict[str, list[Measured]] = {rival.NAME: [] for rival in rivals}
-    for _ in range(rounds):
-        for rival, count in rivals.items():
-            one = _measure(harness, rival, count)
-            measured[rival.NAME].append(one)
-            print(f"  {rival.NAME}: {one.above_mib:.0f} MiB above {one.idle_mib:.0f} MiB", file=sys.stderr, flush=True)
+    measured = alternate(
+        list(rivals),
+        rounds,
+        lambda rival: _measure(harness, rival, rivals[rival]),
+        lambda _, one: f"{one.above_mib:.0f} MiB above {one.idle_mib:.0f} MiB",
+    )
     return _report(harness, requests, measured)
 
 
@@ -135,9 +136,7 @@ def _wait(contender: Contender, place: Place, count: int, limit_s: float) -> lis
 
 
 def _report(harness: Harness, requests: int, measured: dict[str, list[Measured]]) -> report.Report:
-    def each(figure: str) -> dict[str, list[float]]:
-        return {name: [getattr(one, figure) for one in several] for name, several in measured.items()}
-
+    above_mib = each(measured, lambda one: one.above_mib)
     settings: dict[str, Any] = {
         "small_requests": requests * _MORE_SMALL,
         "small_bytes": _SMALL_BYTES,
@@ -152,11 +151,14 @@ def _report(harness: Harness, requests: int, measured: dict[str, list[Measured]]
         unit="MiB",
         target=TARGET,
         better="lower",
-        ratio=max(max(several) for several in each("above_mib").values()),
-        rounds=each("above_mib"),
-        others={"idle worker, MiB": each("idle_mib"), "records/s, its start included": each("records_per_s")},
+        ratio=max(max(several) for several in above_mib.values()),
+        rounds=above_mib,
+        others={
+            "idle worker, MiB": each(measured, lambda one: one.idle_mib),
+            "records/s, its start included": each(measured, lambda one: one.records_per_s),
+        },
         descriptions=dict.fromkeys(measured, Rival.DESCRIPTION),
-        accounts={name: [one.account for one in several] for name, several in measured.items()},
+        accounts=each(measured, lambda one: one.account),
         settings=settings,
         machine=machine.describe(harness.broker, str(harness.cores)),
     )

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import accounting, machine, model, report
+from benchmarks.cases import backlog
 from benchmarks.contenders import hand_written, penstock
+from benchmarks.figures import each
 from benchmarks.harness import alternate
 from benchmarks.open_loop import CAPACITY
 from benchmarks.place import PARTITIONS
@@ -75,25 +77,23 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
         unit="ms",
         target=TARGET,
         better="lower",
-        rounds={name: [one.p99_ms for one in several] for name, several in measured.items()},
+        rounds=each(measured, lambda one: one.p99_ms),
         ratio=statistics.median(one.p99_ms / one.p50_ms for one in measured[names[0]]),
         versus=[report.Versus(ours, theirs) for ours, theirs in zip(names[::2], names[1::2], strict=True)],
         others={
-            "p50, ms": {name: [one.p50_ms for one in several] for name, several in measured.items()},
-            "highest, ms": {name: [one.highest_ms for one in several] for name, several in measured.items()},
-            "the generator was late by at most, ms": {
-                name: [one.generator_late_ms for one in several] for name, several in measured.items()
-            },
+            "p50, ms": each(measured, lambda one: one.p50_ms),
+            "highest, ms": each(measured, lambda one: one.highest_ms),
+            "the generator was late by at most, ms": each(measured, lambda one: one.generator_late_ms),
         },
         descriptions={rival.NAME: rival.DESCRIPTION for rival in _RIVALS},
-        accounts={name: [one.account for one in several] for name, several in measured.items()},
+        accounts=each(measured, lambda one: one.account),
         settings={
             "capacity, records/s": {name: round(rate) for name, rate in capacities.items()},
             "requests_per_s": {level.NAME: round(level.rate) for level in every},
             "requests": {level.NAME: level.count for level in every},
             "warm_up": "two seconds at the same rate before these",
             "partitions": PARTITIONS,
-            "openvino": dict(model.OPENVINO),
+            "openvino": model.OPENVINO,
             "clock": "the client's, from the moment a request was due",
         },
         machine=machine.describe(harness.broker, str(harness.cores)),
@@ -111,9 +111,7 @@ def _drive(harness: Harness, rival: Rival, count: int, rate: float | str) -> dic
         with harness.running(rival, place):
             helper("benchmarks.probe", *topics)
             made: dict[str, Any] = helper("benchmarks.open_loop", *topics, count, rate)
-        account = helper("benchmarks.collect", *topics, 1)["account"]
-        account["uncommitted"] = place.uncommitted()
-    return {**made, "account": account}
+        return {**made, "account": backlog.account(place)}
 
 
 def _show(_: object, one: Measured) -> str:

@@ -8,13 +8,14 @@ time is printed, too. Tables are compared in ``benchmarks.lookups``.
 from __future__ import annotations
 
 import statistics
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from benchmarks import machine, report
+from benchmarks.figures import each
+from benchmarks.harness import alternate
 from benchmarks.process import helper
 from benchmarks.workload import DIGITS, MLP
 
@@ -58,8 +59,10 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:  # noqa:
     """Load each ``rounds`` times. Raises BenchmarkError."""
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
         loads = [Load(name, who, _write(Path(folder), name)) for name in _NETWORKS for who in _WHO]
-        measured = _alternate(loads, rounds)
-    seconds = {name: [one["seconds"] for one in several] for name, several in measured.items()}
+        for one in loads:  # not counted: the disk is read
+            _measure(one)
+        measured = alternate(loads, rounds, _measure, lambda _, one: f"{one['seconds']:.2f} s")
+    seconds = each(measured, lambda one: one["seconds"])
     ratios = [
         statistics.median(seconds[f"{name}, penstock"]) / statistics.median(seconds[f"{name}, bare"])
         for name in _NETWORKS
@@ -73,8 +76,8 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:  # noqa:
         rounds=seconds,
         ratio=max(ratios),
         others={
-            "memory, MiB": {name: [one["mib"] for one in several] for name, several in measured.items()},
-            "others waited, ms": {name: [one["held_ms"] for one in several] for name, several in measured.items()},
+            "memory, MiB": each(measured, lambda one: one["mib"]),
+            "others waited, ms": each(measured, lambda one: one["held_ms"]),
         },
         descriptions={"penstock": "a worker's registry, from the aspiration on", "bare": "the framework alone"},
         accounts={},
@@ -98,15 +101,6 @@ def _write(folder: Path, runtime: str) -> Path:
     return version
 
 
-def _alternate(loads: list[Load], rounds: int) -> dict[str, list[Figures]]:
-    """Load each once without counting it, so that no disk is read; then all in turn."""
-    measured: dict[str, list[Figures]] = {one.NAME: [] for one in loads}
-    for number in range(rounds + 1):
-        for one in loads:
-            found: Figures = helper("benchmarks.loading", one.who, one.runtime, _NETWORKS[one.runtime], one.version)
-            if number:
-                print(
-                    f"  round {number}/{rounds}  {one.NAME:<22} {found['seconds']:.2f} s", file=sys.stderr, flush=True
-                )
-                measured[one.NAME].append(found)
-    return measured
+def _measure(one: Load) -> Figures:
+    found: Figures = helper("benchmarks.loading", one.who, one.runtime, _NETWORKS[one.runtime], one.version)
+    return found

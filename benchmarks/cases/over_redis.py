@@ -9,67 +9,53 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from benchmarks import figures, machine, model, report
-from benchmarks.cases.backlog import LIMIT_S, Measured
-from benchmarks.contenders import hand_written_redis
+from benchmarks import figures
+from benchmarks.cases import comparison
+from benchmarks.cases.backlog import LIMIT_S, Backlog, Measured
+from benchmarks.contenders import hand_written_redis, penstock
 from benchmarks.contenders.hand_written_redis import HandWrittenRedis
-from benchmarks.contenders.over_redis import OverRedis
-from benchmarks.harness import alternate
 from benchmarks.redis_place import RedisPlace, rate_after
 from pipeline.local.redis import LocalRedis
 
 if TYPE_CHECKING:
+    from benchmarks import report
     from benchmarks.harness import Harness, Rival
 
 NAME: Final = "redis"
 REQUESTS: Final = 100_000
 ROUNDS: Final = 5
 TARGET: Final = 1.0
-_REHEARSAL: Final = 10_000
 
 
 def run(harness: Harness, rounds: int, requests: int) -> report.Report:
     """Measure all rounds and return the report; raises BenchmarkError."""
     with LocalRedis() as server:
-        rivals: tuple[Rival, ...] = (OverRedis(server.url), HandWrittenRedis(server.url))
-        warm_up = requests // 10
-        for rival in rivals:  # not counted: the server is cold
-            _measure(harness, server.url, rival, min(_REHEARSAL, requests))
-        measured = alternate(
+        description = "penstock worker --watch, connector redis, default settings"
+        redis = {"redis": {"url": server.url}}
+        ours = penstock.Worker(penstock.NAME, description, {"connector": "redis"}, redis)
+        rivals: tuple[Rival, ...] = (ours, HandWrittenRedis(server.url))
+        return comparison.compare(
+            harness,
             rivals,
             rounds,
-            lambda rival: _measure(harness, server.url, rival, requests + warm_up),
-            lambda _, one: f"{one.records_per_s:>9,.0f} requests/s  {one.cpu_us:>6.1f} CPU us a request",
+            requests,
+            lambda rival, count: _measure(harness, server.url, rival, count),
+            case=NAME,
+            target=TARGET,
+            measure="answers while a backlog in Redis is emptied",
+            what="request",
+            broker="redis-server on this machine",
+            settings={
+                "hand_written_batch": hand_written_redis.BATCH_SIZE,
+                "results": "hashes that expire",
+                "persistence": "none",
+                "clock": "the harness's",
+            },
         )
-    return report.make(
-        case=NAME,
-        measure="answers while a backlog in Redis is emptied",
-        unit="requests/s",
-        target=TARGET,
-        better="higher",
-        rounds={name: [one.records_per_s for one in several] for name, several in measured.items()},
-        others={
-            "CPU microseconds a request": {name: [one.cpu_us for one in several] for name, several in measured.items()}
-        },
-        descriptions={rival.NAME: rival.DESCRIPTION for rival in rivals},
-        accounts={name: [one.account for one in several] for name, several in measured.items()},
-        settings={
-            "requests": requests,
-            "warm_up_requests": warm_up,
-            "model": f"{model.FEATURES}->{model.HIDDEN}->{model.CLASSES} MLP, one row a request",
-            "openvino": dict(model.OPENVINO),
-            "hand_written_batch": hand_written_redis.BATCH_SIZE,
-            "request_bytes": measured[rivals[0].NAME][-1].request_bytes,
-            "results": "hashes that expire",
-            "persistence": "none",
-            "clock": "the harness's",
-        },
-        machine=machine.describe("redis-server on this machine", str(harness.cores)),
-    )
 
 
 def _measure(harness: Harness, url: str, rival: Rival, count: int) -> Measured:
-    warm_up = count // 11
+    warm_up = max(1, Backlog(count).warm_up)
     with harness.place(rival.NAME) as place:
         there = RedisPlace(url, place)
         size = there.produce(count)
@@ -86,13 +72,13 @@ def _measure(harness: Harness, url: str, rival: Rival, count: int) -> Measured:
 
             contender.wait(is_done, f"answering {count} requests", LIMIT_S)
             peak_mib = contender.peak_rss_mib
-        account = there.account(count)
+        account, result_bytes = there.account(count)
         there.close()
     return Measured(
-        records_per_s=rate_after(ticks, max(1, warm_up), count),
-        cpu_us=figures.cpu_us_per_record(cpu, max(1, warm_up)) or 0.0,
+        records_per_s=rate_after(ticks, warm_up, count),
+        cpu_us=figures.cpu_us_per_record(cpu, warm_up) or 0.0,
         peak_rss_mib=peak_mib,
         account=account,
         request_bytes=size,
-        result_bytes=0,
+        result_bytes=result_bytes,
     )

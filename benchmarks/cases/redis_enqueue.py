@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import redis
 
 from benchmarks import accounting, environment, machine, report
+from benchmarks.figures import each
 from benchmarks.harness import alternate
 from benchmarks.process import helper
-from benchmarks.workload import PAIR
+from benchmarks.workload import PAIR, request_id
 from pipeline.local.redis import LocalRedis
 
 if TYPE_CHECKING:
@@ -96,11 +97,11 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
         unit="requests/s",
         target=TARGET,
         better="higher",
-        rounds={name: [one.requests_per_s for one in several] for name, several in measured.items()},
+        rounds=each(measured, lambda one: one.requests_per_s),
         versus=[report.Versus(ours, by_hand)],
         others={},
         descriptions={rival.NAME: rival.DESCRIPTION for rival in RIVALS},
-        accounts={name: [one.account for one in several] for name, several in measured.items()},
+        accounts=each(measured, lambda one: one.account),
         settings={
             "requests": {rival.NAME: count_for(rival, requests) for rival in RIVALS},
             "row": f"{PAIR.row_shape[0]} floats",
@@ -120,7 +121,7 @@ def count_for(rival: Asking, requests: int) -> int:
 def _measure(url: str, rival: Asking, requests: int) -> Measured:
     count = count_for(rival, requests)
     rate: float = helper("benchmarks.enqueue", rival.NAME, url, _TOPIC, count, timeout_s=120, python=rival.python)
-    client = redis.Redis.from_url(url, protocol=2)
+    client: Any = redis.Redis.from_url(url, protocol=2)  # its types do not know that what is not decoded is bytes
     taken = [fields for _, fields in client.xrange(_TOPIC)]
     client.flushdb()
     client.close()
@@ -129,6 +130,6 @@ def _measure(url: str, rival: Asking, requests: int) -> Measured:
         request_bytes=len(taken[-1][rival.value_field]) if taken else 0,
         # Nobody answers here: what was asked must have arrived.
         account=accounting.account(
-            [f"request-{number:09d}" for number in range(count)], [fields[rival.id_field].decode() for fields in taken]
+            map(request_id, range(count)), [fields[rival.id_field].decode() for fields in taken]
         ),
     )

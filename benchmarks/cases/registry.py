@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import accounting, heavy, machine, model, report
 from benchmarks.cases.swap import EQUAL, GIVING_WAY
+from benchmarks.figures import each
 from benchmarks.harness import alternate
 from benchmarks.lookups import STREAMS
 from benchmarks.process import helper
@@ -57,13 +58,11 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
         unit="ms",
         target=TARGET,
         better="lower",
-        rounds={name: [one.during_ms for one in several] for name, several in measured.items()},
+        rounds=each(measured, lambda one: one.during_ms),
         others={
-            "p99 before, ms": {name: [one.before_ms for one in several] for name, several in measured.items()},
-            "p99 during / before": {
-                name: [one.during_ms / one.before_ms for one in several] for name, several in measured.items()
-            },
-            "the load, s": {name: [one.duration_s for one in several] for name, several in measured.items()},
+            "p99 before, ms": each(measured, lambda one: one.before_ms),
+            "p99 during / before": each(measured, lambda one: one.during_ms / one.before_ms),
+            "the load, s": each(measured, lambda one: one.duration_s),
             "handles taken and given back, 1/s": {
                 name: [one["lookups_per_s"][name] for one in bare] for name in threads
             },
@@ -74,7 +73,7 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
             GIVING_WAY.NAME: "the registry of a worker, default settings",
             EQUAL.NAME: EQUAL.DESCRIPTION,
         },
-        accounts={name: [one.account for one in several] for name, several in measured.items()},
+        accounts=each(measured, lambda one: one.account),
         settings=_settings(),
         machine=machine.describe("none", "one core"),
     )
@@ -84,7 +83,7 @@ def _settings() -> dict[str, Any]:
     return {
         "share_of_the_core": _SHARE,
         "warm_up_inferences": _WARM_UPS,
-        "openvino": dict(model.OPENVINO),
+        "openvino": model.OPENVINO,
         "clock": "the predicting thread's, from the moment a prediction was due",
     }
 

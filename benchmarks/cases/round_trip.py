@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from benchmarks import accounting, figures, machine, model, report
-from benchmarks.collect import read
 from benchmarks.contenders import echo, penstock
+from benchmarks.figures import each
 from benchmarks.harness import alternate
 from benchmarks.place import PARTITIONS
 from benchmarks.process import helper
+from benchmarks.reading import read
 
 if TYPE_CHECKING:
     from benchmarks.harness import Harness, Rival
@@ -51,15 +52,15 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
         unit="ms",
         target=TARGET,
         better="lower",
-        rounds={name: [one.p50_ms for one in several] for name, several in measured.items()},
-        others={"p99, ms": {name: [one.p99_ms for one in several] for name, several in measured.items()}},
+        rounds=each(measured, lambda one: one.p50_ms),
+        others={"p99, ms": each(measured, lambda one: one.p99_ms)},
         descriptions={rival.NAME: rival.DESCRIPTION for rival in _RIVALS},
-        accounts={name: [one.account for one in several] for name, several in measured.items()},
+        accounts=each(measured, lambda one: one.account),
         settings={
             "requests": requests,
             "warm_up_requests": _WARM_UP,
             "partitions": PARTITIONS,
-            "openvino": dict(model.OPENVINO),
+            "openvino": model.OPENVINO,
         },
         machine=machine.describe(harness.broker, str(harness.cores)),
     )

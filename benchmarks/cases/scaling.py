@@ -6,7 +6,6 @@ of two cores already, and one worker on 1 to 16 partitions.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from benchmarks.cases import backlog
 from benchmarks.cases.backlog import Backlog
 from benchmarks.contenders import penstock
 from benchmarks.contenders.serving import Serving
+from benchmarks.figures import each
 from benchmarks.harness import alternate
 from benchmarks.place import PARTITIONS
 from benchmarks.process import Cores, helper
@@ -76,6 +76,7 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
         for action in ("write", "answer"):
             helper("benchmarks.bare", action, "openvino", "resnet50", version)
         every = fleets(Serving("openvino", "resnet50", version.parent, _BATCH), requests)
+        backlog.rehearse(harness, penstock, ROWS_PER_IMAGE * requests)
         measured = alternate(every, rounds, lambda fleet: _measure(harness, fleet), _show)
     return report.make(
         case=NAME,
@@ -83,7 +84,7 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
         unit="rows/s",
         target=TARGET,
         better="higher",
-        rounds={name: [one.records_per_s for one in several] for name, several in measured.items()},
+        rounds=each(measured, lambda one: one.records_per_s),
         versus=[
             report.Versus("mlp, 2 workers", "mlp, 1 worker"),
             *(
@@ -93,31 +94,33 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
             ),
         ],
         others={
-            "CPU microseconds a row": {name: [one.cpu_us for one in several] for name, several in measured.items()},
-            "peak memory of all workers, MiB": {
-                name: [one.peak_rss_mib for one in several] for name, several in measured.items()
-            },
+            "CPU microseconds a row": each(measured, lambda one: one.cpu_us),
+            "peak memory of all workers, MiB": each(measured, lambda one: one.peak_rss_mib),
         },
         descriptions={fleet.NAME: fleet.rival.DESCRIPTION for fleet in every},
-        accounts={name: [one.account for one in several] for name, several in measured.items()},
+        accounts=each(measured, lambda one: one.account),
         settings={
             "requests": {fleet.NAME: fleet.asked.count for fleet in every},
             "warm_up": "the first eleventh of these",
             "partitions": PARTITIONS,
             "inference_threads": 1,
-            "clock": "the broker's timestamps of the results",
+            "clock": backlog.CLOCK,
         },
-        machine=machine.describe(harness.broker, "one core to each worker; broker and load to all but the first"),
+        machine=machine.describe(harness.broker, _pinned(harness.cores)),
     )
 
 
+def _pinned(cores: Cores) -> str:
+    return "one core to each worker; broker and load to all but the first" if cores.contender else str(cores)
+
+
 def core_for(number: int, cores: Sequence[int]) -> Cores:
-    """Return the core of the ``number``-th worker."""
-    return Cores(frozenset({cores[number % len(cores)]}), frozenset())
+    """Return the core of the ``number``-th worker; where nobody is bound, there are no ``cores``, and it has none."""
+    return Cores(frozenset({cores[number % len(cores)]} if cores else ()), frozenset())
 
 
 def _measure(harness: Harness, fleet: Fleet) -> Measured:
-    everyone = sorted(harness.cores.contender | harness.cores.others) or list(range(os.cpu_count() or 1))
+    everyone = sorted(harness.cores.contender | harness.cores.others)
     cores = [core_for(number, everyone) for number in range(fleet.workers)]
     return backlog.measure_up(harness, [fleet.rival] * fleet.workers, fleet.asked, _wait_for_group, cores)
 

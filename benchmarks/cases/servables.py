@@ -17,6 +17,7 @@ from benchmarks import accounting, machine, report
 from benchmarks.cases import backlog
 from benchmarks.cases.backlog import Backlog
 from benchmarks.contenders.serving import Serving
+from benchmarks.figures import each
 from benchmarks.harness import alternate
 from benchmarks.process import helper
 from benchmarks.workload import MLP
@@ -52,7 +53,7 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
         rows = [_prepare(Path(folder), name, MLP.name, _SMALL_BATCH) for name in _SMALL]
         heavy = alternate(images, rounds, lambda one: _measure(harness, one, requests), _show)
         small = alternate(rows, rounds, lambda one: _measure(harness, one, 100 * requests), _show)
-    ratios = {name: [one.served / one.bare for one in several] for name, several in heavy.items()}
+    ratios = each(heavy, lambda one: one.served / one.bare)
     return report.make(
         case=NAME,
         measure="ResNet-50, images a second through Kafka / by the bare runtime",
@@ -62,15 +63,15 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
         rounds=ratios,
         ratio=min(statistics.median(several) for several in ratios.values()),
         others={
-            "images/s through Kafka": {name: [one.served for one in several] for name, several in heavy.items()},
-            "images/s by the bare runtime": {name: [one.bare for one in several] for name, several in heavy.items()},
-            "MLP, rows/s through Kafka": {name: [one.served for one in several] for name, several in small.items()},
-            "MLP, rows/s by the bare runtime": {name: [one.bare for one in several] for name, several in small.items()},
+            "images/s through Kafka": each(heavy, lambda one: one.served),
+            "images/s by the bare runtime": each(heavy, lambda one: one.bare),
+            "MLP, rows/s through Kafka": each(small, lambda one: one.served),
+            "MLP, rows/s by the bare runtime": each(small, lambda one: one.bare),
         },
         descriptions={one.NAME: one.DESCRIPTION for one in images},
         accounts={
-            **{f"{name}, images": [one.account for one in several] for name, several in heavy.items()},
-            **{f"{name}, MLP": [one.account for one in several] for name, several in small.items()},
+            **{f"{name}, images": accounts for name, accounts in each(heavy, lambda one: one.account).items()},
+            **{f"{name}, MLP": accounts for name, accounts in each(small, lambda one: one.account).items()},
         },
         settings={
             "images": requests,

@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING, Final
 from benchmarks import machine, model, report
 from benchmarks.cases import backlog
 from benchmarks.cases.backlog import Backlog
+from benchmarks.contenders import penstock
 from benchmarks.contenders.streaming import Streaming
+from benchmarks.figures import each
 from benchmarks.harness import alternate
 from benchmarks.place import PARTITIONS
-from benchmarks.process import BenchmarkError
-from pipeline.control.fleet import FleetFollower
-from pipeline.control.kafka_logs import KafkaLogs
+from benchmarks.states import following
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from benchmarks.cases.backlog import Measured
     from benchmarks.harness import Harness
     from benchmarks.place import Place
     from benchmarks.process import Contender
+    from pipeline.records import ServableState
 
 NAME: Final = "streams"
 REQUESTS: Final = 100_000
@@ -35,6 +36,7 @@ _READY_S: Final = 600.0
 
 def run(harness: Harness, rounds: int, requests: int) -> report.Report:
     """Measure all rounds and return the report; raises BenchmarkError."""
+    backlog.rehearse(harness, penstock, requests)
     measured = alternate(_RIVALS, rounds, lambda rival: _measure(harness, rival, requests), _show)
     one = Streaming(1).NAME
     return report.make(
@@ -43,20 +45,20 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
         unit="records/s",
         target=TARGET,
         better="higher",
-        rounds={name: [one.records_per_s for one in several] for name, several in measured.items()},
+        rounds=each(measured, lambda one: one.records_per_s),
         versus=[report.Versus(Streaming(streams).NAME, one) for streams in (10, 100)],
         others={
-            "CPU microseconds a record": {name: [one.cpu_us for one in several] for name, several in measured.items()},
-            "peak memory, MiB": {name: [one.peak_rss_mib for one in several] for name, several in measured.items()},
+            "CPU microseconds a record": each(measured, lambda one: one.cpu_us),
+            "peak memory, MiB": each(measured, lambda one: one.peak_rss_mib),
         },
         descriptions={rival.NAME: rival.DESCRIPTION for rival in _RIVALS},
-        accounts={name: [one.account for one in several] for name, several in measured.items()},
+        accounts=each(measured, lambda one: one.account),
         settings={
             "requests": requests,
             "warm_up_requests": requests // 10,
             "partitions": PARTITIONS,
-            "openvino": dict(model.OPENVINO),
-            "clock": "the broker's timestamps of the results",
+            "openvino": model.OPENVINO,
+            "clock": backlog.CLOCK,
         },
         machine=machine.describe(harness.broker, str(harness.cores)),
     )
@@ -66,22 +68,14 @@ def _measure(harness: Harness, rival: Streaming, requests: int) -> Measured:
     asked = Backlog(requests + requests // 10, streams=rival.streams)
 
     def wait(contenders: Sequence[Contender], place: Place) -> None:
-        follower = FleetFollower(KafkaLogs({"bootstrap.servers": place.bootstrap}), place.states, "streams", _fail)
-        follower.start()
-        try:
-            contenders[0].wait(lambda: _available(follower) == rival.streams, "loading every stream", _READY_S)
-        finally:
-            follower.stop()
+        with following(place) as states:
+            contenders[0].wait(lambda: _available(states()) == rival.streams, "loading every stream", _READY_S)
 
     return backlog.measure_up(harness, [rival], asked, wait)
 
 
-def _available(follower: FleetFollower) -> int:
-    return sum(str(state.state) == "AVAILABLE" for state in follower.fleet().states)
-
-
-def _fail(error: BaseException) -> None:
-    raise BenchmarkError(f"the states can not be read: {error}") from error
+def _available(states: Iterable[ServableState]) -> int:
+    return sum(str(state.state) == "AVAILABLE" for state in states)
 
 
 def _show(_: object, one: Measured) -> str:

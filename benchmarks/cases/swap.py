@@ -17,21 +17,23 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks import accounting, figures, heavy, machine, model, report
 from benchmarks.avro_records import AvroRecord
-from benchmarks.collect import read
+from benchmarks.cases import backlog
 from benchmarks.contenders.swapping import OTHER, Swapping, base_path
+from benchmarks.figures import each
 from benchmarks.harness import alternate
 from benchmarks.place import PARTITIONS, Watch
-from benchmarks.process import BenchmarkError, background, helper
+from benchmarks.process import BenchmarkError, background
+from benchmarks.reading import read
+from benchmarks.states import following
 from benchmarks.swaps import Seen, Swap, Window, by_version, going_on, latency, seen
-from pipeline.control.fleet import FleetFollower
-from pipeline.control.kafka_logs import KafkaLogs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from benchmarks.harness import Harness
     from benchmarks.place import Place
     from benchmarks.process import Contender
+    from pipeline.records import ServableState
 
 NAME: Final = "swap"
 REQUESTS: Final = 1000
@@ -65,7 +67,7 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
         measured = alternate(_RIVALS, rounds, lambda rival: _measure(harness, rival, version, requests), _show)
         size_bytes = sum(file.stat().st_size for file in version.iterdir())
     swaps = dict(_by_figure(measured))
-    ratios = {name: [swap.ratio for swap in several] for name, several in swaps.items()}
+    ratios = each(swaps, lambda swap: swap.ratio)
     ours = (figures.spread(ratios[_name(GIVING_WAY, stream)])["median"] for stream in _SWAPS)
     return report.make(
         case=NAME,
@@ -75,20 +77,17 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
         better="lower",
         ratio=max(ours),
         rounds=ratios,
-        others={
-            measure: {name: [figure(swap) for swap in several] for name, several in swaps.items()}
-            for measure, figure in _OTHERS.items()
-        },
+        others={measure: each(swaps, figure) for measure, figure in _OTHERS.items()},
         descriptions={rival.NAME: rival.DESCRIPTION for rival in _RIVALS},
-        accounts={name: [one.account for one in several] for name, several in measured.items()},
+        accounts=each(measured, lambda one: one.account),
         settings={
             "requests_per_s": RATE,
             "requests_before_a_swap": requests,
             "partitions": PARTITIONS,
-            "model": f"{model.FEATURES}->{model.HIDDEN}->{model.CLASSES} MLP, one row a request",
+            "model": model.DESCRIPTION,
             "heavy_version": f"the same beside a ResNet-50 of random weights, {size_bytes / 1e6:.0f} MB",
             "warm_up_inferences": _WARM_UPS,
-            "openvino": dict(model.OPENVINO),
+            "openvino": model.OPENVINO,
             "clock": "the client's, from the moment a request was due",
         },
         machine=machine.describe(harness.broker, str(harness.cores)),
@@ -144,7 +143,7 @@ def _measure(harness: Harness, rival: Swapping, version: Path, requests: int) ->
         states = [record.decode(value) for value in values if record.is_of(value)]
         answered = seen(json.loads(load_path.read_text()))
         swaps = {stream: _judge(answered, before[stream], going_on(states, stream, _VERSION)) for stream in _SWAPS}
-        account = _account(place)
+        account = backlog.account(place)
     if not swaps[model.NAME].answered_by.get(_VERSION):
         raise BenchmarkError(f"no request was answered by version {_VERSION}")
     return Measured(swaps, account)
@@ -167,23 +166,15 @@ def _swap(contender: Contender, place: Place, stream: str, version: Path, before
     time.sleep(before_s)
     before = Window(start_s, time.time())
     hidden.rename(base_path(place, stream) / str(_VERSION))
-    follower = FleetFollower(KafkaLogs({"bootstrap.servers": place.bootstrap}), place.states, "swap", _fail)
-    follower.start()
-    try:
-        contender.wait(lambda: _is_settled(follower, stream), f"the swap of {stream}", _LIMIT_S)
-    finally:
-        follower.stop()
+    with following(place) as states:
+        contender.wait(lambda: _is_settled(states(), stream), f"the swap of {stream}", _LIMIT_S)
     time.sleep(_AFTER_S)
     return before
 
 
-def _is_settled(follower: FleetFollower, stream: str) -> bool:
-    states = {state.version: str(state.state) for state in follower.fleet().states if state.stream == stream}
-    return states.pop(_VERSION, "") == "AVAILABLE" and set(states.values()) <= {"END"}
-
-
-def _fail(error: BaseException) -> None:
-    raise BenchmarkError(f"the states can not be read: {error}") from error
+def _is_settled(states: Iterable[ServableState], stream: str) -> bool:
+    by_version = {state.version: str(state.state) for state in states if state.stream == stream}
+    return by_version.pop(_VERSION, "") == "AVAILABLE" and set(by_version.values()) <= {"END"}
 
 
 def _judge(answered: list[Seen], before: Window, during: Window) -> Swap:
@@ -195,11 +186,3 @@ def _judge(answered: list[Seen], before: Window, during: Window) -> Swap:
         duration_s=during.end_s - during.start_s,
         answered_by=by_version(answered, Window(before.start_s, during.end_s + _AFTER_S)),
     )
-
-
-def _account(place: Place) -> accounting.Account:
-    account: accounting.Account = helper("benchmarks.collect", place.bootstrap, place.requests, place.results, 1)[
-        "account"
-    ]
-    account["uncommitted"] = place.uncommitted()
-    return account

@@ -24,5 +24,5 @@ _RIVALS: Final = (penstock, hand_written)
 
 def run(harness: Harness, rounds: int, requests: int) -> report.Report:
     """Measure all rounds and return the report; raises BenchmarkError."""
-    settings: dict[str, object] = {"hand_written_batch": hand_written.BATCH_SIZE}
-    return comparison.compare(harness, _RIVALS, rounds, requests, case=NAME, target=TARGET, settings=settings)
+    settings = {"hand_written_batch": hand_written.BATCH_SIZE}
+    return comparison.on_kafka(harness, _RIVALS, rounds, requests, case=NAME, target=TARGET, settings=settings)

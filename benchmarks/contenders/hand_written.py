@@ -6,7 +6,8 @@ headers, several inputs, several models, a rebalance while a batch is in flight,
 and the times.
 
 Its settings are the best of those tried (docs/performance.md): poll for the first record, then take what is there, 8000
-at most; librdkafka's own linger of 5 ms, which a flush cuts short, fills its requests to the broker.
+at most; librdkafka's own linger of 5 ms, which a flush cuts short, fills its requests to the broker. With one at most
+it is what a beginner writes: one record, one flush, one commit.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,24 @@ if TYPE_CHECKING:
 NAME = "penstock"
 DESCRIPTION = "penstock worker --watch, at-least-once, default settings"
 
-# The adapter's names for model.OPENVINO.
-OPTIONS = {"threads": 1, "streams": 1, "precision": "f32"}
+
+@dataclass(frozen=True)
+class Worker:
+    """Ours with some settings that are not its defaults; see Rival, and ``command``."""
+
+    NAME: str
+    DESCRIPTION: str
+    route: Mapping[str, Any]
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    def command(self, place: Place) -> list[str | Path]:
+        """Write ``penstock.yaml`` and return the command."""
+        return command(place, route=self.route, more=self.more)
 
 
 def servable(base_path: Path) -> dict[str, Any]:
     """Return the settings of a stream of the model's versions."""
-    return {"base_path": str(base_path), "kind": "openvino", "options": OPTIONS}
+    return {"base_path": str(base_path), "kind": "openvino", "options": model.OPTIONS}
 
 
 def command(

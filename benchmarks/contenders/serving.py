@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks import model, runtimes
 from benchmarks.contenders import penstock
@@ -23,12 +23,11 @@ class Serving:
     network: str
     base_path: Path
     batch: int
-    stream: tuple[tuple[str, Any], ...] = ()
 
     @property
     def NAME(self) -> str:  # noqa: N802  # see Rival
         """What the report calls it."""
-        return "-".join([self.runtime, *(str(value) for _, value in self.stream)])
+        return self.runtime
 
     @property
     def DESCRIPTION(self) -> str:  # noqa: N802  # see Rival
@@ -52,7 +51,6 @@ class Serving:
             "base_path": str(self.base_path),
             "kind": runtime.KIND,
             "options": dict(runtime.OPTIONS),
-            **dict(self.stream),
         }
         route = {"max_batch_size": self.batch}
         return penstock.command(place, {model.NAME: stream}, {"compute_threads": 1}, route)

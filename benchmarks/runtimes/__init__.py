@@ -47,11 +47,7 @@ def named(name: str) -> Runtime:
     return runtime
 
 
-def images_for(name: str) -> Workload:
-    """Return the workload of images in the layout that a runtime's convolutions take."""
-    return CHANNELS_LAST if name in ("tensorflow", "keras") else IMAGES
-
-
 def workload_for(name: str, network: str) -> Workload:
-    """Return the workload of a network, ``mlp``, ``resnet50`` or ``digits``, for a runtime."""
-    return {MLP.name: MLP, DIGITS.name: DIGITS}.get(network) or images_for(name)
+    """Return the workload of a network, ``mlp``, ``resnet50`` or ``digits``, in the layout that a runtime takes."""
+    images = CHANNELS_LAST if name == "tensorflow" else IMAGES
+    return {MLP.name: MLP, DIGITS.name: DIGITS, IMAGES.name: images}[network]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from benchmarks.workload import Workload
 
 KIND: Final = "openvino"
-OPTIONS: Final = {"threads": 1, "streams": 1, "precision": "f32"}
+OPTIONS: Final = model.OPTIONS
 
 
 def write(load: Workload, version: Path) -> None:

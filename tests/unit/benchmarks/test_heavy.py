@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from benchmarks import heavy, model
-from benchmarks.contenders.penstock import OPTIONS
 from pipeline import warm_up
 from pipeline.registry.servable import ServableId
 from pipeline.servables.openvino import OpenVinoAdapter
@@ -21,7 +20,7 @@ def version(tmp_path_factory):
 
 @pytest.fixture
 def servable(version):
-    loader = OpenVinoAdapter().loader(ServableId(model.NAME, 2), version, OPTIONS)
+    loader = OpenVinoAdapter().loader(ServableId(model.NAME, 2), version, model.OPTIONS)
     yield loader.load()
     loader.unload()
 

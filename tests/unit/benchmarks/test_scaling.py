@@ -25,6 +25,7 @@ def test_two_workers_are_asked_what_one_is():
 
 def test_workers_get_cores_of_their_own_as_long_as_there_are_some():
     assert [core_for(number, [4, 6]).contender for number in range(3)] == [{4}, {6}, {4}]
+    assert not core_for(0, []).contender, "where nobody is bound, no worker is"
 
 
 def test_every_stream_of_the_requests_is_one_of_the_worker(tmp_path):
