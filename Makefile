@@ -64,7 +64,7 @@ bench: .venv/.bench-ready  ## our worker against a loop written by hand, on a re
 	@.venv/bin/python -m benchmarks $(ARGS)
 
 bench-peers: .venv/.bench-ready  ## ours against MLServer, Quix Streams, FastStream, Faust, Cluster Serving's client and loops written by hand, each in an environment of its own
-	@.venv/bin/python -m benchmarks peers redis-enqueue $(ARGS)
+	@.venv/bin/python -m benchmarks peers redis $(ARGS)
 
 kafka: .venv/.kafka-ready  ## run a real single-node Kafka without Docker until Ctrl-C
 	@.venv/bin/penstock kafka $(ARGS)

@@ -6,13 +6,16 @@ import ast
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import environment
-from benchmarks.cases import redis_enqueue
+from benchmarks import accounting, environment
+from benchmarks.cases import backlog, peers, redis_enqueue
+from benchmarks.cases.backlog import Measured
 from benchmarks.cases.peers import OURS, PEERS, count_for
 from benchmarks.place import Place
+from benchmarks.process import BenchmarkError
 
 CONTENDERS = Path(environment.__file__).parent / "contenders"
 ENVIRONMENTS = sorted({peer.environment for peer in PEERS})
@@ -74,3 +77,51 @@ def test_an_environment_is_ready_for_the_requirements_it_was_finished_with_and_n
     assert environment.is_ready(tmp_path, wanted)
     assert not environment.is_ready(tmp_path, environment.stamp("numpy==2.4.7\n"))
     assert wanted.startswith(f"{sys.version_info.major}.{sys.version_info.minor} ")
+
+
+@pytest.fixture
+def report_of(monkeypatch):
+    """Return the report of a run in which nothing is measured, and what ``failing`` names fails in its round."""
+
+    def report(failing, not_installed=()):
+        asked = []
+
+        def measure(harness, one, asked_for):
+            asked.append(one.NAME)
+            if asked.count(one.NAME) == failing.get(one.NAME):
+                raise BenchmarkError(f"{one.NAME} took more than 300 s\nits last line")
+            return Measured(100.0, 1.0, 1.0, accounting.account(["a"], ["a"]), 1, 1)
+
+        def set_up(name):
+            if name in not_installed:
+                raise BenchmarkError(f"pip can not install {name}")
+
+        monkeypatch.setattr(backlog, "measure", measure)
+        monkeypatch.setattr(backlog, "measure_groupless", measure)
+        monkeypatch.setattr(environment, "set_up", set_up)
+        return peers.run(SimpleNamespace(broker="none", cores="nobody"), 3, 1000), asked
+
+    return report
+
+
+def test_a_peer_that_dies_or_hangs_has_failed_and_the_others_go_on(report_of):
+    report, asked = report_of({"faust-take": 2})
+    assert report["failures"] == {"faust-take": "faust-take took more than 300 s\nits last line"}
+    assert set(report["contenders"]) == {OURS.NAME, "penstock-v2-json", *(peer.NAME for peer in PEERS)} - {"faust-take"}
+    assert report["ratios"]["penstock / faust-take"]["ratio"] is None
+    assert report["ratios"]["penstock / quix"]["ratio"] == report["ratio"] == 1.0
+    assert report["rounds"] == 3
+    assert asked.count("faust-take") == 2, "it is not given another five minutes"
+    assert asked.count("quix") == 3
+
+
+def test_where_the_loop_by_hand_has_failed_there_is_no_ratio_to_another(report_of):
+    report, _ = report_of({"expert": 1})
+    assert (report["ratio"], report["reached"]) == (None, False)
+
+
+def test_peers_that_can_not_be_installed_have_failed_and_the_others_go_on(report_of):
+    report, asked = report_of({}, not_installed={"quix"})
+    assert report["failures"] == dict.fromkeys(("quix", "quix-sink"), "pip can not install quix")
+    assert not {"quix", "quix-sink"} & set(asked)
+    assert "faststream" in report["contenders"]

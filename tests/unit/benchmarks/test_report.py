@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from benchmarks.__main__ import CASES, main
 from benchmarks.accounting import account
 from benchmarks.report import Report, Versus, make, text
 
@@ -14,7 +13,14 @@ IDS = ["a", "b"]
 
 
 def a_report(
-    ours=(10.0, 12.0, 11.0), rival=(8.0, 10.0, 12.0), better="higher", target=1.0, answered=IDS, ratio=None, versus=()
+    ours=(10.0, 12.0, 11.0),
+    rival=(8.0, 10.0, 12.0),
+    better="higher",
+    target=1.0,
+    answered=IDS,
+    ratio=None,
+    versus=(),
+    failures=None,
 ):
     return make(
         case="throughput",
@@ -30,6 +36,7 @@ def a_report(
         machine={"cpu": "a cpu", "cores": 2},
         ratio=ratio,
         versus=versus,
+        failures=failures,
     )
 
 
@@ -85,31 +92,14 @@ def test_people_see_the_ratio_both_medians_and_the_machine():
     assert "FAILED" not in shown
 
 
-def test_the_cases_have_names_and_targets():
-    targets = {
-        "throughput": 1.0,
-        "exactly-once": 0.7,
-        "round-trip": 1.5,
-        "swap": 2.0,
-        "registry": 1.0,
-        "servables": 0.97,
-        "loads": 1.1,
-        "memory": 1.05,
-        "isolation": 1.15,
-        "backlog": 600.0,
-        "latency": 3.0,
-        "scaling": 1.7,
-        "streams": 0.9,
-        "start": 3.0,
-        "redis": 1.0,
-        "redis-enqueue": 10.0,
-        "peers": 1.0,
-    }
-    assert {name: case.TARGET for name, case in CASES.items()} == targets
-
-
-def test_an_unknown_case_is_refused_before_anything_starts(capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(["no-such-case"])
-    assert ended.value.code == 2
-    assert "throughput" in capsys.readouterr().err
+def test_a_contender_that_has_failed_has_a_row_and_no_figure():
+    report = a_report(rival=(), versus=[Versus("penstock", "rival", 1.5)], failures={"rival": "it hung\nlast line"})
+    assert list(report["contenders"]) == ["penstock"]
+    assert report["rounds"] == 3
+    assert (report["ratio"], report["reached"]) == (None, False)
+    assert report["ratios"] == {"penstock / rival": {"ratio": None, "target": 1.5, "reached": None}}
+    assert report["failures"] == {"rival": "it hung\nlast line"}
+    assert report["faults"] == [], "the figures of the others count"
+    shown = text(report)
+    for part in ("failed: it hung\n    | last line", "ratio not measured", "penstock / rival: not measured\n"):
+        assert part in shown
