@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
+import pytest
+
 from benchmarks import plot
 from tests.unit.benchmarks.test_report import a_report
 
@@ -28,3 +30,16 @@ def test_a_slow_rival_is_still_seen_and_the_axis_says_how(tmp_path):
 def test_the_same_report_gives_the_same_picture(tmp_path):
     first, second = (plot.write(a_report(), tmp_path / name).read_bytes() for name in "ab")
     assert first == second
+
+
+def test_further_figures_are_drawn_too_and_who_has_failed_is_named(tmp_path):
+    texts = texts_of(plot.write(a_report(rival=(), failures={"rival": "it hung"}), tmp_path))
+    assert "CPU" in texts
+    assert "throughput: answers; failed: rival" in texts
+
+
+@pytest.mark.parametrize(
+    ("panels", "rows"), [(1, [[0, 0]]), (2, [[0, 0], [1, 1]]), (4, [[0, 0], [1, 2], [3, 3]]), (3, [[0, 0], [1, 2]])]
+)
+def test_further_figures_stand_side_by_side(panels, rows):
+    assert plot._rows(panels) == rows
