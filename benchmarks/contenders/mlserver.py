@@ -17,7 +17,7 @@ from mlserver.types import InferenceRequest, InferenceResponse
 from benchmarks.contenders.work import load_model
 
 
-class Mlp(MLModel):
+class Mlp(MLModel):  # type: ignore[misc]  # its package is only in the environment of its own
     """The model as a custom runtime; MLServer stacks the rows of several requests before ``predict``."""
 
     async def load(self) -> bool:

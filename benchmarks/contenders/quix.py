@@ -17,7 +17,7 @@ from quixstreams.sinks.base import BatchingSink, SinkBatch
 from benchmarks.contenders.work import Work
 
 
-class Results(BatchingSink):
+class Results(BatchingSink):  # type: ignore[misc]  # its package is only in the environment of its own
     """Answers a batch and returns when the broker has taken the results."""
 
     def __init__(self, settings: dict[str, Any], answer: Work) -> None:

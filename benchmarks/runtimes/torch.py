@@ -36,7 +36,8 @@ def network(load: Workload) -> Any:
     )
     with torch.no_grad():
         for place, weights in zip((0, 2), model.weights(), strict=True):
-            net[place].weight.copy_(torch.from_numpy(weights.T.copy()))
+            layer: Any = net[place]
+            layer.weight.copy_(torch.from_numpy(weights.T.copy()))
     return net
 
 
@@ -44,7 +45,7 @@ def write(load: Workload, version: Path) -> None:
     """See Runtime: an exported program with a batch of any size, its tensors named as the workload's."""
     import torch  # noqa: PLC0415  # likewise
 
-    class Named(torch.nn.Module):  # type: ignore[misc]  # torch ships no types that mypy is told of
+    class Named(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.net = network(load)
@@ -91,7 +92,7 @@ def _resnet(classes: int) -> Any:
     def convolution(channels: int, filters: int, size: int, stride: int) -> Any:
         return nn.Sequential(nn.Conv2d(channels, filters, size, stride, size // 2, bias=False), nn.BatchNorm2d(filters))
 
-    class Block(nn.Module):  # type: ignore[misc]  # likewise
+    class Block(nn.Module):
         def __init__(self, channels: int, width: int, stride: int) -> None:
             super().__init__()
             self.inside = nn.Sequential(
