@@ -19,6 +19,7 @@ from pipeline.clock import SystemClock
 from pipeline.host import Registry
 from pipeline.records import AspiredVersion, AspiredVersions, State
 from pipeline.registry.memory import resident_bytes
+from pipeline.registry.servable import describe
 
 if TYPE_CHECKING:
     from pipeline.registry.states import VersionState
@@ -73,7 +74,7 @@ def main(name: str, network: str, version: Path, swaps: int) -> dict[str, Any]:
         ended.wait_for(number - 1)
         with registry.manager.acquire(model.NAME) as handle:
             handle.servable.predict("serving_default", {load.input: rows})
-            isolation = handle.servable.description.isolation
+            isolation = describe(handle.servable).isolation
         if number in (FIRST, swaps):
             found[number] = remains()
     registry.close(10.0)

@@ -82,4 +82,4 @@ def _ratio(found: dict[str, Any]) -> float:
 
 
 def _more(several: list[dict[str, Any]], figure: str) -> int:
-    return max(one["after_all"][figure] - one["after_first"][figure] for one in several)
+    return max(int(one["after_all"][figure]) - int(one["after_first"][figure]) for one in several)

@@ -22,7 +22,7 @@ def write(load: Workload, version: Path) -> None:
     """See Runtime."""
     import torch  # noqa: PLC0415  # 3 s that its users alone pay
 
-    class Named(torch.nn.Module):  # type: ignore[misc]  # torch ships no types that mypy is told of
+    class Named(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.net = eager.network(load)
@@ -36,7 +36,8 @@ def write(load: Workload, version: Path) -> None:
             return self.net(image)
 
     named = OfRows() if load.name == MLP.name else OfImages()
-    torch.jit.save(torch.jit.trace(named.eval(), torch.zeros(2, *load.row_shape)), version / "model.ts")
+    jit: Any = torch.jit  # which has no types
+    jit.save(jit.trace(named.eval(), torch.zeros(2, *load.row_shape)), version / "model.ts")
     eager.write_signature(load, version)
 
 
@@ -45,7 +46,8 @@ def run(load: Workload, version: Path) -> Callable[[Floats], Floats]:  # noqa: A
     import torch  # noqa: PLC0415  # likewise
 
     torch.set_num_threads(1)
-    module = torch.jit.load(version / "model.ts")
+    jit: Any = torch.jit  # which has no types
+    module = jit.load(version / "model.ts")
 
     def predict(rows: Floats) -> Floats:
         with torch.inference_mode():
