@@ -1,6 +1,6 @@
 """Requests of one size, and the account of what answered them, in a process of its own that holds one at a time.
 
-``python -m benchmarks.large_backlog produce BOOTSTRAP TOPIC COUNT BYTES``, or ``account BOOTSTRAP TOPIC COUNT``.
+``python -m benchmarks.large_backlog produce BOOTSTRAP TOPIC COUNT BYTES``, or ``collect BOOTSTRAP TOPIC COUNT``.
 The first element of a request is its number, and the answer.
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import Producer
 
-from benchmarks import accounting
+from benchmarks import accounting, figures
 from benchmarks.avro_records import AvroRecord
 from benchmarks.reading import read
 from benchmarks.sending import send
@@ -60,12 +60,17 @@ def produce(bootstrap: str, topic: str, count: int, request_bytes: int) -> dict[
     return {"requests": sent, "request_bytes": size}
 
 
-def account(bootstrap: str, topic: str, count: int) -> accounting.Account:
-    """Return the account by id of all results; an answer must be the number of its request, as FP32 has it."""
+def collect(bootstrap: str, topic: str, count: int) -> dict[str, Any]:
+    """Return the account by id of all results, and their rate after the first eleventh of them, 0 where none came.
+
+    An answer must be the number of its request, as FP32 has it.
+    """
     record = AvroRecord("PredictResult")
     answered: list[str] = []
+    took_ms: list[int] = []
     errors = wrong = 0
     for message in read(bootstrap, topic):
+        took_ms.append(message.timestamp()[1])
         result = record.decode(message.value())
         answered.append(result["id"])
         if result["error"] is not None:
@@ -73,14 +78,18 @@ def account(bootstrap: str, topic: str, count: int) -> accounting.Account:
         else:
             expected = struct.pack("<f", number_of(result["id"]))
             wrong += result["outputs"][0]["data"] != expected
-    return accounting.account(map(request_id, range(count)), answered, errors, wrong)
+    warm_up = count // 11
+    return {
+        "account": accounting.account(map(request_id, range(count)), answered, errors, wrong),
+        "records_per_s": figures.steady_rate(took_ms, warm_up) if len(took_ms) > max(1, warm_up) else 0.0,
+    }
 
 
 def main() -> None:
     """Do one of the two and print."""
     action, bootstrap, topic, *numbers = sys.argv[1:]
     count, *more = map(int, numbers)
-    made: Any = produce(bootstrap, topic, count, *more) if action == "produce" else account(bootstrap, topic, count)
+    made: Any = produce(bootstrap, topic, count, *more) if action == "produce" else collect(bootstrap, topic, count)
     print(json.dumps(made))
 
 

@@ -90,24 +90,34 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
     return _report(harness, requests, measured)
 
 
+def produce(place: Place, count: int, request_bytes: int) -> None:
+    """Fill the request topic."""
+    arguments = (place.bootstrap, place.requests, count, request_bytes)
+    helper("benchmarks.large_backlog", "produce", *arguments, timeout_s=_HELPER_S)
+
+
+def collect(place: Place, count: int) -> dict[str, Any]:
+    """Return what ``benchmarks.large_backlog collect`` prints, the account with what is uncommitted."""
+    arguments = (place.bootstrap, place.results, count)
+    made: dict[str, Any] = helper("benchmarks.large_backlog", "collect", *arguments, timeout_s=_HELPER_S)
+    made["account"]["uncommitted"] = place.uncommitted()
+    return made
+
+
 def _measure(harness: Harness, rival: Rival, count: int) -> Measured:
     idle_mib = _idle_mib(harness, rival)
     with harness.place(rival.NAME) as place:
-        arguments = (place.bootstrap, place.requests, count, rival.request_bytes)
-        helper("benchmarks.large_backlog", "produce", *arguments, timeout_s=_HELPER_S)
+        produce(place, count, rival.request_bytes)
         with harness.running(rival, place) as contender:
             peak_mib, took_s = _work_off(contender, place, count)
-        account: accounting.Account = helper(
-            "benchmarks.large_backlog", "account", place.bootstrap, place.results, count, timeout_s=_HELPER_S
-        )
-        account["uncommitted"] = place.uncommitted()
+        account = collect(place, count)["account"]
     return Measured(peak_mib - idle_mib, idle_mib, count / took_s, account)
 
 
 def _idle_mib(harness: Harness, rival: Rival) -> float:
     """Return what the worker has when it has answered one request and nothing is left to do."""
     with harness.place(f"{rival.NAME}-idle") as place:
-        helper("benchmarks.large_backlog", "produce", place.bootstrap, place.requests, 1, _SMALL_BYTES)
+        produce(place, 1, _SMALL_BYTES)
         with harness.running(rival, place) as contender:
             _wait(contender, place, 1, _READY_S)
             return contender.rss_mib

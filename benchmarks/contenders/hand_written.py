@@ -62,12 +62,10 @@ def serve(
     consumer.close()
 
 
-def main() -> None:
-    """Read the settings, load, subscribe, serve."""
+def run(settings: dict[str, Any], answer: Callable[[Sequence[bytes | None]], list[bytes]]) -> None:
+    """Subscribe and serve."""
     from confluent_kafka import Consumer, Producer  # noqa: PLC0415  # the harness reads this module's names without it
 
-    settings = json.loads(sys.argv[1])
-    answer = work.Work(settings)
     bootstrap = {"bootstrap.servers": settings["bootstrap"]}
     group = {"group.id": settings["group"], "auto.offset.reset": "earliest", "enable.auto.commit": False}
     consumer = Consumer({**bootstrap, **group})
@@ -77,4 +75,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told = json.loads(sys.argv[1])
+    run(told, work.Work(told))

@@ -59,7 +59,7 @@ class FastAvro:
         """See Codec."""
         buffer = io.BytesIO()
         buffer.write(self._prefix)
-        output = {"name": "logits", "datatype": "FP32", "shape": [1, 10], "data": data}
+        output = {"name": "logits", "datatype": "FP32", "shape": [1, len(data) // 4], "data": data}
         self._write(buffer, self._result, {"id": id_, "servable": "mlp", "version": 1, "outputs": [output]})
         return buffer.getvalue()
 
@@ -82,7 +82,7 @@ class CAvro:
 
     def encode(self, id_: str, data: bytes) -> bytes:
         """See Codec."""
-        output = {"name": "logits", "datatype": "FP32", "shape": [1, 10], "data": data}
+        output = {"name": "logits", "datatype": "FP32", "shape": [1, len(data) // 4], "data": data}
         body: bytes = self._write({"id": id_, "servable": "mlp", "version": 1, "outputs": [output]})
         return self._prefix + body
 

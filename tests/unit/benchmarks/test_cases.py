@@ -47,6 +47,7 @@ def test_the_cases_have_names_and_targets():
         "backlog": [600.0],
         "latency": [3.0],
         "scaling": [1.7],
+        "sizes": [1.0],
         "streams": [0.9],
         "start": [3.0],
         "redis": [1.0, 10.0],

@@ -1,0 +1,45 @@
+"""The rival for large requests: the hand-written loop with a model that takes the first element of each.
+
+Decoding by fastavro, all rows of a batch in one array, as any model would need them; then the answers, encoded.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.contenders import hand_written, work
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from benchmarks.place import Place
+
+NAME = "hand_written"
+DESCRIPTION = "confluent-kafka + fastavro + numpy by hand: batches, flush, synchronous commit"
+
+
+def command(place: Place) -> list[str | Path]:
+    """Return the command that runs this file."""
+    settings = {**work.settings_for(place), "batch_size": hand_written.BATCH_SIZE}
+    return [sys.executable, "-m", __name__, json.dumps(settings)]
+
+
+def answers(codec: work.Codec, values: Sequence[bytes | None]) -> list[bytes]:
+    """Return the result of each request, in their order; all have the same length."""
+    requests = [codec.decode(value) for value in values]
+    rows = np.empty((len(requests), len(requests[0][1]) // 4), np.float32)
+    for row, (_, data) in zip(rows, requests, strict=True):
+        row[:] = np.frombuffer(data, "<f4")
+    first: np.ndarray[Any, Any] = rows[:, 0].copy()
+    return [codec.encode(id_, one.tobytes()) for (id_, _), one in zip(requests, first, strict=True)]
+
+
+if __name__ == "__main__":
+    told = json.loads(sys.argv[1])
+    codec = work.CODECS[told["codec"]]()
+    hand_written.run(told, lambda values: answers(codec, values))
