@@ -24,7 +24,7 @@ def letter_of(place: EntryId, fields: Sequence[bytes]) -> DeadLetter:
     said = headers.read([(name.decode(errors="surrogateescape"), text) for name, text in pairs])
     own = _fields(said.own)
     names = own[::2]
-    is_job = redis_wire.VALUE not in names and b"uri" in names
+    is_job = redis_wire.VALUE not in names and entry.URI in names
     value, key, found, _ = (entry.of_fields if is_job else redis_wire.read)(own)
     said = msgspec.structs.replace(said, own=tuple(found))
     return DeadLetter(place, place.time_ms, key, value if own else None, said, own)

@@ -18,7 +18,10 @@ class Entry(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     serde: str | None = None
 
 
-_URI, _DATA, _SERDE = b"uri", b"data", b"serde"
+# What ``serde`` is where the data is JSON.
+STREAM: Final = "stream"
+URI: Final = b"uri"
+_DATA, _SERDE = b"data", b"serde"
 _entries: Final = msgspec.json.Decoder(Entry)
 _fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder: Final = msgspec.json.Encoder()
@@ -44,9 +47,9 @@ def of_fields(fields: Sequence[bytes]) -> tuple[bytes, bytes | None, list[tuple[
     theirs are headers. Never raises.
     """
     found = dict(zip(reversed(fields[::2]), reversed(fields[1::2]), strict=False))  # of two, the first counts
-    uri, data, serde = (found.pop(name, None) for name in (_URI, _DATA, _SERDE))
+    uri, data, serde = (found.pop(name, None) for name in (URI, _DATA, _SERDE))
     if uri is None or data is None:
-        return b"", uri, [], f"the entry has no field {(_DATA if data is None else _URI).decode()}"
+        return b"", uri, [], f"the entry has no field {(_DATA if data is None else URI).decode()}"
     try:
         value = write(Entry(uri.decode(), data.decode(), None if serde is None else serde.decode()))
         return value, uri, [(name.decode(), text) for name, text in found.items()], ""

@@ -37,6 +37,16 @@ def test_an_entry_that_is_none_has_a_fault_and_keeps_its_uri() -> None:
     assert ("1002 fields" in many.fault, many.headers) == (True, ())
 
 
+def test_an_entry_of_our_own_is_read_as_it_is() -> None:
+    """Its value is the JSON of a topic, or what its content type says."""
+    fields = [b"value", b"{}", b"key", b"u", b"content-type", b"cluster-serving"]
+    record = ENTRIES.record(ID, fields)
+    assert (record.value, record.key, record.fault) == (b"{}", b"u", "")
+    assert record.headers == [("content-type", b"cluster-serving")]
+    theirs = ENTRIES.record(ID, [b"value", b"5", b"uri", b"u", b"data", b""])
+    assert (json.loads(theirs.value)["uri"], theirs.headers) == ("u", [("value", b"5")])
+
+
 def test_a_result_is_where_their_clients_look_for_it() -> None:
     record = ENTRIES.record(ID, [b"uri", b"a:b", b"data", b"QUJD"])
     commands = ENTRIES.commands(record, Answer(b"NaN", b"a:b", [("error-code", b"model_error")]))
