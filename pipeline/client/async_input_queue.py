@@ -107,17 +107,8 @@ class AsyncInputQueue(Queue):
         options = with_deadline(options, request, timeout)
         options["replies"] = "here"
         request = build(connection, self._servable, request, connection.new_id(), options)
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        connection.table.claim(request.id, deliver_to(future))
-        try:
-            async with asyncio.timeout(max(0.0, deadline_s - time.monotonic())):
-                await _send(connection, encode(connection, self._format, request, options))
-                outcome = await future
-        except TimeoutError:
-            raise timed_out(connection, request.id, timeout) from None
-        finally:
-            connection.table.give_up(request.id)
-        return value_or_raise(outcome)
+        outgoing = encode(connection, self._format, request, options)
+        return value_or_raise(await outcome_of(connection, outgoing, deadline_s, timeout))
 
     async def flush(self, timeout: float = FLUSH_TIMEOUT_S) -> None:  # noqa: ASYNC109  # as in InputQueue
         """See InputQueue."""
@@ -153,6 +144,23 @@ class AsyncInputQueue(Queue):
             limit_s = self._connect_timeout_s if timeout_s is None else min(self._connect_timeout_s, timeout_s)
             await self._opening.open(connection, limit_s, to_send=True)
         return connection
+
+
+async def outcome_of(connection: Connection, request: Outgoing, deadline_s: float, timeout_s: float) -> Outcome:
+    """Send a request and return what becomes of it; TimedOut at ``deadline_s`` of the monotonic clock.
+
+    ``timeout_s`` is how long the caller has waited then. Raises ConnectorError as ``Sender.offer`` does.
+    """
+    future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    connection.table.claim(request.id, deliver_to(future))
+    try:
+        async with asyncio.timeout(max(0.0, deadline_s - time.monotonic())):
+            await _send(connection, request)
+            return await future
+    except TimeoutError:
+        raise timed_out(connection, request.id, timeout_s) from None
+    finally:
+        connection.table.give_up(request.id)
 
 
 async def _send(connection: Connection, request: Outgoing) -> None:

@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 
 AVRO: Final = "avro"
 JSON: Final = "json"
-_CONTENT_TYPE: Final = "content-type"
+CONTENT_TYPE: Final = "content-type"
+_CLUSTER_SERVING: Final = "cluster-serving"
 
 
 class Wire:
@@ -58,11 +59,11 @@ class Wire:
         """
         if format_ == AVRO:
             value, named = self._avro.frame_request(request)
-            return value, [(_CONTENT_TYPE, self._avro.content_type.encode()), *named]
+            return value, [(CONTENT_TYPE, self._avro.content_type.encode()), *named]
         codec = self._codecs.get(format_)
         if codec is None:
             codec = self._codecs[format_] = load_codec(format_)
-        return codec.encode_request(request), [(_CONTENT_TYPE, codec.content_type.encode())]
+        return codec.encode_request(request), [(CONTENT_TYPE, codec.content_type.encode())]
 
     def read(self, value: bytes, headers: Iterable[tuple[str, bytes | None]]) -> PredictResult:
         """Return the result in a record. Blocks once for each schema that the registry must be asked for.
@@ -89,8 +90,12 @@ class Wire:
                 return self._avro.decode_result_of(name, value)
         if self._avro.recognises(value):
             return self._avro.decode_result(value)
-        named = next((found for header, found in headers if header == _CONTENT_TYPE and found), b"")
+        named = next((found for header, found in headers if header == CONTENT_TYPE and found), b"")
         content_type = named.partition(b";")[0].strip().lower().decode(errors="replace")
+        if content_type == _CLUSTER_SERVING:
+            from pipeline.codecs.cluster_serving import ClusterServingCodec  # noqa: PLC0415  # few read such results
+
+            return ClusterServingCodec().decode_result_of(value, dict(headers))
         codec = next((it for it in self._known() if it.content_type == content_type), None) if content_type else None
         codec = codec or next((it for it in self._known() if it.recognises(value)), self._avro)
         return codec.decode_result(value)

@@ -17,7 +17,19 @@ from pipeline.local.errors import LocalBrokerError
 
 # In the order in which a newcomer needs them. Each is a module of this package with a command of the same name,
 # an underscore for each dash.
-NAMES: Final = ("demo", "check", "topics", "watch", "worker", "predict", "versions", "dead-letters", "warm-up", "kafka")
+NAMES: Final = (
+    "demo",
+    "check",
+    "topics",
+    "watch",
+    "worker",
+    "front-end",
+    "predict",
+    "versions",
+    "dead-letters",
+    "warm-up",
+    "kafka",
+)
 
 
 class LazyGroup(click.Group):

@@ -1,9 +1,10 @@
-"""A ``config.yaml`` of Cluster Serving as settings of ours: what each key becomes, or why it can not be. Pure."""
+"""A ``config.yaml`` of Cluster Serving as settings of ours: what each key becomes, or why it can not be."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from pipeline.errors import InvalidSettings
@@ -59,8 +60,21 @@ class Translation(NamedTuple):
     notes: tuple[str, ...]
 
 
+def read(file: Path) -> Translation:
+    """Return the settings that a file stands for; raises InvalidSettings."""
+    import yaml  # noqa: PLC0415  # `penstock --help` does not wait for it
+
+    try:
+        config = yaml.safe_load(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidSettings(str(file), f"can not be read: {error}") from error
+    if not isinstance(config, dict):
+        raise InvalidSettings(str(file), "has no keys; see docs/cluster-serving.md")
+    return translate(config, str(file))
+
+
 def translate(config: Mapping[str, Any], place: str) -> Translation:
-    """Return the settings that a config.yaml stands for; raises InvalidSettings, which names the key."""
+    """Return the settings that a config.yaml stands for; raises InvalidSettings, which names the key. Pure."""
     said = _said(config)
     for key in said:
         if key.startswith(_TOO_OLD):

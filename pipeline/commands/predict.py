@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.commands import options, output
+from pipeline.commands.brokers import as_mapping, broker_of
 from pipeline.commands.examples import CommandWithExamples
 from pipeline.errors import InvalidSettings, RemoteError, TimedOut
 
@@ -16,9 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.client import RequestOptions
-    from pipeline.client.queue import QueueOptions
     from pipeline.records import PredictResult
-    from pipeline.settings import Section, Settings
+    from pipeline.settings import Settings
     from pipeline.tensors import Tensor
 
 
@@ -112,9 +112,9 @@ def _ask(
 
     if settings.routes and route not in settings.routes:
         raise InvalidSettings("ROUTE", f"{route!r} is not among the routes: {', '.join(settings.routes)}")
-    place = _broker(settings, route)
+    place = broker_of(settings, route)
     place["connect_timeout_s"] = timeout_s
-    place["schema_registry"] = _as_mapping(settings.schema_registry)
+    place["schema_registry"] = as_mapping(settings.schema_registry)
     if route in settings.routes:
         at = settings.routes[route]
         topic = topic or at.request_topic
@@ -133,22 +133,6 @@ def _ask(
             return results.result(id_, timeout=left_s)
         except TimedOut as error:
             raise TimedOut(error.what, timeout_s) from error
-
-
-def _broker(settings: Settings, route: str) -> QueueOptions:
-    """Return where a route is: at the broker of its connector; one that is not in the settings where versions are."""
-    at = settings.routes.get(route)
-    connector = settings.control.connector if at is None else at.connector
-    if connector == "redis":
-        return {"redis": _as_mapping(settings.redis), "max_length": at.redis.max_length if at else 0}
-    return {"kafka": settings.kafka}
-
-
-def _as_mapping(section: Section) -> dict[str, Any]:
-    import msgspec  # noqa: PLC0415  # `penstock --help` does not wait for it
-
-    found: dict[str, Any] = msgspec.to_builtins(section)
-    return found
 
 
 def _hint(code: str) -> str:

@@ -130,13 +130,7 @@ def _job(file: Path, *, is_dry: bool) -> dict[str, Any]:
 
     from pipeline.commands import cluster_serving_config, cluster_serving_model  # noqa: PLC0415  # as above
 
-    try:
-        config = yaml.safe_load(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidSettings(str(file), f"can not be read: {error}") from error
-    if not isinstance(config, dict):
-        raise InvalidSettings(str(file), "has no keys; see docs/cluster-serving.md")
-    found = cluster_serving_config.translate(config, str(file))
+    found = cluster_serving_config.read(file)
     stream = cluster_serving_model.stream_of(found.job, found.model_path, file, found.threads, is_dry=is_dry)
     tree = {**found.tree, "servables": {found.job: stream}, "watch": {"in_worker": True}}
     for note in found.notes:

@@ -14,7 +14,7 @@ import urllib.request
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -114,6 +114,12 @@ class Deployment:
         self._processes.append(process)
         return process
 
+    def front_end(self, *arguments: str) -> FrontEnd:
+        """Start `penstock front-end`."""
+        front_end = FrontEnd(self, arguments)
+        self._processes.append(front_end)
+        return front_end
+
     def states(self) -> dict[tuple[str, str, int], ServableState]:
         """Return the last state of every version on every worker, of its last incarnation."""
         return {(s.worker, s.stream, s.version): s for s in self.fleet().states}
@@ -189,26 +195,24 @@ class Process:
         self.popen.wait(10)
 
 
-class Worker(Process):
-    """One worker; ready when its page says so."""
+class Server(Process):
+    """A process with pages; ready when they say so."""
 
-    def __init__(self, deployment: Deployment, name: str, arguments: Iterable[str]) -> None:
-        [self.port] = free_ports(1)
-        command = ["-m", "pipeline.commands", "worker", "--config", str(deployment.config)]
-        super().__init__(name, deployment, [*command, "--id", name, "--web-port", str(self.port), *arguments])
+    port: int
 
-    def get(self, path: str) -> tuple[int, str]:
-        """Return status and body of one of its pages; 0 while it does not listen."""
+    def get(self, path: str, body: bytes | None = None) -> tuple[int, str]:
+        """Return status and body of one of its pages, of a POST where there is a body; 0 while it does not listen."""
+        limit_s = 5 if body is None else DEADLINE_S
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", body, timeout=limit_s) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
         except OSError:
             return 0, ""
 
-    def wait_until_ready(self) -> Worker:
-        """Wait until it takes requests on every route."""
+    def wait_until_ready(self) -> Self:
+        """Wait until it takes requests."""
 
         def ready() -> bool:
             assert self.popen.poll() is None, f"{self.name} ended with {self.popen.returncode}:\n{self.log}"
@@ -217,7 +221,30 @@ class Worker(Process):
         wait_for(f"{self.name} ready", ready)
         return self
 
+
+class Worker(Server):
+    """One worker, with all of its routes."""
+
+    def __init__(self, deployment: Deployment, name: str, arguments: Iterable[str]) -> None:
+        [self.port] = free_ports(1)
+        command = ["-m", "pipeline.commands", "worker", "--config", str(deployment.config)]
+        super().__init__(name, deployment, [*command, "--id", name, "--web-port", str(self.port), *arguments])
+
     def versions(self) -> dict[str, list[int]]:
         """Return what it serves."""
         found: dict[str, list[int]] = json.loads(self.get("/versions")[1] or "{}")
         return found
+
+
+class FrontEnd(Server):
+    """One HTTP front end."""
+
+    def __init__(self, deployment: Deployment, arguments: Iterable[str]) -> None:
+        [self.port] = free_ports(1)
+        command = ["-m", "pipeline.commands", "front-end", "--config", str(deployment.config)]
+        super().__init__("front-end", deployment, [*command, "--port", str(self.port), *arguments])
+
+    @property
+    def url(self) -> str:
+        """What its clients are told."""
+        return f"http://127.0.0.1:{self.port}"

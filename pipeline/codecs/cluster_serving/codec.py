@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from pipeline.codecs.cluster_serving import columns, entry, instances, results
 from pipeline.codecs.cluster_serving.entry import Entry
 from pipeline.codecs.codec import Limits
-from pipeline.errors import NotRepresentable, RecordTooLarge, Undecodable
+from pipeline.errors import NotRepresentable, RecordTooLarge, Undecodable, kinds
 from pipeline.records import Error, PredictRequest, PredictResult
 from pipeline.tensors import Tensor
 
@@ -48,6 +49,15 @@ class ClusterServingCodec:
             return PredictResult("", "", error=Error("internal", "the request failed; its result says no more", False))  # noqa: FBT003  # as in the schema
         return PredictResult("", "", outputs=results.read(value))
 
+    def decode_result_of(self, value: bytes, headers: Mapping[str, bytes | None]) -> PredictResult:
+        """Return the result with the error that its headers tell, for its value does not; raises Undecodable."""
+        code = (headers.get(results.CODE) or b"").decode(errors="replace")
+        if not code:
+            return self.decode_result(value)
+        reason = (headers.get(results.REASON) or b"").decode(errors="replace")
+        kind = kinds().get(code)
+        return PredictResult("", "", error=Error(code, reason, kind is not None and kind.retriable))
+
     def encode_result(self, result: PredictResult) -> bytes:
         """See Codec. What has no form there is ``NaN``, as an error is."""
         if result.error is not None:
@@ -59,7 +69,7 @@ class ClusterServingCodec:
 
 
 def _tensors_of(it: Entry, limits: Limits) -> tuple[Tensor, ...]:
-    if it.serde == "stream":
+    if it.serde == entry.STREAM:
         return instances.tensors_of(it.data, limits)
     if it.serde:
         raise Undecodable(f"serde is {it.serde!r}, expected 'stream' or none")

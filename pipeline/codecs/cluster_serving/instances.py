@@ -25,7 +25,13 @@ class _Sparse(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     indices: list[list[int]]
 
 
+class _Texts(msgspec.Struct, frozen=True):
+    instances: list[msgspec.Raw]
+
+
 _instances: Final = msgspec.json.Decoder(_Instances)
+_texts: Final = msgspec.json.Decoder(_Texts)
+_WHOLE: Final = '{"instances":[%s]}'
 
 
 def tensors_of(data: str, limits: Limits) -> tuple[Tensor, ...]:
@@ -47,6 +53,23 @@ def tensors_of(data: str, limits: Limits) -> tuple[Tensor, ...]:
     for name, value in instance.items():
         tensors.append(_tensor(name, value, sparse.room(tensors, limits)))
     return tuple(tensors)
+
+
+def split(body: bytes) -> list[str]:
+    """Return a text for each instance of a body, which has it alone; raises Undecodable for what is no such JSON.
+
+    The values are not looked at: ``tensors_of`` does that.
+    """
+    try:
+        found = [bytes(raw).decode() for raw in _texts.decode(body).instances]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Undecodable(f"the body is no JSON with 'instances', a list of objects: {error}") from error
+    if not found:
+        raise Undecodable("'instances' is empty, expected one object at least")
+    for place, instance in enumerate(found):
+        if not instance.startswith("{"):
+            raise Undecodable(f"instance {place} is no object of named values: {instance[:20]}")
+    return [_WHOLE % instance for instance in found]
 
 
 def _tensor(name: str, value: Any, room_bytes: int) -> Tensor:

@@ -15,6 +15,9 @@ from pipeline.tensors import Array, Tensor, datatype_of
 
 # What their clients return as it is, and what a client of a topic fails at: base64 it is not.
 FAILED: Final = b"NaN"
+# Where a result that failed says why: beside its value, as header or field.
+CODE: Final = "error-code"
+REASON: Final = "error"
 # In elements: what stands around them has half their size.
 _LARGEST_REMEMBERED: Final = 16 * 1024
 _END: Final = b"\xff\xff\xff\xff\0\0\0\0"

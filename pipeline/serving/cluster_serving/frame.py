@@ -28,7 +28,6 @@ from pipeline.settings.cluster_serving import FORMAT
 
 # What an array of one NaN is where the text is not to be sent.
 _FAILED_ARRAY: Final = (("failed", np.array([np.nan], np.float32)),)
-_REASON: Final = "error"
 
 
 class Job:
@@ -88,7 +87,7 @@ class Frame:
         """
         if result.error is not None:
             failed = results.FAILED if self._job.sends_nan else results.write(_FAILED_ARRAY)
-            return failed, [(_REASON, result.error.message.encode(errors="replace"))]
+            return failed, [(results.REASON, result.error.message.encode(errors="replace"))]
         outputs = []
         for tensor in result.outputs:
             array = tensor.array()
@@ -99,7 +98,7 @@ class Frame:
 
     def is_repeated(self, name: str) -> bool:
         """See Framing: all but an older reason."""
-        return name != _REASON
+        return name != results.REASON
 
 
 def fitted(

@@ -80,6 +80,11 @@ class Client:
         assert "raised" not in said, said
         return said["returned"]
 
+    def keep(self, kept: str, name: str, method: str, /, *args: Any, **arguments: Any) -> None:
+        """Call a method and keep what it returns there, as an object of this name; fail where it raises."""
+        said = self._ask({"call": name, "method": method, "args": args, "with": arguments, "keep": kept})
+        assert "raised" not in said, said
+
     def attempt(self, name: str, method: str, /, *args: Any, **arguments: Any) -> dict[str, Any]:
         """Return what a method returned, or raised."""
         return self._ask({"call": name, "method": method, "args": args, "with": arguments})
@@ -109,6 +114,11 @@ class Client:
 def array(nested: Any, dtype: str = "float32") -> dict[str, Any]:
     """An array as an argument."""
     return {"array": nested, "dtype": dtype}
+
+
+def kept(name: str) -> dict[str, str]:
+    """What was kept, as an argument."""
+    return {"object": name}
 
 
 def _pip(folder: Path) -> tuple[str, ...]:

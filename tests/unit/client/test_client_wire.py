@@ -13,9 +13,10 @@ from pipeline.client.address import Address
 from pipeline.client.wire import Wire
 from pipeline.codecs import confluent, schemas
 from pipeline.codecs.avro_codec import AvroCodec
+from pipeline.codecs.cluster_serving import results
 from pipeline.codecs.v2_json import V2JsonCodec
 from pipeline.errors import ConnectorError, SchemaUnavailable, Undecodable
-from pipeline.records import PredictRequest, PredictResult
+from pipeline.records import Error, PredictRequest, PredictResult
 from pipeline.tensors import from_array
 from tests.schema_registry.stand_in import StandIn
 
@@ -100,3 +101,15 @@ def test_without_a_registry_the_error_says_what_is_missing() -> None:
     with pytest.raises(Undecodable, match=r"schema_registry\.url"):
         it.read(confluent.of_id(1) + BODY, ())
     it.close()
+
+
+def test_a_result_of_cluster_serving_is_known_by_its_content_type() -> None:
+    it, named = wire(None), ("content-type", b"cluster-serving")
+    value = results.write([("y", np.float32([1, 2]))])
+    assert it.read(value, [named]).outputs[0].array().tolist() == [1, 2]
+    failed = it.read(b"NaN", [named, ("error", b"not now"), ("error-code", b"not_ready")])
+    assert failed.error == Error("not_ready", "not now", retriable=True)
+    of_array = it.read(value, [named, ("error-code", b"something_new")])
+    assert of_array.error == Error("something_new", "", retriable=False)
+    with pytest.raises(Undecodable):
+        it.read(value, [])

@@ -120,3 +120,9 @@ def decoded(value: bytes) -> Any:
         batch.column(0).to_numpy().reshape([axis for axis in batch.column(1).to_pylist() if axis]) for batch in batches
     ]
     return arrays[0] if len(arrays) == 1 else arrays
+
+
+def http_decoded(body: bytes | str) -> Any:
+    """What their `http_json_to_ndarray` makes of the body of an answer: of its first prediction."""
+    found = json.loads(json.loads(json.loads(body)["predictions"][0])["value"])
+    return np.array(found["data"]).reshape(found["shape"])
