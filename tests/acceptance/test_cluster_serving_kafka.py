@@ -91,6 +91,27 @@ def test_several_outputs_texts_and_numbers_as_uris(ask: Any) -> None:
     assert dequeued(words, "4711")["4711"]["array"] == [1, 3]
 
 
+def test_results_of_all_processes_are_shared_where_they_name_no_group(ask: Any, bootstrap: str) -> None:
+    """What they do: one of them has a result, whoever asked for it."""
+    job = f"nobody-{uuid.uuid4().hex[:8]}"
+    topic = f"cluster-serving_{job}"
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.create_topics([NewTopic(topic, 1)])[topic].result(30)
+    host, _, port = bootstrap.partition(":")
+    one, other = ask(job), ask(job)
+    for client in (one, other):
+        client.new("shared", "OutputQueue", host=host, port=port, topic_name=topic)
+
+    def share_a_group() -> bool:
+        for client in (one, other):
+            client.call("shared", "dequeue")
+        members = admin.describe_consumer_groups(["group-1"])["group-1"].result(30).members
+        mine = [member for member in members if member.assignment is not None]
+        return len(mine) == 2 and sorted(len(member.assignment.topic_partitions) for member in mine) == [0, 1]
+
+    wait_for("one of them to have the only partition", share_a_group)
+
+
 def test_a_failure_does_not_cost_the_client_its_other_results(ask: Any, bootstrap: str, names: dict[str, str]) -> None:
     client = ask("serving_stream")
     client.call("in", "enqueue", "good", t=array([[1, 2]]))

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -18,11 +17,13 @@ from pipeline.local.redis import LocalRedis
 from pipeline.redis_access import connect
 from pipeline.settings import RedisSettings
 from tests.acceptance.cluster_serving import jobs
-from tests.acceptance.cluster_serving.clients import BIGDL, ZOO, Client, Published, array
+from tests.acceptance.cluster_serving.clients import BIGDL, ZOO, Client, Published, array, queues
 from tests.acceptance.workers import Deployment, wait_for
+from tests.unit.codecs import ancestor_bytes as theirs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 PUBLISHED = {"bigdl": BIGDL, "zoo": ZOO}
+WHOLE = theirs.stream({"t": theirs.tensor([[1, 2]])})
 
 
 @pytest.fixture(scope="module")
@@ -39,23 +40,13 @@ def raw(server: LocalRedis) -> Iterator[Any]:
     client.close()
 
 
-def queues(published: Published, server: LocalRedis, name: str = "") -> Client:
-    """A client with queues ``in`` and ``out``."""
-    address = urlsplit(server.url)
-    where = {"host": address.hostname, "port": str(address.port)} | ({"name": name} if name else {})
-    client = Client(published)
-    client.new("in", "InputQueue", **where)
-    client.new("out", "OutputQueue", **where)
-    return client
-
-
 @pytest.fixture(scope="module")
 def worker(server: LocalRedis, raw: Any, tmp_path_factory: Any) -> Iterator[Deployment]:
     """A worker that was started after clients had filled a stream, and had made its group begin at the end."""
     for published in PUBLISHED.values():
-        with queues(published, server) as early:
+        with queues(published, server.port) as early:
             early.call("in", "enqueue", f"early-{published.requirement}", x=array([[1, 1]]))
-        with queues(published, server):
+        with queues(published, server.port):
             groups = raw.xinfo_groups("serving_stream")
             assert [(group["name"], group["consumers"]) for group in groups] == [(b"serving", 0)]
     assert raw.xinfo_groups("serving_stream")[0]["last-delivered-id"] != b"0-0"
@@ -81,7 +72,7 @@ def ask(published: Published, server: LocalRedis) -> Iterator[Any]:
     made: list[Client] = []
 
     def make(name: str = "") -> Client:
-        made.append(queues(published, server, name))
+        made.append(queues(published, server.port, name))
         return made[-1]
 
     yield make
@@ -173,7 +164,7 @@ def test_sparse_tensors_in_both_orientations(ask: Any) -> None:
 
 def test_texts_also_a_single_one_and_one_with_a_bar(ask: Any) -> None:
     client = ask("words")
-    assert values(enqueued(client, t=["a", "bcd"])) == [1, 3]
+    assert enqueued(client, t=["a", "bcd"]) == {"dtype": "int64", "shape": [2], "array": [1, 3]}
     assert values(enqueued(client, t=["single"])) == [6]
     assert values(enqueued(client, t=["a|bc"])) == [1, 2]  # nobody can tell it from two
 
@@ -236,6 +227,9 @@ def test_a_uri_may_have_a_colon_be_a_number_or_come_again(ask: Any, raw: Any) ->
     [
         ({"uri": "h", "data": "???"}, b"undecodable"),
         ({"uri": "h", "data": base64.b64encode(b"ARROW1\0\0junk").decode()}, b"undecodable"),
+        ({"uri": "h", "data": base64.b64encode(WHOLE[: len(WHOLE) // 2]).decode()}, b"undecodable"),
+        ({"uri": "h", "data": base64.b64encode(b"\xff\xff\xff\xff\xff\xff\xff\x7f").decode()}, b"undecodable"),
+        ({"uri": "h", "data": '{"instances": [{"x": [[1, 2]]}, {"x": [[3, 4]]}]}', "serde": "stream"}, b"undecodable"),
         ({"uri": "h", "image": "x"}, b"undecodable"),
         ({"uri": "h", "data": '{"instances": [{}]}', "serde": "stream"}, b"no_inputs"),
         ({"uri": "h", "data": b"\xff\xfe"}, b"undecodable"),
@@ -260,19 +254,6 @@ def test_json_instances_of_a_jvm_front_end_are_answered(worker: Deployment, raw:
     raw.xadd("two", {"uri": "j", "data": data, "serde": "stream"})
     assert wait_for("the answer", lambda: raw.hget("cluster-serving_two:j", "value")) != b"NaN"
     raw.delete("cluster-serving_two:j")
-
-
-def test_when_redis_is_full_one_client_raises_and_the_other_drops() -> None:
-    """What they do, not what we could do about it: a request that was never written can not be answered."""
-    with LocalRedis() as full:
-        client = connect(RedisSettings(url=full.url), "test")
-        client.config_set("maxmemory", client.info()["used_memory"])
-        for published in PUBLISHED.values():
-            with queues(published, full) as queue:
-                said = queue.attempt("in", "enqueue", "u", t=array([1]))
-            assert said.get("raised") == ("RuntimeError" if published.refuses_when_full else None)
-        assert client.xlen("serving_stream") == 0
-        client.close()
 
 
 def test_nothing_is_left_behind(worker: Deployment, raw: Any) -> None:

@@ -22,6 +22,7 @@ from pipeline.control.fleet import Fleet, read_fleet
 from pipeline.control.logs import logs_of
 from pipeline.local.ports import free_ports
 from pipeline.records import ServableState, State
+from pipeline.redis_address import is_redis
 from pipeline.settings import Settings, load
 
 DEADLINE_S = 90.0
@@ -63,7 +64,7 @@ class Deployment:
             }
             for name, route in sections["routes"].items()
         }
-        if bootstrap.startswith("redis://"):
+        if is_redis(bootstrap):
             broker = {"redis": {"url": bootstrap}}
             routes = {name: {"connector": "redis", **route} for name, route in routes.items()}
         else:

@@ -1,4 +1,4 @@
-"""Each test that the pages of guarantees and of connectors name is there."""
+"""Each test that the pages of guarantees, of connectors and of Cluster Serving name is there."""
 
 from __future__ import annotations
 
@@ -12,13 +12,21 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "guarantees.md").read_text()
 CONNECTORS = (ROOT / "docs" / "connectors.md").read_text()
-NAMED = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", PAGE)
+CLUSTER_SERVING = (ROOT / "docs" / "cluster-serving.md").read_text()
+NAMED = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", PAGE + CLUSTER_SERVING)
 NAMED_OF_CONNECTORS = re.findall(r"`((?:tests|pipeline)/[\w/]+\.py)(?:::(test_\w+))?`", CONNECTORS)
-ROWS = [
-    [cell.strip() for cell in line.strip("|").split(" | ")]
-    for line in PAGE.partition("## The table")[2].partition("\n## ")[0].splitlines()
-    if line.startswith("| ") and not line.startswith("| case")
-]
+
+
+def rows_of(page: str, section: str, first: str) -> list[list[str]]:
+    """Return the cells of the table in a section, without its head, whose first cell is ``first``."""
+    return [
+        [cell.strip() for cell in line.strip("|").split(" | ")]
+        for line in page.partition(f"## {section}")[2].partition("\n## ")[0].splitlines()
+        if line.startswith("| ") and not line.startswith(f"| {first}")
+    ]
+
+
+ROWS = rows_of(PAGE, "The table", "case") + rows_of(CLUSTER_SERVING, "Traps", "trap")
 
 
 @cache

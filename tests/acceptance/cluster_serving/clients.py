@@ -57,19 +57,23 @@ ZOO: Final = Published("analytics-zoo-serving==0.11.2", "zoo.serving.client", re
 class Client:
     """One process with objects of a client, which it makes and calls as told."""
 
-    def __init__(self, published: Published, module: str = "") -> None:
+    def __init__(
+        self, published: Published, module: str = "", *, python: Path | None = None, path: Path | None = None
+    ) -> None:
+        """In its own environment, or with another interpreter, whose modules are at ``path`` too."""
         self._popen = subprocess.Popen(
-            [str(published.python), str(_DRIVER), module or published.module],
+            [str(python or published.python), str(_DRIVER), module or published.module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env=environ_of_a_user(),
+            env=environ_of_a_user() | ({"PYTHONPATH": str(path)} if path else {}),
         )
 
     def new(self, name: str, kind: str, /, **arguments: Any) -> None:
         """Make an object."""
-        said = self._ask({"new": name, "class": kind, "with": arguments})
+        self._tell({"new": name, "class": kind, "with": arguments})
+        said = self.end()
         if "raised" in said:
             self.close()
             raise AssertionError(said)
@@ -87,7 +91,20 @@ class Client:
 
     def attempt(self, name: str, method: str, /, *args: Any, **arguments: Any) -> dict[str, Any]:
         """Return what a method returned, or raised."""
-        return self._ask({"call": name, "method": method, "args": args, "with": arguments})
+        self.begin(name, method, *args, **arguments)
+        return self.end()
+
+    def begin(self, name: str, method: str, /, *args: Any, **arguments: Any) -> None:
+        """Have a method called, and do not wait for it: ``end`` does."""
+        self._tell({"call": name, "method": method, "args": args, "with": arguments})
+
+    def end(self) -> dict[str, Any]:
+        """Return what the method that was begun returned, or raised."""
+        assert self._popen.stdout is not None
+        line = self._popen.stdout.readline()
+        assert line, "the client has ended"
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def close(self) -> None:
         """End the process."""
@@ -100,15 +117,19 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, command: dict[str, Any]) -> dict[str, Any]:
+    def _tell(self, command: dict[str, Any]) -> None:
         assert self._popen.stdin is not None
-        assert self._popen.stdout is not None
         self._popen.stdin.write(json.dumps(command) + "\n")
         self._popen.stdin.flush()
-        line = self._popen.stdout.readline()
-        assert line, f"the client has ended at {command}"
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+
+
+def queues(published: Published, port: int, name: str = "", **where: Any) -> Client:
+    """A client with queues ``in`` and ``out`` on the Redis at a port of this machine."""
+    client = Client(published, **where)
+    place = {"host": "127.0.0.1", "port": str(port)} | ({"name": name} if name else {})
+    client.new("in", "InputQueue", **place)
+    client.new("out", "OutputQueue", **place)
+    return client
 
 
 def array(nested: Any, dtype: str = "float32") -> dict[str, Any]:
