@@ -86,7 +86,8 @@ class LogWriter(Protocol):
 class Outbox(Protocol):
     """Writes records without having anybody wait, each key's in the order of the calls. Any thread may call.
 
-    The broker may be away: records wait for it. What fails for good is logged and nothing more.
+    The broker may be away: records wait for it. What it refuses is logged; over Redis it is kept and tried again, over
+    Kafka it is given up.
     """
 
     def send(self, key: bytes, value: bytes | None) -> None:

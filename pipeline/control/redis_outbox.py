@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline import redis_access
 from pipeline.control import redis_log
-from pipeline.errors import ConnectorError
+from pipeline.errors import ConnectorError, TlsFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _RETRY_S: Final = 0.25
+# Where it is no outage: somebody has to change something first, and each attempt is a line in Redis' own log.
+_LASTING_RETRY_S: Final = 5.0
 _MAX_RECORDS: Final = 100
 # Nobody asks for the history of a state.
 _SUPERSEDED_MS: Final = 0
@@ -29,8 +30,9 @@ Records = dict[bytes, bytes | None]
 class RedisOutbox:
     """See Outbox; ``on_done`` as in Logs, called on the outbox's thread.
 
-    What waits while Redis is away is the last record of each key: it would replace the others. Why Redis is away is
-    told by who reads.
+    What waits is the last record of each key: it would replace the others. Nothing is given up before ``close``: what
+    Redis refuses (a missing permission, a wrong password, no memory, a key that is no log) is logged once, kept, and
+    tried again every 5 s. Why Redis is away is told by who reads.
     """
 
     def __init__(self, redis: RedisSettings, topic: str, client_id: str, on_done: Callable[[bytes], None]) -> None:
@@ -68,15 +70,15 @@ class RedisOutbox:
             self._changed.notify_all()
 
     def _run(self) -> None:
-        while self._next():
-            done, problem = self._write(self._writing)
+        while records := self._next():
+            done, problem, pause_s = self._write(records)
             for key in done:
                 self._on_done(key)
-            is_done = self._put_back(done)
-            if problem or is_done:
+            self._put_back(done)
+            if problem or not pause_s:
                 self._tell(problem)
-            if not is_done:
-                time.sleep(_RETRY_S)
+            with self._changed:
+                self._changed.wait_for(lambda: self._is_closed, pause_s)
         self._let_go()
 
     def _next(self) -> Records:
@@ -87,23 +89,21 @@ class RedisOutbox:
             self._writing = {key: self._waiting.pop(key) for key in keys}
             return self._writing
 
-    def _put_back(self, done: Container[bytes]) -> bool:
-        """Have what is not done wait again, unless it was superseded; return whether there is nothing of that."""
+    def _put_back(self, done: Container[bytes]) -> None:
+        """Have what is not done wait again, unless it was superseded."""
         with self._changed:
             left = {key: value for key, value in self._writing.items() if key not in done}
             self._writing = {}
             if not self._is_closed:
                 self._waiting = {**left, **self._waiting}
             self._changed.notify_all()
-            return not left
 
-    def _write(self, records: Records) -> tuple[list[bytes], str]:
-        """Return the keys whose records are written, or never will be, and what is wrong, empty for nothing.
+    def _write(self, records: Records) -> tuple[list[bytes], str, float]:
+        """Return the keys whose records are written, what is wrong where it is no outage, and how long to wait.
 
-        Stops at the first that has to wait.
+        Stops at the first that can not be written.
         """
         done: list[bytes] = []
-        problem = ""
         for key, value in records.items():
             try:
                 if self._client is None:
@@ -112,14 +112,15 @@ class RedisOutbox:
             except redis_access.errors() as error:
                 self._let_go()
                 if redis_access.is_away(error):
-                    break
+                    return done, "", _RETRY_S
                 problem = str(redis_access.failure(self._redis, error))
-                if redis_access.is_full(error):
-                    break
+                return done, problem, _RETRY_S if redis_access.is_full(error) else _LASTING_RETRY_S
+            except TlsFailed as error:
+                return done, str(error), _LASTING_RETRY_S
             except ConnectorError:  # a cluster that is away
-                break
-            done.append(key)  # it is written, or waiting does not heal what is wrong
-        return done, problem
+                return done, "", _RETRY_S
+            done.append(key)
+        return done, "", 0.0
 
     def _let_go(self) -> None:
         if self._client is not None:

@@ -26,7 +26,7 @@ class StatePublisher:
 
     Everything is held until ``recovered`` has been called with the rows that the worker has in the topic: what it says
     comes after what has to be said about its earlier life. Usable from any thread. The broker may be away: states wait
-    for it. What fails for good is logged and nothing more: a worker that can not tell still serves. Raises
+    for it. What the broker refuses is logged, see Outbox: a worker that can not tell still serves. Raises
     ConnectorError at once for settings that are none.
     """
 

@@ -11,7 +11,9 @@ import redis as redis_py
 
 from pipeline.clock import SystemClock
 from pipeline.control import redis_log, redis_streams
+from pipeline.control.fleet import read_fleet
 from pipeline.control.logs import read_all
+from pipeline.control.redis_outbox import RedisOutbox
 from pipeline.control.states import StatePublisher
 from pipeline.control.topic_reports import findings
 from pipeline.errors import AccessDenied, ConnectorError
@@ -138,14 +140,43 @@ def test_a_user_with_the_documented_rights_can_do_everything_and_one_without_is_
             read_all(nobody, "penstock.aspired-versions")
         with pytest.raises(AccessDenied, match="lacks a permission"):
             nobody.writer("penstock.aspired-versions", "w").write(b"k", b"v", DEADLINE_S)
-        publisher = StatePublisher(nobody, "penstock.servable-states", "w-2", SystemClock())
+
+
+def test_states_that_redis_refuses_are_kept_and_written_when_it_takes_them(caplog: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("pipeline.control.redis_outbox._LASTING_RETRY_S", 0.05)
+    with LocalRedis(config=["user worker on >secret +client|setname +ping"]) as local:
+        place = Place("redis", local.url)
+        refused = {**as_dict(place.settings.redis), "username": "worker", "password": "secret"}
+        publisher = StatePublisher(
+            type(place.logs)(RedisSettings(**refused)), "penstock.servable-states", "w-1", SystemClock()
+        )
         publisher.recovered([])
         with caplog.at_level(logging.WARNING):
             for version in (1, 2):
-                publisher(ServableState("", "digits", version, State.AVAILABLE))
-                assert publisher.flush(DEADLINE_S)
+                publisher(ServableState("", "digits", version, State.LOADING))
+                assert not publisher.flush(0.2)
+            publisher(ServableState("", "digits", 1, State.AVAILABLE))
+            rights = CONTROL_ACL.partition(">secret ")[2].split()
+            redis_py.Redis.from_url(local.url).execute_command("ACL SETUSER", "worker", *rights)
+            assert publisher.flush(DEADLINE_S)
         publisher.close()
-        assert len([record for record in caplog.records if "lacks a permission" in record.message]) == 1
+        said = [record.message for record in caplog.records]
+        assert len([text for text in said if "lacks a permission" in text]) == 1
+        assert "states are published again" in said[-1]
+        found = {(state.version, state.state) for state in read_fleet(place.logs, "penstock.servable-states").states}
+        assert found == {(1, State.AVAILABLE), (2, State.LOADING)}
+
+
+def test_an_outbox_that_redis_refuses_closes_at_once(monkeypatch: Any) -> None:
+    monkeypatch.setattr("pipeline.control.redis_outbox._LASTING_RETRY_S", 3600.0)
+    with LocalRedis(config=["user worker on >secret ~* +client|setname"]) as local:
+        settings = RedisSettings(url=local.url, username="worker", password="secret")
+        outbox = RedisOutbox(settings, "states", "w-1", lambda _key: None)
+        outbox.send(b"k", b"v")
+        until(lambda: outbox._problem, "the refusal")
+        outbox.close()
+        outbox._thread.join(DEADLINE_S)
+        assert not outbox._thread.is_alive()
 
 
 def as_dict(settings: RedisSettings) -> dict[str, Any]:
