@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 import functools
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -28,8 +28,8 @@ def write(outputs: Sequence[tuple[str, Array]]) -> bytes:
 
     Datatypes stay as they are, BOOL becomes UINT8; several outputs share the smallest datatype that holds all of them,
     for a stream has one schema. Axes of length 1 are left out, from the left, where an array has more axes than
-    elements: a shape has no more room than its data. Raises NotRepresentable for text, and for an output without
-    elements.
+    elements: a shape has no more room than its data. Raises NotRepresentable for text, for an output without elements,
+    and for whole numbers that the shared datatype can not hold (INT64 beside UINT64 or floats: above 2^53).
     """
     if not outputs:
         raise NotRepresentable("there are no outputs")
@@ -40,11 +40,26 @@ def write(outputs: Sequence[tuple[str, Array]]) -> bytes:
     dtype = np.result_type(*[np.uint8 if array.dtype.kind == "b" else array.dtype for _, array in outputs])
     dtype = dtype.newbyteorder("<")
     parts = [_schema(dtype.str)]
-    for _, array in outputs:
+    for name, array in outputs:
+        _check_kept(name, array, dtype)
         around = _batch if array.size <= _LARGEST_REMEMBERED else _batch.__wrapped__
         head, tail = around(dtype.str, _kept(array.shape, array.size), array.size)
         parts += (head, np.ascontiguousarray(array, dtype).tobytes(), tail)
     return binascii.b2a_base64(b"".join([*parts, _END]), newline=False)
+
+
+def _check_kept(name: str, array: Array, dtype: np.dtype[Any]) -> None:
+    """Raise NotRepresentable where a datatype changes one of an array's elements: a whole number, as a float."""
+    if array.dtype.kind not in "iu" or dtype.kind != "f" or array.dtype.itemsize < dtype.itemsize:
+        return
+    changed = array.astype(dtype)
+    # The largest of a datatype is one too many as a float, and what comes of it depends on the machine.
+    is_kept = changed < float(np.iinfo(array.dtype).max)
+    is_kept &= np.where(is_kept, changed, 0).astype(array.dtype) == array
+    if not is_kept.all():
+        place = int(np.argmin(is_kept.ravel()))
+        reason = f"element {place} of output {name!r} is {array.ravel()[place]}, which is no {datatype_of(dtype)}"
+        raise NotRepresentable(f"{reason}, the datatype that all outputs of one result share")
 
 
 def read(value: bytes) -> tuple[Tensor, ...]:

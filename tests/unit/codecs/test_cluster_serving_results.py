@@ -51,6 +51,32 @@ def test_several_outputs_are_a_list_in_the_datatype_that_holds_them_all() -> Non
     assert {it.dtype for it in got} == {np.dtype(np.float32)}
 
 
+@pytest.mark.parametrize(
+    ("outputs", "why"),
+    [
+        ((np.int64([1, 2**53 + 1]), np.uint64([7])), "element 1 of output 'o0' is 9007199254740993, which is no FP64"),
+        ((np.int64([-1]), np.uint64([2**64 - 1])), "element 0 of output 'o1' is 18446744073709551615"),
+        ((np.int64([2**63 - 1]), np.float32([0.5])), "element 0 of output 'o0' is 9223372036854775807"),
+    ],
+)
+def test_a_whole_number_that_the_shared_datatype_would_change_is_refused(outputs: Any, why: str) -> None:
+    with pytest.raises(NotRepresentable, match=why):
+        written(*outputs)
+
+
+@given(
+    st.lists(st.sampled_from(NUMBERS).flatmap(lambda dtype: numpy_strategies.arrays(dtype, 3)), min_size=2, max_size=3)
+)
+def test_several_outputs_keep_each_of_their_numbers_or_are_refused(arrays: Any) -> None:
+    try:
+        got = decoded(written(*arrays))
+    except NotRepresentable:
+        return
+    for array, result in zip(arrays, got, strict=True):
+        # As Python compares them: exactly, whatever their types.
+        assert all(a == b or np.isnan(a) for a, b in zip(array.tolist(), result.tolist(), strict=True))
+
+
 def test_large_results_are_not_remembered_and_are_right_all_the_same() -> None:
     array = np.arange(100_000, dtype=np.float32).reshape(10, -1)
     assert (decoded(written(array)) == array).all()
