@@ -76,7 +76,7 @@ class Link(Protocol):
     def stored(self, id_: str, *, is_kept: bool) -> Outcome | None:
         """Return the result that lies at the broker for an id, None where there is none; it goes unless ``is_kept``.
 
-        Blocks; raises ConnectorError. Any thread.
+        One that can not be read stays. Blocks; raises ConnectorError. Any thread.
         """
         ...
 

@@ -15,6 +15,7 @@ from pipeline.clock import SystemClock
 from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.codecs.codec import Limits
 from pipeline.codecs.v2_json import V2JsonCodec
+from pipeline.connector import Answer
 from pipeline.records import Error, PredictResult
 from pipeline.serving.headers import HeaderTable
 from pipeline.settings import HeaderNames
@@ -110,3 +111,23 @@ class RedisEcho(EchoWorker):
                         client.xadd(reply_to, answer, nomkstream=True)
                 client.xack(requests, "workers", entry_id)
         client.close()
+
+
+@contextlib.contextmanager
+def echoing(url, route):
+    """Have a worker answer on a Redis."""
+    worker = RedisEcho(url, route)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        yield worker
+    finally:
+        worker.stopping.set()
+        thread.join(10)
+
+
+def echo_answer(record):
+    """Return the answer of such a worker to a record of a connector."""
+    [result] = EchoWorker("", "").results(record.value, record.key, list(record.headers))
+    reply_to = HEADERS.read(record.headers, 0).reply_topic
+    return Answer(result, record.key, HEADERS.echo(record.headers), reply_to)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import msgspec
 
 from connectors.redis import RedisConnector
 from pipeline.connector import Answer, Connector, Record
+from pipeline.local.redis import LocalRedis
 from pipeline.redis_access import connect
 from pipeline.settings import RedisRouteSettings, RedisSettings, RouteSettings
 from tests.integration.members import echo, refuse, wait_for
@@ -83,6 +85,18 @@ class RedisRoute:
         """Whether no request waits or is in work."""
         pending = self.client.xpending(self.settings.request_topic, self.settings.group)["pending"]
         return not pending and not self.client.xlen(self.settings.request_topic)
+
+
+@contextmanager
+def sentinel_of(master: LocalRedis) -> Iterator[str]:
+    """Yield the URL of a service whose master this is; its sentinel knows one replica, and fails over soon."""
+    watch = f"sentinel monitor orders 127.0.0.1 {master.port} 1"
+    times = ["sentinel down-after-milliseconds orders 500", "sentinel failover-timeout orders 3000"]
+    with LocalRedis(is_sentinel=True, config=[watch, *times]) as sentinel:
+        asked = connect(RedisSettings(url=sentinel.url), "test")
+        wait_for("the sentinel knows the replica", lambda: asked.sentinel_slaves("orders"))
+        asked.close()
+        yield f"redis+sentinel://127.0.0.1:{sentinel.port}/orders"
 
 
 def poll(connector: Connector, count: int = 1, *, most: int = 100) -> list[Record]:

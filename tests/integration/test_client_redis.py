@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,12 +16,15 @@ import redis as redis_py
 from pipeline import redis_wire
 from pipeline.client import AsyncInputQueue, AsyncOutputQueue, ConnectorError, InputQueue, OutputQueue, TimedOut
 from pipeline.client.address import Address
+from pipeline.client.redis import receiver
+from pipeline.client.redis.place import RedisPlace
+from pipeline.client.redis.trouble import RedisTrouble
 from pipeline.codecs.avro_codec import AvroCodec
-from pipeline.errors import AccessDenied, AuthenticationFailed, InvalidSettings
+from pipeline.errors import AccessDenied, AuthenticationFailed, InvalidSettings, Undecodable
 from pipeline.local.redis import LocalRedis
 from pipeline.records import PredictResult
 from pipeline.tensors import from_array
-from tests.integration.echo_workers import RedisEcho
+from tests.integration.echo_workers import echoing
 
 ROW = np.arange(4, dtype=np.float32).reshape(1, 4)
 DEADLINE_S = 20.0
@@ -34,18 +38,6 @@ def until(claim, what):
     while not claim():
         assert time.monotonic() < deadline, f"not within {DEADLINE_S:g} s: {what}"
         time.sleep(0.01)
-
-
-@contextmanager
-def echoing(url, route):
-    worker = RedisEcho(url, route)
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    try:
-        yield worker
-    finally:
-        worker.stopping.set()
-        thread.join(10)
 
 
 def test_a_client_trims_what_it_has_read_and_leaves_a_stream_that_expires(redis, topic_name):
@@ -130,6 +122,65 @@ def test_a_redis_that_forgot_everything_is_used_again():
                     assert time.monotonic() < deadline
 
 
+def test_a_stream_of_answers_that_redis_has_lost_is_made_anew_and_who_waited_hears_of_it():
+    with LocalRedis() as server, InputQueue("m", bootstrap=server.url) as queue:
+        raw = redis_py.Redis.from_url(server.url)
+        stream = redis_wire.reply_stream("m.results", queue.client_id)
+        assert raw.exists(stream)
+        raw.flushall()
+        until(lambda: raw.exists(stream), "the stream is made anew")
+        assert raw.ttl(stream) > 300
+        with pytest.raises(TimedOut, match=r"s ago: m\.results@.* was gone from Redis"):
+            queue.predict({"x": ROW}, 0.3)
+        with echoing(server.url, "m"):
+            np.testing.assert_array_equal(queue.predict({"x": ROW}, DEADLINE_S), ROW)
+
+
+def receiver_of(url, stream, on_entry):
+    place = RedisPlace.of({"url": url}, 0)
+    return receiver.Receiver(place, stream, "me", RedisTrouble(place), on_entry, lambda: None)
+
+
+def test_an_entry_that_nobody_can_hear_hurts_no_other_and_is_logged_once(redis, topic_name, caplog):
+    server, heard = redis_py.Redis.from_url(redis.url), []
+
+    def on_entry(_id, fields):
+        if fields[1] == b"bad":
+            raise RuntimeError
+        heard.append(fields[1])
+
+    it = receiver_of(redis.url, topic_name, on_entry)
+    it.open(DEADLINE_S)
+    for text in ("bad", "a", "bad", "b"):
+        server.xadd(topic_name, {"value": text})
+    until(lambda: heard == [b"a", b"b"], "the good ones are heard")
+    until(lambda: server.xlen(topic_name) == 0, "all are trimmed")
+    it.stop()
+    it.join(DEADLINE_S)
+    assert len([record for record in caplog.records if record.exc_info]) == 1
+
+
+def test_a_receiver_that_fails_again_and_again_pauses_each_time_and_says_so_once(
+    redis, topic_name, monkeypatch, caplog
+):
+    steps, naps = [], []
+    monkeypatch.setattr(receiver, "time", SimpleNamespace(sleep=naps.append, monotonic=time.monotonic))
+    it = receiver_of(redis.url, topic_name, print)
+
+    def step():
+        steps.append(1)
+        if len(steps) == 50:
+            it.stop()
+        raise RuntimeError
+
+    monkeypatch.setattr(it, "_step", step)
+    it.open(DEADLINE_S)
+    it.join(DEADLINE_S)
+    assert len(steps) == 50
+    assert naps == [0.1] * 50
+    assert len([record for record in caplog.records if record.exc_info]) == 1
+
+
 def test_a_full_stream_refuses_requests_and_says_so(redis, topic_name):
     place = {"bootstrap": redis.url, "max_length": 3}
     with InputQueue(topic_name, **place) as queue:
@@ -167,7 +218,7 @@ def test_a_redis_without_memory_refuses_requests_and_loses_nothing_that_it_took(
             queue.predict({"x": block}, DEADLINE_S)
 
 
-def test_a_user_with_the_documented_rights_can_do_everything():
+def test_a_user_with_the_documented_rights_can_do_everything(caplog):
     with LocalRedis(config=[CLIENT_ACL]) as server, echoing(server.url, "digits"):
         place = {"bootstrap": server.url, "redis": {"username": "client", "password": "secret"}}
         with InputQueue("digits", **place) as queue, OutputQueue("digits", **place) as results:
@@ -177,6 +228,9 @@ def test_a_user_with_the_documented_rights_can_do_everything():
             assert results.query("nobody") is None
         with InputQueue("digits", **place, max_length=1000) as queue:
             np.testing.assert_array_equal(queue.predict({"x": ROW}, DEADLINE_S), ROW)
+            commands = redis_py.Redis.from_url(server.url).info
+            until(lambda: "cmdstat_exists" in commands("commandstats"), "the client looks for its stream")
+        assert not caplog.messages
         with pytest.raises(AccessDenied, match="lacks a permission"):
             InputQueue("letters", **place).open()
         wrong = {**place, "redis": {"username": "client", "password": "guess"}}
@@ -206,6 +260,16 @@ def test_a_result_that_lies_in_a_hash_is_found_by_its_id_whoever_asked(redis, to
                 np.testing.assert_array_equal(await twin.query("b", timeout=5), ROW)
 
         asyncio.run(main())
+
+
+def test_a_result_that_can_not_be_read_stays_where_it_is(redis, topic_name):
+    server, place = redis_py.Redis.from_url(redis.url), {"route": topic_name, "bootstrap": redis.url}
+    server.hset(f"{topic_name}.results:a", "value", "garbage")
+    with OutputQueue(**place) as results:
+        for _ in range(2):
+            with pytest.raises(Undecodable):
+                results.query_and_delete("a")
+        assert server.hget(f"{topic_name}.results:a", "value") == b"garbage"
 
 
 def _a_member_died_with(server, topic, count):
@@ -244,6 +308,41 @@ def test_results_that_a_member_did_not_handle_are_others_at_once(redis, topic_na
     assert not caplog.messages
     with OutputQueue(topic_name, bootstrap=redis.url, group="g") as results:
         assert set(results.dequeue(timeout=DEADLINE_S)) == {"0", "1"}
+
+
+def test_results_that_were_lost_on_their_way_to_a_member_are_read_again(redis, topic_name):
+    server, topic = redis_py.Redis.from_url(redis.url), f"{topic_name}.results"
+    value = AvroCodec().encode_result(PredictResult("", "m", 1, (from_array("y", ROW),)))
+    with OutputQueue(topic_name, bootstrap=redis.url, group="g", client_id="me") as results:
+        assert results.dequeue() == {}
+        for n in range(3):
+            server.xadd(topic, {"value": value, "key": f"{n}"})
+        server.xreadgroup("g", "me", {topic: ">"})  # as if the connection had broken before they came
+        server.xdel(topic, server.xrange(topic)[1][0])
+        assert results.dequeue(timeout=0.2) == {}
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(results.dequeue, DEADLINE_S)
+            until(lambda: _cut_blocked(server, "me"), "a read that blocks is cut")
+            assert set(reading.result()) == {"0", "2"}
+        assert results.dequeue() == {}
+        assert server.xpending(topic, "g")["pending"] == 0
+
+
+def _cut_blocked(server, name):
+    """Close the connections of a client where a command blocks; return how many."""
+    blocked = [each["id"] for each in server.client_list() if each["name"] == name and "b" in each["flags"]]
+    return sum(server.client_kill_filter(_id=id_) for id_ in blocked)
+
+
+def test_a_group_whose_stream_is_gone_is_made_anew():
+    value = AvroCodec().encode_result(PredictResult("", "m", 1, (from_array("y", ROW),)))
+    with LocalRedis() as local, OutputQueue("m", bootstrap=local.url, group="g") as results:
+        server = redis_py.Redis.from_url(local.url)
+        assert results.dequeue() == {}
+        server.flushall()
+        assert results.dequeue() == {}
+        server.xadd("m.results", {"value": value, "key": "a"})
+        assert set(results.dequeue(timeout=DEADLINE_S)) == {"a"}
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
-import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,55 +17,9 @@ from pipeline.local.redis_cluster import LocalRedisCluster
 from pipeline.redis_access import connect, failure
 from pipeline.settings import RedisSettings, RouteSettings, Settings
 from tests.integration.members import Member, wait_for
-from tests.integration.redis_members import RedisRoute, answer, poll, worker_commands
+from tests.integration.redis_members import RedisRoute, answer, poll, sentinel_of, worker_commands
+from tests.integration.tls_front import TlsFront
 from tests.security.certificates import Authority
-
-
-class TlsFront:
-    """A port that speaks TLS in front of one that does not: the server of the tests was built without it."""
-
-    def __init__(self, to_port: int, cert: Path, key: Path, client_ca: Path | None = None) -> None:
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(cert, key)
-        if client_ca is not None:
-            self._context.load_verify_locations(client_ca)
-            self._context.verify_mode = ssl.CERT_REQUIRED
-        self._to_port = to_port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._sockets: list[socket.socket] = [self._listener]
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        for each in self._sockets:
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):  # the listener was closed
-            while True:
-                plain, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(plain,), daemon=True).start()
-
-    def _serve(self, plain: socket.socket) -> None:
-        try:
-            inside = self._context.wrap_socket(plain, server_side=True)
-        except OSError:
-            plain.close()
-            return
-        outside = socket.create_connection(("127.0.0.1", self._to_port))
-        self._sockets += (inside, outside)
-        threading.Thread(target=self._copy, args=(outside, inside), daemon=True).start()
-        self._copy(inside, outside)
-
-    def _copy(self, source: socket.socket, target: socket.socket) -> None:
-        with suppress(OSError, ValueError):
-            while data := source.recv(65536):
-                target.sendall(data)
-        for each in (source, target):
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
@@ -111,29 +61,26 @@ def test_a_worker_trusts_the_ca_that_is_set_shows_its_certificate_and_says_why_o
 
 def test_a_worker_follows_its_sentinels_to_the_new_master() -> None:
     """What the replica had when the master was killed is answered, and so is what comes after."""
-    with LocalRedis() as master, LocalRedis(config=[f"replicaof 127.0.0.1 {master.port}"]) as replica:
-        watch = f"sentinel monitor orders 127.0.0.1 {master.port} 1"
-        times = ["sentinel down-after-milliseconds orders 500", "sentinel failover-timeout orders 3000"]
-        with LocalRedis(is_sentinel=True, config=[watch, *times]) as sentinel:
-            asked = connect(RedisSettings(url=sentinel.url), "test")
-            wait_for("the sentinel knows the replica", lambda: asked.sentinel_slaves("orders"))
-            asked.close()
-            url = f"redis+sentinel://127.0.0.1:{sentinel.port}/orders"
-            route = RedisRoute(master.url, "t")
-            before, after = [b"%d" % n for n in range(100)], [b"%d" % n for n in range(100, 200)]
-            route.produce(before)
-            assert route.client.wait(1, 10_000) == 1
-            member = Member(route.connector("w1", url=url), batch=20)  # type: ignore[arg-type]  # a connector of Redis
-            master.kill()
-            member.start()
-            there = RedisRoute(replica.url, "t")
-            wait_for("the replica is the master", lambda: there.client.info("replication")["role"] == "master")
-            there.produce(after)
-            wait_for("all are answered", lambda: {*before, *after} <= set(there.results) and there.is_done)
-            member.stop()
-            assert member.errors == []
-            route.close()
-            there.close()
+    with (
+        LocalRedis() as master,
+        LocalRedis(config=[f"replicaof 127.0.0.1 {master.port}"]) as replica,
+        sentinel_of(master) as url,
+    ):
+        route = RedisRoute(master.url, "t")
+        before, after = [b"%d" % n for n in range(100)], [b"%d" % n for n in range(100, 200)]
+        route.produce(before)
+        assert route.client.wait(1, 10_000) == 1
+        member = Member(route.connector("w1", url=url), batch=20)  # type: ignore[arg-type]  # a connector of Redis
+        master.kill()
+        member.start()
+        there = RedisRoute(replica.url, "t")
+        wait_for("the replica is the master", lambda: there.client.info("replication")["role"] == "master")
+        there.produce(after)
+        wait_for("all are answered", lambda: {*before, *after} <= set(there.results) and there.is_done)
+        member.stop()
+        assert member.errors == []
+        route.close()
+        there.close()
 
 
 def test_a_cluster_that_is_away_at_the_start_is_waited_for() -> None:

@@ -35,8 +35,8 @@ class RedisGroupReader:
     """See GroupReader: from the start of the stream where the group is new.
 
     The route's ``redis.results`` must be ``stream``: hashes have no order to be read in. What a member that died has
-    read is read again after a minute. While Redis is away ``read`` waits for it, and raises ConnectorError where it is
-    still away after ``timeout_s``.
+    read is read again after a minute; what was lost with a connection, when there is another. While Redis is away
+    ``read`` waits for it, and raises ConnectorError where it is still away after ``timeout_s``.
     """
 
     def __init__(self, address: Address, place: RedisPlace, group: str, client_id: str) -> None:
@@ -47,6 +47,7 @@ class RedisGroupReader:
         self._node: Node | None = None
         self._handed_out: list[bytes] = []
         self._look_at_s = 0.0
+        self._missed_after: bytes | None = None  # what this member has behind this id may have been lost on its way
 
     @classmethod
     def opened(
@@ -75,10 +76,13 @@ class RedisGroupReader:
                 try:
                     node = self._connected()
                     self._acknowledge(node)
-                    outcomes = self._take(self._abandoned(node) or self._new(node, max(0.001, min(_BLOCK_S, left_s))))
+                    entries = self._missed(node) or self._abandoned(node)
+                    outcomes = self._take(entries or self._new(node, max(0.001, min(_BLOCK_S, left_s))))
                 except redis_access.errors() as error:
                     self._let_go()
-                    if not redis_access.is_away(error) or left_s <= _RETRY_S:
+                    self._missed_after = b"0"
+                    is_gone = redis_access.is_forgotten(error)  # a connection makes the group anew
+                    if not is_gone and (not redis_access.is_away(error) or left_s <= _RETRY_S):
                         raise self._place.failure(error) from error
                     time.sleep(_RETRY_S)
                     continue
@@ -119,6 +123,14 @@ class RedisGroupReader:
             node.ask(self._stream, "XACK", self._stream, self._group, *self._handed_out)
             self._handed_out = []
 
+    def _missed(self, node: Node) -> Sequence[Any]:
+        """Return what this member has, and never saw: the connection broke on its way."""
+        if self._missed_after is None:
+            return ()
+        entries = self._read(node, self._missed_after)
+        self._missed_after = entries[-1][0] if entries else None
+        return [(entry_id, fields or ()) for entry_id, fields in entries]  # without fields: trimmed meanwhile
+
     def _abandoned(self, node: Node) -> Sequence[Any]:
         """Return what members that are gone have left; looked for now and then."""
         if time.monotonic() < self._look_at_s:
@@ -135,11 +147,15 @@ class RedisGroupReader:
         return [(entry_id, found.get(entry_id, ())) for entry_id in ids]
 
     def _new(self, node: Node, block_s: float) -> Sequence[Any]:
+        return self._read(node, b">", "BLOCK", max(1, int(block_s * 1000)))
+
+    def _read(self, node: Node, after: bytes, *options: Any) -> Sequence[Any]:
         found = node.ask(
-            self._stream, "XREADGROUP GROUP", self._group, self._client_id, "COUNT", MAX_READ,
-            "BLOCK", max(1, int(block_s * 1000)), "STREAMS", self._stream, ">",
+            self._stream, "XREADGROUP GROUP", self._group, self._client_id, "COUNT", MAX_READ, *options,
+            "STREAMS", self._stream, after,
         )  # fmt: skip
-        return found[0][1] if found else ()
+        entries: Sequence[Any] = found[0][1] if found else ()
+        return entries
 
     def _take(self, entries: Sequence[Any]) -> dict[str, Outcome]:
         outcomes: dict[str, Outcome] = {}

@@ -9,13 +9,14 @@ from pipeline import redis_wire
 from pipeline.client.address import Address
 from pipeline.client.outgoing import CLIENT_ID_HEADER, id_of
 from pipeline.client.redis.place import RedisPlace
-from pipeline.client.redis.receiver import Entry, Receiver
+from pipeline.client.redis.receiver import Receiver
 from pipeline.client.redis.sender import RedisSender
 from pipeline.client.redis.store import Store
 from pipeline.client.redis.trouble import RedisTrouble
 from pipeline.client.reply_link import ReplyLink
 from pipeline.client.reply_table import Outcome, ReplyTable
 from pipeline.client.wire import Wire
+from pipeline.records import PredictResult
 
 REPLY_HEADER: Final = "reply_to"
 
@@ -35,7 +36,7 @@ class RedisLink(ReplyLink):
         """See Link."""
         place, client_id = self._place, self._client_id
         self.sender = RedisSender(place, self._requests, client_id, self.trouble, self._table.put_claimed)
-        self._receiver = Receiver(place, self._replies, client_id, self.trouble, self._on_entries, self._on_stop)
+        self._receiver = Receiver(place, self._replies, client_id, self.trouble, self._on_entry, self._on_stop)
         self._receiver.open(timeout_s)
         self.sender.start()
         return ((REPLY_HEADER, self._replies.encode()), (CLIENT_ID_HEADER, client_id.encode()))
@@ -50,9 +51,13 @@ class RedisLink(ReplyLink):
 
     def stored(self, id_: str, *, is_kept: bool) -> Outcome | None:
         """See Link."""
-        fields = self._store.take(id_, is_kept=is_kept)
-        value, _, headers, _ = redis_wire.read(fields)
-        return self._results.read(value, id_, f"the result of {id_}", headers)[1] if value else None
+        value, _, headers, _ = redis_wire.read(self._store.get(id_))
+        if not value:
+            return None
+        _, outcome = self._results.read(value, id_, f"the result of {id_}", headers)
+        if not is_kept and isinstance(outcome, PredictResult):
+            self._store.delete(id_)
+        return outcome
 
     def close(self, timeout_s: float) -> None:
         """See Link."""
@@ -60,11 +65,9 @@ class RedisLink(ReplyLink):
         self.sender.join(timeout_s)
         self._store.close()
 
-    def _on_entries(self, entries: list[Entry]) -> None:
-        for entry_id, fields in entries:
-            value, key, headers, _ = redis_wire.read(fields)
-            if not value:
-                continue  # what the receiver made the stream with
+    def _on_entry(self, entry_id: bytes, fields: Sequence[bytes]) -> None:
+        value, key, headers, _ = redis_wire.read(fields)
+        if value:  # else it is what the receiver made the stream with
             self._hear(value, id_of(headers, key), f"{self._replies}, entry {entry_id.decode()}", headers)
 
     def _on_stop(self) -> None:

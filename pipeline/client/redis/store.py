@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 from pipeline import redis_access, redis_wire
 from pipeline.client.redis.place import RedisPlace
@@ -18,24 +19,27 @@ class Store:
         self._lock = threading.Lock()
         self._node: Node | None = None
 
-    def take(self, id_: str, *, is_kept: bool) -> Sequence[bytes]:
-        """Return the fields of a result, names and values in turns, empty for none; delete it unless ``is_kept``.
+    def get(self, id_: str) -> Sequence[bytes]:
+        """Return the fields of a result, names and values in turns, empty for none. Blocks; raises ConnectorError."""
+        found = self._ask("hgetall", id_)
+        return [word for item in found.items() for word in item] if found else []
 
-        Blocks; raises ConnectorError.
-        """
+    def delete(self, id_: str) -> None:
+        """Delete a result. Blocks; raises ConnectorError."""
+        self._ask("unlink", id_)
+
+    def _ask(self, command: str, id_: str) -> Any:
+        """Return what redis-py makes of a command about a result, None for somebody else's key."""
         key = redis_wire.result_key(self._topic, id_.encode(), b"")
         try:
-            found = self._connected().client.hgetall(key)
-            if found and not is_kept:
-                self._connected().client.unlink(key)
+            return getattr(self._connected().client, command)(key)
         except redis_access.package().ResponseError as error:
             if str(error).startswith("WRONGTYPE"):
-                return []  # somebody else's key
+                return None
             raise self._place.failure(error) from error
         except redis_access.errors() as error:
             self.close()
             raise self._place.failure(error) from error
-        return [word for item in found.items() for word in item]
 
     def close(self) -> None:
         """Let go of the connection. Idempotent."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Final
 
 from pipeline.client.redis.place import RedisPlace
 from pipeline.errors import ConnectorError
 
 log = logging.getLogger(__name__)
+
+# Whoever waited in vain for longer than this has to look into the log.
+_REMEMBERED_S: Final = 600.0
 
 
 class RedisTrouble:
@@ -16,8 +20,8 @@ class RedisTrouble:
 
     def __init__(self, place: RedisPlace) -> None:
         self._place = place
-        self._text = ""
-        self._at_s = 0.0
+        self._text = self._past = ""
+        self._at_s = self._past_at_s = 0.0
 
     def note(self, error: Exception) -> ConnectorError:
         """Remember what redis-py has raised, and return it in our words."""
@@ -31,7 +35,15 @@ class RedisTrouble:
         """Forget it: Redis has answered."""
         self._text = ""
 
+    def remember(self, text: str) -> None:
+        """Log what Redis' answers do not heal, and tell of it for ten minutes."""
+        log.warning("%s", text)
+        self._past, self._past_at_s = text, time.monotonic()
+
     def __str__(self) -> str:
         """The end of a sentence; empty where there is no trouble."""
-        text = self._text
-        return f" ({time.monotonic() - self._at_s:.1f} s ago: {text})" if text else ""
+        text, ago_s = self._text, time.monotonic() - self._at_s
+        if not text:
+            text, ago_s = self._past, time.monotonic() - self._past_at_s
+            text = text if ago_s < _REMEMBERED_S else ""
+        return f" ({ago_s:.1f} s ago: {text})" if text else ""
