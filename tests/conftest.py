@@ -15,6 +15,7 @@ from hypothesis import settings
 from pipeline.local.kafka import LocalKafka
 from pipeline.local.redis import LocalRedis
 from pipeline.servables.triton import before_tensorflow_or_torch
+from tests.valkey_server import valkey_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,6 +93,13 @@ def redis() -> Iterator[RunningRedis]:
         yield RunningRedis(url)
         return
     with LocalRedis() as local:
+        yield RunningRedis(local.url)
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[RunningRedis]:
+    """A real Valkey, which speaks as Redis does, shared by all tests of the run."""
+    with LocalRedis(binary=valkey_server()) as local:
         yield RunningRedis(local.url)
 
 

@@ -57,6 +57,7 @@ class LocalRedis(LocalServer):
         append_only: bool = False,
         config: Sequence[str] = (),
         is_sentinel: bool = False,
+        binary: Path | None = None,
         start_timeout_s: float = 30.0,
     ) -> None:
         """Nothing is started yet.
@@ -68,6 +69,7 @@ class LocalRedis(LocalServer):
             config: More lines of redis.conf, such as ``maxmemory 20mb`` or ``user reader on >secret ~* +get``. They are
                 read at the first start only, where the server is a sentinel: that writes to its own file.
             is_sentinel: A sentinel, which watches servers, instead of a server.
+            binary: The program, of Redis or of one that speaks as it does, such as Valkey. Default: ``redis_server()``.
             start_timeout_s: How long a start may take.
         """
         super().__init__(data_dir, "penstock-redis-")
@@ -75,6 +77,7 @@ class LocalRedis(LocalServer):
         self._append_only = append_only
         self._config = tuple(config)
         self._is_sentinel = is_sentinel
+        self._binary = binary
         self._start_timeout_s = start_timeout_s
         self._child: Child | None = None
 
@@ -108,7 +111,7 @@ class LocalRedis(LocalServer):
         file = self._folder / "redis.conf"
         if not (self._is_sentinel and file.exists()):
             file.write_text("\n".join(self._lines()) + "\n")
-        argv: list[str | Path] = [redis_server(), file]
+        argv: list[str | Path] = [self._binary or redis_server(), file]
         self._child = Child([*argv, "--sentinel"] if self._is_sentinel else argv, self.log_path)
         try:
             self._wait(self._child, time.monotonic() + self._start_timeout_s)

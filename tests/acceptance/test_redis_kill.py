@@ -14,13 +14,13 @@ from tests.acceptance.conftest import Deploy
 from tests.acceptance.redis_traffic import RedisTraffic
 from tests.acceptance.workers import Deployment, wait_for
 
-KILLS = 10
 CLAIM_AFTER_S = 2.0
 
 
 @pytest.fixture
-def on_redis(deploy: Deploy, redis: Any) -> Deployment:
-    """A deployment whose route is read from Redis."""
+def on_redis(request: Any, deploy: Deploy) -> Deployment:
+    """A deployment whose route is read from Redis, or from Valkey."""
+    redis = request.getfixturevalue(getattr(request, "param", "redis"))
     route = {"connector": "redis", "redis": {"results": "stream", "claim_after_s": CLAIM_AFTER_S}}
     it = deploy(redis={"url": redis.url}, routes={"factor": route})
     it.drop("factor", 1, {"factor": b"1"})
@@ -47,11 +47,14 @@ def wait_for_more(traffic: RedisTraffic, count: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_every_request_is_answered_once_though_workers_are_killed_ten_times_in_a_row(on_redis: Deployment) -> None:
+@pytest.mark.parametrize(("on_redis", "kills"), [("redis", 10), ("valkey", 3)], indirect=["on_redis"])
+def test_every_request_is_answered_once_though_workers_are_killed_ten_times_in_a_row(
+    on_redis: Deployment, kills: int
+) -> None:
     it = on_redis
     workers = [it.worker(f"w{n}").wait_until_ready() for n in range(2)]
     with traffic_to(it) as traffic:
-        for kill in range(KILLS):
+        for kill in range(kills):
             wait_for_more(traffic, 300)
             workers[kill % 2].kill()
             workers[kill % 2] = it.worker(f"w{kill + 2}").wait_until_ready()

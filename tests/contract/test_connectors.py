@@ -145,3 +145,12 @@ class TestRedis(ConnectorContract):
 
     def make_broker(self) -> BrokerUnderTest:
         return Redis(self._url)
+
+
+class TestValkey(ConnectorContract):
+    @pytest.fixture(autouse=True)
+    def _valkey(self, valkey: object) -> None:
+        self._url = valkey.url  # type: ignore[attr-defined]  # the fixture's class lives in conftest
+
+    def make_broker(self) -> BrokerUnderTest:
+        return Redis(self._url)

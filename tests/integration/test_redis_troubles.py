@@ -18,6 +18,7 @@ from pipeline.local.redis import LocalRedis
 from pipeline.redis_access import connect, failure, is_full
 from tests.integration.members import Member, echo, refuse, wait_for
 from tests.integration.redis_members import RedisRoute, answer, poll, worker_commands
+from tests.valkey_server import valkey_server
 
 
 class Sender(threading.Thread):
@@ -52,8 +53,9 @@ class Sender(threading.Thread):
 
 
 @pytest.fixture
-def durable() -> Iterator[LocalRedis]:
-    with LocalRedis(append_only=True) as server:
+def durable(request: Any) -> Iterator[LocalRedis]:
+    binary = valkey_server() if getattr(request, "param", "redis") == "valkey" else None
+    with LocalRedis(append_only=True, binary=binary) as server:
         yield server
 
 
@@ -73,7 +75,9 @@ def make() -> Iterator[Make]:
         route.close()
 
 
-@pytest.mark.parametrize("how", ["restart", "kill"])
+@pytest.mark.parametrize(
+    ("durable", "how"), [("redis", "restart"), ("redis", "kill"), ("valkey", "kill")], indirect=["durable"]
+)
 def test_every_request_that_redis_has_taken_is_answered_once_though_it_goes_down_three_times(
     make: Make, durable: LocalRedis, how: str
 ) -> None:
