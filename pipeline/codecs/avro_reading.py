@@ -18,6 +18,9 @@ from pipeline.tensors import DATATYPES, Tensor
 
 # From here on the data of a tensor is a view of its record, which is held anyway; below, a copy costs less.
 _VIEW_FROM_BYTES: Final = 16 * 1024
+# How many servables have their layout remembered, and how long it may be.
+_MOST_REMEMBERED: Final = 4096
+_LONGEST_REMEMBERED: Final = 1024
 _NO_PARAMETERS: Final = b"\0\0"  # the end of the inputs, and no parameters
 _NO_LIMITS: Final = Limits(max_record_bytes=2**63 - 1, max_tensors=2**31)
 # What reading past the end, bad UTF-8 (a ValueError) and the checks below raise.
@@ -30,9 +33,9 @@ class RequestReader:
 
     def __init__(self, at: int) -> None:
         self._at = at
-        self._layout: _Layout | None = (
-            None  # of the last request that was read in full; swapped whole, so any thread may
-        )
+        # Of the last request, and of the last one to each servable; each is swapped whole, so any thread may.
+        self._layout: _Layout | None = None
+        self._layouts: dict[bytes, _Layout] = {}
 
     def read(self, value: bytes, limits: Limits) -> PredictRequest:
         """Return the request, every tensor checked; raises Undecodable or TooManyTensors."""
@@ -41,11 +44,23 @@ class RequestReader:
             request = layout.read(value)
             if request is not None:
                 return request
+            layout = self._layouts.get(_servable_in(value, self._at))
+            if layout is not None:
+                request = layout.read(value)
+                if request is not None:
+                    self._layout = layout
+                    return request
         try:
             request = _read_request(value, self._at, limits)
         except _MALFORMED as error:
             raise Undecodable(f"not a PredictRequest: {error}") from error
-        self._layout = _Layout.of(value, self._at, request) or layout
+        layout = _Layout.of(value, self._at, request)
+        if layout is not None:
+            self._layout = layout
+            if len(layout.middle) <= _LONGEST_REMEMBERED:
+                if len(self._layouts) >= _MOST_REMEMBERED:  # whoever is asked still is there again soon
+                    self._layouts.clear()
+                self._layouts[_servable_in(value, self._at)] = layout
         return request
 
 
@@ -102,6 +117,15 @@ class _Layout(msgspec.Struct, frozen=True):
         return PredictRequest(
             id_, like.servable, like.version, like.label, like.signature, like.deadline_ms, inputs, like.parameters
         )
+
+
+def _servable_in(value: bytes, at: int) -> bytes:
+    """Return the bytes behind a short id that name the servable, its length before it; any others where it is long."""
+    try:
+        start = at + 1 + (value[at] >> 1)
+        return value[start : start + 1 + (value[start] >> 1)]
+    except IndexError:
+        return b""
 
 
 # Reading: each function takes the position of a value and returns the value and the position after it.

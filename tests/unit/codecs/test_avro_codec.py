@@ -142,3 +142,28 @@ def test_a_changed_byte_in_a_row_of_requests_is_read_as_if_it_stood_alone(
     value[place % len(value)] = byte
     changed = bytes(value[: len(value) - cut])
     assert outcome(warm, changed) == outcome(AvroCodec(), changed)
+
+
+@given(st.lists(st.text(max_size=70), min_size=2, max_size=4), st.integers(0, 400), st.integers(0, 255))
+def test_a_changed_byte_among_requests_to_servables_in_turn_is_read_as_if_it_stood_alone(
+    servables: list[str], place: int, byte: int
+) -> None:
+    tensor = from_array("x", np.arange(8, dtype=np.float32).reshape(2, 4))
+    warm = AvroCodec()
+    rows = [CODEC.encode_request(PredictRequest("id", servable, inputs=(tensor,))) for servable in servables]
+    for value in rows:
+        warm.decode_request(value, LIMITS)
+    for value in rows:
+        changed = bytearray(value)
+        changed[place % len(value)] = byte
+        assert outcome(warm, bytes(changed)) == outcome(AvroCodec(), bytes(changed))
+
+
+def test_requests_to_servables_in_turn_are_read_by_comparing_each_with_the_last_one_to_its_servable() -> None:
+    tensor = from_array("x", np.ones((1, 4), np.float32))
+    it = AvroCodec()
+    rows = [CODEC.encode_request(PredictRequest("id", servable, inputs=(tensor,))) for servable in ("one", "two")]
+    first, second = [it.decode_request(value, LIMITS).inputs[0].name for value in rows]
+    # What was compared, and not read again, is the same object.
+    assert it.decode_request(rows[0], LIMITS).inputs[0].name is first
+    assert it.decode_request(rows[1], LIMITS).inputs[0].name is second
