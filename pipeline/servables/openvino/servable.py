@@ -57,8 +57,11 @@ class OpenVinoServable:
         if self._batch is None and self._streams == 1:
             request = self._request()
             self._fill(request, inputs, 0, None)
-            request.infer()
-            outputs = {name: _take(request, place, is_bytes=is_bytes) for place, name, is_bytes in self._outputs}
+            arrays = request.infer().to_tuple()  # copies
+            outputs = {
+                name: _take(request, place, is_bytes=True) if is_bytes else arrays[place]
+                for place, name, is_bytes in self._outputs
+            }
             self._idle.append(request)
             return outputs
         return self._predict_in_parts(inputs)
