@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pipeline.registry.servable import Servable, ServableId
 
@@ -32,6 +32,16 @@ class Handle:
         if servable is None:
             raise RuntimeError(f"the handle on {self.id} has been released")
         return servable
+
+    @property
+    def derived(self) -> dict[str, Any]:
+        """What those who use this version have worked out about it, by whatever name: shared by all of its handles.
+
+        It is gone when the version is. Valid until ``release``; from any thread, one item at a time.
+        """
+        if self._harness is None:
+            raise RuntimeError(f"the handle on {self.id} has been released")
+        return self._harness.derived
 
     def release(self) -> None:
         """Give the right back; the second call does nothing. Never blocks, never unloads on this thread."""

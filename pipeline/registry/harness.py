@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
+from typing import Any
 
 from pipeline.errors import PenstockError
 from pipeline.records import State
@@ -39,6 +40,7 @@ class Harness:
         self.estimate_bytes: int | None = None
         self.memory_bytes: int | None = None
         self.description: Description | None = None
+        self.derived: dict[str, Any] = {}
         self.future: Future[None] | None = None
         self.cancel_timer: Callable[[], None] | None = None
         self._lock = threading.Lock()
@@ -102,6 +104,7 @@ class Harness:
     def drop(self) -> None:
         """Let go of everything heavy."""
         self.loader = self.servable = self.future = self.cancel_timer = None
+        self.derived = {}
 
     def event(self, error: PenstockError | None, at_ms: int) -> VersionState:
         """Return what the bus is told of the state that it has now."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
 
 from pipeline.errors import MissingInput, UnknownInput, WrongDatatype, WrongShape
 from pipeline.records import DEFAULT_SIGNATURE, PredictRequest
@@ -16,24 +16,15 @@ from pipeline.tensors import Tensor
 TensorLayout = tuple[str, str, tuple[int, ...] | None]
 Layout = tuple[TensorLayout, ...]
 
-
-class GroupKey(NamedTuple):
-    """Requests with one key ask the same thing of the same servable with tensors that can be stacked."""
-
-    servable: str
-    version: int | None
-    label: str | None
-    signature: str
-    layout: Layout
+# How many layouts a form remembers: nearly all requests have one of a few.
+_MOST_FITS: Final = 16
 
 
-class Target(NamedTuple):
-    """What requests of one target are answered by: one signature of the version that a name stands for."""
-
-    servable: str
-    version: int | None
-    label: str | None
-    signature: str
+# What requests are answered by: servable, version, label and signature.
+Target = tuple[str, int | None, str | None, str]
+# Requests by what they ask, and by layout: those of one can be stacked. Positions are in order.
+Layouts = dict[Layout, list[int]]
+Targets = dict[Target, Layouts]
 
 
 class Fit(NamedTuple):
@@ -47,36 +38,35 @@ class Fit(NamedTuple):
     is_in_order: bool
 
 
-def key_of(request: PredictRequest, default_servable: str) -> GroupKey:
-    """Return the group that a request belongs to."""
-    return GroupKey(
-        request.servable or default_servable,
-        request.version,
-        request.label,
-        request.signature or DEFAULT_SIGNATURE,
-        layout_of(request),
-    )
-
-
-def layout_of(request: PredictRequest) -> Layout:
+def layout_of(inputs: Iterable[Tensor]) -> Layout:
     """Return what of a request's tensors decides whether others can be stacked with them."""
-    return tuple([(t.name, t.datatype, t.shape[1:] if t.shape else None) for t in request.inputs])
+    return tuple([(t.name, t.datatype, t.shape[1:] if t.shape else None) for t in inputs])
 
 
-def group(requests: Iterable[tuple[int, PredictRequest]], default_servable: str) -> dict[GroupKey, list[int]]:
-    """Return the positions of the requests by group: groups in order of first appearance, positions in order."""
-    groups: dict[GroupKey, list[int]] = {}
+def by_target(requests: Iterable[tuple[int, PredictRequest]], default_servable: str) -> Targets:
+    """Return the positions of the requests by what they ask: targets and layouts in order of first appearance."""
+    targets: Targets = {}
     for position, request in requests:
-        groups.setdefault(key_of(request, default_servable), []).append(position)
-    return groups
-
-
-def by_target(groups: Mapping[GroupKey, list[int]]) -> Mapping[Target, list[GroupKey]]:
-    """Return the groups by what they ask, in order of first appearance; they differ in their layouts only."""
-    targets: dict[Target, list[GroupKey]] = {}
-    for key in groups:
-        targets.setdefault(Target(*key[:4]), []).append(key)
+        signature = request.signature or DEFAULT_SIGNATURE
+        target = request.servable or default_servable, request.version, request.label, signature
+        layouts = targets.get(target)
+        if layouts is None:
+            layouts = targets[target] = {}
+        layouts.setdefault(layout_of(request.inputs), []).append(position)
     return targets
+
+
+def portions(layouts: Layouts, most: int) -> Iterator[Layouts]:
+    """Yield the positions of one target, so many at a time, in order."""
+    if sum(map(len, layouts.values())) <= most:
+        yield layouts
+        return
+    placed = [(layout, position) for layout, positions in layouts.items() for position in positions]
+    for start in range(0, len(placed), most):
+        portion: Layouts = {}
+        for layout, position in placed[start : start + most]:
+            portion.setdefault(layout, []).append(position)
+        yield portion
 
 
 def match(form: Form, layout: Layout) -> Fit:
@@ -84,12 +74,12 @@ def match(form: Form, layout: Layout) -> Fit:
 
     A tensor without a name stands for the only input of a signature that has one.
     """
-    places = _places(form, layout)
-    signature = form.signature
-    if not signature.batched:  # the lengths include axis 0, which the layout does not know
-        return Fit(places, (), places == tuple(range(len(layout))))
-    shapes = [None if place is None else (-1, *(layout[place][2] or ())) for place in places]
-    return Fit(places, form.lengths(shapes), places == tuple(range(len(layout))))
+    fit: Fit | None = form.fits.get(layout)
+    if fit is None:
+        fit = _match(form, layout)
+        if len(form.fits) < _MOST_FITS:
+            form.fits[layout] = fit
+    return fit
 
 
 def member(form: Form, fit: Fit, inputs: tuple[Tensor, ...], deadline_ms: int | None = None) -> Member:
@@ -108,6 +98,15 @@ def member(form: Form, fit: Fit, inputs: tuple[Tensor, ...], deadline_ms: int | 
             name = form.signature.inputs[place].name
             raise WrongShape(form.servable, name, (rows, *tensor.shape[1:]), tensor.shape)
     return Member(inputs, rows, fit.lengths, deadline_ms)
+
+
+def _match(form: Form, layout: Layout) -> Fit:
+    places = _places(form, layout)
+    signature = form.signature
+    if not signature.batched:  # the lengths include axis 0, which the layout does not know
+        return Fit(places, (), places == tuple(range(len(layout))))
+    shapes = [None if place is None else (-1, *(layout[place][2] or ())) for place in places]
+    return Fit(places, form.lengths(shapes), places == tuple(range(len(layout))))
 
 
 def _places(form: Form, layout: Layout) -> tuple[int | None, ...]:

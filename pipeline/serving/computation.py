@@ -133,11 +133,12 @@ class _Computation:
         self._note(parts, [Outcome((), error, started_ms, 0)] * len(parts))
 
     def _note(self, parts: Sequence[Part], outcomes: Sequence[Outcome]) -> None:
+        partial, whole = self._partial, self._outcomes
         for part, outcome in zip(parts, outcomes, strict=True):
-            if part.member in self._partial:
-                self._partial[part.member].append(outcome)
+            if partial and part.member in partial:
+                partial[part.member].append(outcome)
             else:
-                self._outcomes[part.member] = outcome
+                whole[part.member] = outcome
 
 
 def _joined(servable: str, parts: Sequence[Outcome]) -> Outcome:

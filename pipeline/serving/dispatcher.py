@@ -32,11 +32,11 @@ from pipeline.errors import (
 from pipeline.records import Error, PredictRequest, PredictResult, Source
 from pipeline.registry.handle import Handle
 from pipeline.serving import batching, headers
-from pipeline.serving.batching import Layout, Target
+from pipeline.serving.batching import Layout, Target, Targets
 from pipeline.serving.cloud_events import is_event_type
 from pipeline.serving.cluster_serving.frame import Frame, Job, fitted
 from pipeline.serving.computation import Outcome, compute
-from pipeline.serving.form import form_of
+from pipeline.serving.form import form_in_use
 from pipeline.serving.formats import Formats
 from pipeline.serving.framing import NO_VALUE, Framing, framing_of
 from pipeline.serving.headers import Envelope, Header, HeaderTable
@@ -127,6 +127,10 @@ class Dispatcher:
 
     def answer(self, batch: Sequence[Pending]) -> list[Answer]:
         """Compute a batch and return its answers, in order. Blocks for as long as the models take."""
+        return self.compute(batch, self.targets_of(batch))
+
+    def targets_of(self, batch: Sequence[Pending]) -> Targets:
+        """Return what the requests of a batch ask, by position; what has expired gets its error."""
         now_ms = self._clock.unix_ms()
         todo: list[tuple[int, PredictRequest]] = []
         for position, pending in enumerate(batch):
@@ -137,10 +141,17 @@ class Dispatcher:
                 pending.error = DeadlineExceeded(request.deadline_ms, now_ms)
             else:
                 todo.append((position, request))
+        return batching.by_target(todo, self._route.servable)
+
+    def compute(self, batch: Sequence[Pending], targets: Targets) -> list[Answer]:
+        """Return the answers of a batch, in order, computed target by target. Blocks for as long as the models take.
+
+        At most ``max_batch_size`` requests of a target are computed together, however large the batch is.
+        """
         answers: list[Answer | None] = [None] * len(batch)
-        groups = batching.group(todo, self._route.servable)
-        for target, keys in batching.by_target(groups).items():
-            self._answer_target(target, {key.layout: groups[key] for key in keys}, batch, answers)
+        for target, layouts in targets.items():
+            for portion in batching.portions(layouts, self._route.max_batch_size):
+                self._answer_target(target, portion, batch, answers)
         return [answer or self._refusal(pending) for answer, pending in zip(answers, batch, strict=True)]
 
     def refuse(self, record: Record, error: PenstockError) -> Answer:
@@ -244,9 +255,9 @@ class Dispatcher:
         answers: list[Answer | None],
     ) -> None:
         try:
-            with self._servables.acquire(target.servable, target.version, target.label) as handle:
-                settings = self._batching_of(target.servable)
-                form = form_of(str(handle.id), handle.servable, target.signature, settings)
+            servable, version, label, signature = target
+            with self._servables.acquire(servable, version, label) as handle:
+                form = form_in_use(handle, signature, self._batching_of(servable))
                 fitting = layouts if self._job is None else fitted(form, layouts, batch)
                 members = members_of(form, fitting, batch)
                 outcomes = compute(handle.servable, form, [member for _, member in members], self._clock)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pipeline.errors import InvalidSettings, UnknownSignature, WrongShape
+from pipeline.registry.handle import Handle
 from pipeline.registry.servable import Servable, Signature, TensorSpec
 from pipeline.serving import declared, padding
 from pipeline.settings import BatchingSettings
@@ -28,7 +29,8 @@ class Form:
     increasing, empty where any is allowed; a call has at most ``max_rows``, 0 for no limit. A slot is a length that
     differs from request to request: ``inputs`` and ``outputs`` are the axes that have one. With ``is_padding`` shorter
     requests are padded by ``pad_values``, one for each input, up to a multiple of ``multiples``, one for each slot.
-    ``mask`` is the place of the input that is made where a request lacks it.
+    ``mask`` is the place of the input that is made where a request lacks it. ``fits`` are the layouts that
+    ``batching.match`` has met.
     """
 
     servable: str
@@ -42,6 +44,7 @@ class Form:
     is_padding: bool
     pad_values: tuple[Any, ...]
     mask: int | None
+    fits: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def size(self, rows: int) -> int:
         """Return the number of rows that a call with so many is padded to."""
@@ -78,6 +81,14 @@ class Form:
         wanted = (*shape[: it.axis], expected, *shape[it.axis + 1 :])
         axis = _name(spec, it.axis) or str(it.axis)
         return WrongShape(self.servable, spec.name, wanted, shape, f"{other.name!r} has another length in axis {axis}")
+
+
+def form_in_use(handle: Handle, name: str, settings: BatchingSettings) -> Form:
+    """Return what ``form_of`` does for the version in hand; it is made anew only where the settings have changed."""
+    made: tuple[BatchingSettings, Form] | None = handle.derived.get(name)
+    if made is None or made[0] != settings:
+        made = handle.derived[name] = (settings, form_of(str(handle.id), handle.servable, name, settings))
+    return made[1]
 
 
 def form_of(id: str, servable: Servable, name: str, settings: BatchingSettings) -> Form:  # noqa: A002  # TF Serving's word

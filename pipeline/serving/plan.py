@@ -62,7 +62,7 @@ def plan(form: Form, members: Sequence[Member]) -> list[Call]:
     calls = [call_of(form, [part]) for part in parts if not part.rows]
     if calls:
         parts = [part for part in parts if part.rows]
-    alike = _by_padding(form, parts) if form.is_padding else _by_lengths(parts)
+    alike = _by_padding(form, parts) if form.is_padding else _by_lengths(form, parts)
     return calls + [call_of(form, filled) for several in alike for filled in _fill(several, form.max_rows)]
 
 
@@ -91,8 +91,10 @@ def divide(parts: Sequence[Part], error: PenstockError) -> list[Sequence[Part]]:
     return [] if error.retriable else [parts[:half], parts[half:]]
 
 
-def _by_lengths(parts: Iterable[Part]) -> Iterable[list[Part]]:
+def _by_lengths(form: Form, parts: list[Part]) -> Iterable[list[Part]]:
     """Requests of one form whose slots have the same lengths have the same shapes but for their rows."""
+    if not form.multiples:  # there are no slots
+        return [parts] if parts else []
     groups: dict[tuple[int, ...], list[Part]] = {}
     for part in parts:
         groups.setdefault(part.lengths, []).append(part)

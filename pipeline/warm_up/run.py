@@ -10,9 +10,9 @@ import numpy as np
 
 from pipeline.clock import SystemClock
 from pipeline.errors import GoldenMismatch, LoadFailed, NoInputs, PenstockError, WarmUpFailed
-from pipeline.records import DEFAULT_SIGNATURE, PredictRequest, WarmUp
+from pipeline.records import DEFAULT_SIGNATURE, WarmUp
 from pipeline.registry.servable import Servable, ServableId
-from pipeline.serving.batching import key_of, match, member
+from pipeline.serving.batching import layout_of, match, member
 from pipeline.serving.computation import compute
 from pipeline.serving.form import Form, form_of
 from pipeline.settings import BatchingSettings
@@ -72,9 +72,8 @@ def predict(
     """Answer one request as the dispatcher would; raises BadRequest, ModelFailed, or another error of the tree."""
     if not inputs:
         raise NoInputs
-    key = key_of(PredictRequest("", signature=signature, inputs=inputs), id_.name)
-    form = form_of(str(id_), servable, key.signature, batching)
-    [outcome] = compute(servable, form, [member(form, match(form, key.layout), inputs)], SystemClock())
+    form = form_of(str(id_), servable, signature or DEFAULT_SIGNATURE, batching)
+    [outcome] = compute(servable, form, [member(form, match(form, layout_of(inputs)), inputs)], SystemClock())
     if outcome.error is not None:
         raise outcome.error
     return outcome.outputs

@@ -116,6 +116,6 @@ def fitted(
                 except PenstockError as error:
                     held.error = error
                     continue
-                now = batching.layout_of(held.request)
+                now = batching.layout_of(held.request.inputs)
             found.setdefault(now, []).append(position)
     return found

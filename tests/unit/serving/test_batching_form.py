@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import InvalidSettings, PenstockError, WrongShape
-from pipeline.records import PredictRequest
 from pipeline.registry.servable import Servable, Signature, TensorSpec
-from pipeline.serving.batching import Fit, key_of, match, member
+from pipeline.serving.batching import Fit, layout_of, match, member
 from pipeline.serving.form import Form, form_of
 from pipeline.settings import BatchingSettings
 from pipeline.tensors import Tensor, from_array
@@ -33,7 +32,7 @@ def form(servable: Servable | None = None, **settings: Any) -> Form:
 
 
 def fit(it: Form, inputs: tuple[Tensor, ...]) -> Fit:
-    return match(it, key_of(PredictRequest("", inputs=inputs), "text").layout)
+    return match(it, layout_of(inputs))
 
 
 def test_axes_of_one_name_have_one_length_in_a_request() -> None:

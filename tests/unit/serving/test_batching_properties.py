@@ -8,8 +8,7 @@ import numpy as np
 from hypothesis import given, settings as hypothesis_settings, strategies as st
 
 from pipeline.errors import ModelFailed
-from pipeline.records import PredictRequest
-from pipeline.serving.batching import key_of, match, member
+from pipeline.serving.batching import layout_of, match, member
 from pipeline.serving.computation import compute
 from pipeline.serving.form import form_of
 from pipeline.settings import BatchingSettings
@@ -64,7 +63,7 @@ def test_each_request_is_answered_as_alone_and_each_call_keeps_the_limits(
     form = form_of("text/1", servable, "serving_default", settings)
     members = []
     for it in asked:
-        layout = key_of(PredictRequest("", inputs=it.inputs), "text").layout
+        layout = layout_of(it.inputs)
         members.append(member(form, match(form, layout), it.inputs))
     outcomes = compute(servable, form, members, FakeClock())
     assert len(outcomes) == len(asked)
@@ -92,7 +91,7 @@ def test_k_culprits_among_n_requests_cost_no_more_than_k_searches(guilty: set[in
     members = []
     for place in range(64):
         inputs = text([[13 if place in guilty else 1]])
-        fit = fit or match(form, key_of(PredictRequest("", inputs=inputs), "text").layout)
+        fit = fit or match(form, layout_of(inputs))
         members.append(member(form, fit, inputs))
     outcomes = compute(servable, form, members, FakeClock())
     assert {place for place, outcome in enumerate(outcomes) if outcome.error} == guilty

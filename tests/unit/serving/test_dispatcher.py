@@ -68,6 +68,38 @@ def test_requests_of_one_layout_are_computed_together_and_answered_in_order() ->
     assert servable.calls == [9]
 
 
+def test_requests_of_one_target_are_no_larger_call_than_a_batch_may_be_and_each_gets_its_own_answer() -> None:
+    servable = AddingServable()
+    named = [request(str(n), np.full((1, 2), n % 9, np.float32), name=("x", "")[n % 2]) for n in range(10)]
+    got = results(dispatcher(servable, max_batch_size=4), *named)
+    assert servable.calls == [4, 4, 2]
+    assert [(result.id, result.outputs[0].array().tolist()) for result in got] == [
+        (str(n), [2.0 * (n % 9)]) for n in range(10)
+    ]
+
+
+class Asked(AddingServable):
+    """Counts how often it is asked for its signatures."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    @property
+    def signatures(self) -> Mapping[str, Signature]:  # type: ignore[override]  # a variable there
+        self.asked += 1
+        return AddingServable.signatures
+
+
+def test_what_a_version_is_called_like_is_worked_out_once_however_many_batches_it_answers() -> None:
+    servable = Asked()
+    it = dispatcher(servable)
+    results(it, request("a"))
+    before = servable.asked
+    assert [results(it, request(str(n)))[0].error for n in range(5)] == [None] * 5
+    assert servable.asked == before
+
+
 BAD = {
     "unknown_servable": request("b", servable="nobody"),
     "unknown_version": request("b", version=9),
