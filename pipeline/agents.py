@@ -1,17 +1,19 @@
 """One Faust agent for each route: batch -> dispatcher -> connector.answer.
 
 A feeder thread polls the connector and decodes; each batch is one event on the route's channel; the agent has it
-computed on a worker thread and goes on to the next, while the broker accepts the answers. At most
-``max_batches_in_flight`` batches and ``max_in_flight_bytes`` stand between poll and delivery: a full route is paused,
-not buffered.
+computed on a worker thread, together with those that wait behind it where many streams share them, and goes on to the
+next, while the broker accepts the answers. At most ``max_batches_in_flight`` batches and ``max_in_flight_bytes`` stand
+between poll and delivery, and more batches where they are computed together: a full route is paused, not buffered.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from typing import Any, Final
@@ -27,6 +29,7 @@ from pipeline.serving import in_flight
 from pipeline.serving.circuit import Circuit, Standing, State
 from pipeline.serving.dispatcher import Dispatcher, Pending
 from pipeline.serving.in_flight import InFlight
+from pipeline.serving.joining import Joining
 from pipeline.settings import RouteSettings
 from pipeline.settings.cluster_serving import FORMAT as CLUSTER_SERVING
 
@@ -94,6 +97,8 @@ class Route:
         self._in_flight = InFlight(settings.max_batches_in_flight, settings.max_in_flight_bytes)
         # A sparse tensor is as large as it likes, however small its record: of a format that has them all is counted.
         self._uncounted_bytes = 0 if settings.format == CLUSTER_SERVING else self._in_flight.share_bytes
+        self._waiting: deque[Batch] = deque()  # to be computed, in order
+        self._joining = Joining(settings)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._crash: Crash = _raise
@@ -137,9 +142,11 @@ class Route:
         The agent's body. Nothing escapes it: what goes wrong stops the worker.
         """
         loop = asyncio.get_running_loop()
-        async for batch in stream:
+        async for _ in stream:
+            if not self._waiting:  # it was computed with one before it
+                continue
             try:
-                await loop.run_in_executor(self._compute_pool, self._compute, batch)
+                await loop.run_in_executor(self._compute_pool, self._compute)
             except Exception as error:  # noqa: BLE001  # Faust would swallow it, and the batch with it
                 self._crash(error)
                 return
@@ -166,6 +173,7 @@ class Route:
                 records = self._take()
                 if records:
                     batch = self._admitted(records)
+                    self._waiting.append(batch)
                     asyncio.run_coroutine_threadsafe(put(batch), loop)
         except Exception as error:  # noqa: BLE001  # a thread's exception would be lost, and the worker half alive
             self._crash(error)
@@ -197,12 +205,25 @@ class Route:
 
     # A worker's thread.
 
-    def _compute(self, batch: Batch) -> None:
+    def _compute(self) -> None:
+        """Answer the batch that has waited longest, together with those behind it that are there."""
         started_s = time.perf_counter()
-        requests = batch.requests
-        records = [pending.record for pending in requests]
-        answers = self._answers(requests)
-        self._metrics.computed(self.name, requests, time.perf_counter() - started_s)
+        waiting = self._waiting
+        batches = [waiting.popleft() for _ in range(min(self._joining.together, len(waiting)))]
+        requests = batches[0].requests if len(batches) == 1 else [*itertools.chain(*[it.requests for it in batches])]
+        answers, streams = self._answers(requests)
+        seconds = time.perf_counter() - started_s
+        self._joining.note(len(requests), streams, seconds)
+        self._in_flight.widen(self._joining.more_in_flight)
+        start = 0
+        for batch in batches:
+            end = start + len(batch.requests)
+            self._metrics.computed(self.name, batch.requests, seconds)
+            self._send(batch, answers[start:end])
+            start = end
+
+    def _send(self, batch: Batch, answers: Sequence[Answer]) -> None:
+        records = [pending.record for pending in batch.requests]
         # What was decoded is done with, and Faust holds on to the batch for a while.
         batch.requests = []
         held_bytes = batch.record_bytes + in_flight.of_answers(answers)
@@ -210,17 +231,19 @@ class Route:
         delivery = self._connector.answer(records, answers, self._dispatcher.refuse)
         delivery.add_done_callback(lambda done: self._delivered(done, held_bytes))
 
-    def _answers(self, requests: Sequence[Pending]) -> Sequence[Answer]:
+    def _answers(self, requests: Sequence[Pending]) -> tuple[Sequence[Answer], int]:
+        """Return the answers, and how many streams were asked."""
         self._dispatcher.decode_late(requests)
         circuit = self._circuit
         if circuit.settings.action == "dead_letter":
             admitted = circuit.admit(len(requests))
             for pending in requests[admitted:]:
                 pending.error = pending.error or circuit.refusal(self.settings.servable)
-        answers = self._dispatcher.answer(requests)
+        targets = self._dispatcher.targets_of(requests)
+        answers = self._dispatcher.compute(requests, targets)
         if circuit.settings.after_batches:
             circuit.note(len(requests), [pending.error for pending in requests if pending.error is not None])
-        return answers
+        return answers, len(targets)
 
     def _delivered(self, done: Future[None], held_bytes: int) -> None:
         error = done.exception()

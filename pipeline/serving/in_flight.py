@@ -17,20 +17,28 @@ _MOST_DECODED: Final = 4
 class InFlight:
     """Counts the batches of one route and what they hold. Thread-safe; each batch is entered, admitted and left once.
 
-    A batch is taken with at most ``share_bytes`` of records, and goes on when all batches together hold at most
-    ``max_bytes``, or when no other holds anything: one that is larger than all of the room passes alone.
+    At most ``max_batches`` are entered, and as many more as ``widen`` says. A batch is taken with at most
+    ``share_bytes`` of records, and goes on when all batches together hold at most ``max_bytes``, or when no other
+    holds anything: one that is larger than all of the room passes alone.
     """
 
     def __init__(self, max_batches: int, max_bytes: int) -> None:
         self.share_bytes: Final = max(1, max_bytes // max_batches)
         self._max_batches, self._max_bytes = max_batches, max_bytes
-        self._batches = self._held_bytes = 0
+        self._more = self._batches = self._held_bytes = 0
         self._changed = threading.Condition()
 
     @property
     def held_bytes(self) -> int:
         """What the batches hold now."""
         return self._held_bytes
+
+    def widen(self, more: int) -> None:
+        """Allow so many batches beside ``max_batches``, whose bytes stay the same."""
+        if more != self._more:
+            with self._changed:
+                self._more = more
+                self._changed.notify_all()
 
     def enter(self, timeout_s: float) -> bool:
         """Wait for a place for one more batch, and take it; return whether there was one."""
@@ -67,7 +75,7 @@ class InFlight:
             return self._changed.wait_for(lambda: not self._batches, timeout_s)
 
     def _has_room(self) -> bool:
-        return self._batches < self._max_batches and self._held_bytes < self._max_bytes
+        return self._batches < self._max_batches + self._more and self._held_bytes < self._max_bytes
 
     def _fits(self, size_bytes: int) -> bool:
         return not self._held_bytes or self._held_bytes + size_bytes <= self._max_bytes

@@ -56,6 +56,21 @@ def test_answers_that_the_broker_has_not_accepted_keep_the_route_from_taking_mor
     assert it.enter(0)
 
 
+def test_a_route_that_is_widened_takes_more_batches_within_the_same_bytes_and_none_until_it_is_narrow_again():
+    it = InFlight(1, 100)
+    it.widen(2)
+    assert [it.enter(0) for _ in range(4)] == [True, True, True, False]
+    assert it.admit(60, 0)
+    assert not it.admit(60, 0)
+    it.widen(0)
+    it.leave(60)
+    assert not it.enter(0)
+    it.leave()
+    assert not it.enter(0)
+    it.leave()
+    assert it.enter(0)
+
+
 def test_whoever_waits_for_room_goes_on_when_a_batch_leaves():
     it = InFlight(1, 100)
     assert it.enter(0)

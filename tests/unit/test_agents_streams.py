@@ -1,0 +1,165 @@
+"""A route that many streams share: what waits is computed together, and nobody's answers, order or bounds change."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Self
+
+import numpy as np
+
+from connectors.memory import MemoryBroker, MemoryConnector
+from pipeline.agents import Batch, Route
+from pipeline.codecs.avro_codec import AvroCodec
+from pipeline.connector import NO_LIMIT, Record
+from pipeline.metrics import Metrics
+from pipeline.records import PredictRequest, PredictResult
+from pipeline.registry.servable import Servable, ServableId
+from pipeline.serving.dispatcher import Dispatcher
+from pipeline.settings import CircuitSettings, RouteSettings
+from pipeline.tensors import Array, from_array
+from pipeline.testing.fakes import AddingServable, FakeClock, manager_with
+
+CODEC = AvroCodec()
+STREAMS = 6
+BATCH = 4
+BACKLOG = 400
+# One batch is answered, and six are in flight: four, and two more when the streams of the first one are known.
+TAKEN = 7 * BATCH
+
+
+class Counting(MemoryConnector):
+    """Tells when so many records were taken."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        super().__init__(broker)
+        self.polled = 0
+        self.has_polled = threading.Condition()
+
+    def poll(self, max_records: int, timeout_s: float, max_bytes: int = NO_LIMIT) -> Sequence[Record]:
+        records = super().poll(max_records, timeout_s, max_bytes)
+        with self.has_polled:
+            self.polled += len(records)
+            self.has_polled.notify_all()
+        return records
+
+    def wait_for(self, count: int) -> bool:
+        with self.has_polled:
+            return self.has_polled.wait_for(lambda: self.polled >= count, 10)
+
+
+class Waiting(AddingServable):
+    """Its second call ends when a backlog has been taken: by then the route has seen one batch of its streams."""
+
+    def __init__(self, connector: Counting, count: int) -> None:
+        super().__init__()
+        self._connector, self._count = connector, count
+        self.was_in_time = False
+
+    def predict(self, signature: str, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        if len(self.calls) == 1:
+            self.was_in_time = self._connector.wait_for(self._count)
+        return super().predict(signature, inputs)
+
+
+class Stage:
+    """A route to six streams, the first of which is ``Waiting``."""
+
+    def __init__(self, settings: RouteSettings, taken: int) -> None:
+        self.broker = MemoryBroker()
+        self.connector = Counting(self.broker)
+        self.first = Waiting(self.connector, taken)
+        self.servables = [self.first, *[AddingServable() for _ in range(STREAMS - 1)]]
+        ids: Mapping[ServableId, Servable] = {
+            ServableId(f"s{number}", 1): it for number, it in enumerate(self.servables)
+        }
+        self.crashes: list[BaseException] = []
+        dispatcher = Dispatcher(settings, manager_with(ids), [CODEC], FakeClock())
+        self._pool = ThreadPoolExecutor(1)
+        self.route = Route("adder", settings, self.connector, dispatcher, self._pool, Metrics())
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()))
+
+    def ask(self, numbers: range) -> None:
+        for number in numbers:
+            row = from_array("x", np.full((1, 2), number % 13, np.float32))
+            request = PredictRequest(str(number), servable=f"s{number % STREAMS}", inputs=(row,))
+            self.broker.produce(CODEC.encode_request(request))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._started.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join()
+        self._pool.shutdown()
+
+    async def _main(self) -> None:
+        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
+        queue: asyncio.Queue[Batch] = asyncio.Queue()
+
+        async def stream() -> AsyncIterator[Batch]:
+            while True:
+                yield await queue.get()
+
+        self.route.start(queue.put, self._loop, self.crashes.append)
+        agent = asyncio.create_task(self.route.answer(stream()))
+        self._started.set()
+        await self._over.wait()
+        agent.cancel()
+
+
+def settings(after_batches: int = 0) -> RouteSettings:
+    return RouteSettings(
+        servable="s0",
+        request_topic="q",
+        result_topic="r",
+        max_batch_size=BATCH,
+        circuit=CircuitSettings(after_batches=after_batches),
+    )
+
+
+def results_of(broker: MemoryBroker) -> list[PredictResult]:
+    return [CODEC.decode_result(answer.value) for _, answer in broker.results]
+
+
+def test_requests_of_many_streams_that_wait_are_computed_together_and_answered_in_order() -> None:
+    stage = Stage(settings(), taken=TAKEN)
+    stage.ask(range(BACKLOG))
+    with stage:
+        stage.broker.wait_for_results(BACKLOG)
+        assert stage.route.stop(10)
+    assert stage.first.was_in_time
+    assert not stage.crashes
+    assert [record.offset for record, _ in stage.broker.results] == list(range(BACKLOG))
+    assert stage.broker.committed == BACKLOG
+    found = [(it.id, it.servable, it.error, it.outputs[0].array().tolist()) for it in results_of(stage.broker)]
+    assert found == [(str(n), f"s{n % STREAMS}", None, [2.0 * (n % 13)]) for n in range(BACKLOG)]
+    # By itself a batch of four requests has one of a stream.
+    calls = [rows for servable in stage.servables for rows in servable.calls]
+    assert sum(calls) == BACKLOG
+    assert 1 < max(calls) <= BATCH
+
+
+def test_what_one_stream_asks_in_them_is_no_larger_call_than_a_batch() -> None:
+    stage = Stage(settings(), taken=TAKEN)
+    stage.ask(range(STREAMS * 2))
+    stage.ask(range(0, 200 * STREAMS, STREAMS))  # all of the first stream
+    with stage:
+        stage.broker.wait_for_results(STREAMS * 2 + 200)
+        assert stage.route.stop(10)
+    assert stage.first.was_in_time
+    assert max(stage.first.calls) == BATCH
+
+
+def test_a_route_whose_circuit_counts_batches_computes_them_one_by_one() -> None:
+    stage = Stage(settings(after_batches=3), taken=8)
+    stage.ask(range(BACKLOG))
+    with stage:
+        stage.broker.wait_for_results(BACKLOG)
+        assert stage.route.stop(10)
+    assert {rows for servable in stage.servables for rows in servable.calls} == {1}
