@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter as Tally
 from collections.abc import Sequence
 
@@ -21,69 +22,77 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._requests = Counter(
+        requests = Counter(
             "penstock_requests",
             "Requests answered, by outcome: ok, or the error's code. Errors that rise after a roll-out: roll back.",
             ["route", "outcome"],
             registry=self.registry,
         )
-        self._batch_size = Histogram(
+        batch_size = Histogram(
             "penstock_batch_size",
             "Requests that one poll brought. Always at max_batch_size: the worker can not keep up, add workers.",
             ["route"],
             buckets=_SIZES,
             registry=self.registry,
         )
-        self._batch_seconds = Histogram(
+        batch_seconds = Histogram(
             "penstock_batch_seconds",
             "Seconds from taking a batch to handing its answers to the broker's client; most of it is the model.",
             ["route"],
             buckets=_SECONDS,
             registry=self.registry,
         )
-        self._in_flight = Gauge(
+        in_flight = Gauge(
             "penstock_batches_in_flight",
             "Batches between poll and delivery. At max_batches_in_flight for long: the broker takes no results.",
             ["route"],
             registry=self.registry,
         )
 
-        self._in_flight_bytes = Gauge(
+        in_flight_bytes = Gauge(
             "penstock_in_flight_bytes",
             "Bytes of requests, decoded tensors and answers between poll and delivery. Near max_in_flight_bytes: "
             "batches are cut short, raise it if memory allows.",
             ["route"],
             registry=self.registry,
         )
-        self._circuit = Gauge(
+        circuit = Gauge(
             "penstock_circuit_state",
             "Circuit of the route: 0 closed, 1 half-open, 2 open. Not 0: its servable fails every batch, roll back.",
             ["route"],
             registry=self.registry,
         )
 
+        # Looking one up takes longer than counting, above all in a worker that was idle.
+        self._requests_of = functools.cache(requests.labels)
+        self._batch_size_of = functools.cache(batch_size.labels)
+        self._batch_seconds_of = functools.cache(batch_seconds.labels)
+        self._in_flight_of = functools.cache(in_flight.labels)
+        self._in_flight_bytes_of = functools.cache(in_flight_bytes.labels)
+        self._circuit_of = functools.cache(circuit.labels)
+
     def taken(self, route: str, size: int) -> None:
         """One batch was polled."""
-        self._batch_size.labels(route).observe(size)
-        self._in_flight.labels(route).inc()
+        self._batch_size_of(route).observe(size)
+        self._in_flight_of(route).inc()
 
     def computed(self, route: str, batch: Sequence[Pending], seconds: float) -> None:
         """One batch has its answers."""
-        self._batch_seconds.labels(route).observe(seconds)
+        self._batch_seconds_of(route).observe(seconds)
         # Of the class: one that came from another worker has a code of its own, and labels must be few.
-        errors = Tally(type(pending.error).code for pending in batch if pending.error is not None)
-        self._requests.labels(route, "ok").inc(len(batch) - errors.total())
-        for code, count in errors.items():
-            self._requests.labels(route, code).inc(count)
+        codes = [type(pending.error).code for pending in batch if pending.error is not None]
+        self._requests_of(route, "ok").inc(len(batch) - len(codes))
+        for code, count in Tally(codes).items() if codes else ():
+            self._requests_of(route, code).inc(count)
 
     def delivered(self, route: str) -> None:
         """One batch is accepted by the broker."""
-        self._in_flight.labels(route).dec()
+        self._in_flight_of(route).dec()
 
     def holds(self, route: str, held_bytes: int) -> None:
         """What the batches in flight hold has changed."""
-        self._in_flight_bytes.labels(route).set(held_bytes)
+        self._in_flight_bytes_of(route).set(held_bytes)
 
     def circuit(self, route: str, state: State) -> None:
         """The circuit has changed."""
-        self._circuit.labels(route).set(_STATES.index(state))
+        self._circuit_of(route).set(_STATES.index(state))

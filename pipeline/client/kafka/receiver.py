@@ -111,10 +111,11 @@ class Receiver:
 
     def _step(self) -> None:
         first = self._consumer.poll(_POLL_S)
-        self._on_idle()
         if first is not None:
+            self._take([first])  # mostly the only one, and somebody waits for it
             # ``consume`` waits until it has all it was asked for, so it is asked without a wait.
-            self._take([first, *self._consumer.consume(_MORE, 0)])
+            self._take(self._consumer.consume(_MORE, 0))
+        self._on_idle()
 
     def _take(self, messages: list[Message]) -> None:
         good: list[Message] = []
