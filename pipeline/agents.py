@@ -2,7 +2,8 @@
 
 A feeder thread polls the connector and decodes; each batch is one event on the route's channel; the agent has it
 computed on a worker thread, together with those that wait behind it where many streams share them, and goes on to the
-next, while the broker accepts the answers. At most ``max_batches_in_flight`` batches and ``max_in_flight_bytes`` stand
+next, while the broker accepts the answers. A batch that comes to an idle route with a quick model is computed by the
+feeder itself, which saves it two hand-overs. At most ``max_batches_in_flight`` batches and ``max_in_flight_bytes`` stand
 between poll and delivery, and more batches where they are computed together: a full route is paused, not buffered.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -39,6 +41,8 @@ log = logging.getLogger(__name__)
 _POLL_S: Final = 0.2
 # A route that stays full for this long is paused at its broker; for less, waiting is cheaper than fetching again.
 _FULL_S: Final = 1.0
+# A route whose last batch took no longer computes on its feeder what comes alone: to others a hand-over is nothing.
+_QUICK_S: Final = 0.02
 
 
 class Batch(msgspec.Struct):
@@ -101,6 +105,9 @@ class Route:
         self._joining = Joining(settings)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._polling = threading.Lock()  # held by whoever uses the connector's ``poll``
+        self._computing_since_s = math.inf  # when the feeder has begun to compute
+        self._took_s = math.inf  # how long the last batch was computed
         self._crash: Crash = _raise
 
     def start(self, put: Put, loop: asyncio.AbstractEventLoop, crash: Crash) -> None:
@@ -111,6 +118,7 @@ class Route:
             target=self._feed, args=(put, loop), name=f"penstock-{self.name}-feeder", daemon=True
         )
         self._thread.start()
+        self._standing_in = asyncio.run_coroutine_threadsafe(self._stand_in(), loop)
 
     def is_prepared(self) -> bool:
         """Return whether it may be started, as far as its schemas are concerned. Never blocks."""
@@ -146,7 +154,7 @@ class Route:
             if not self._waiting:  # it was computed with one before it
                 continue
             try:
-                await loop.run_in_executor(self._compute_pool, self._compute)
+                await loop.run_in_executor(self._compute_pool, self._compute_waiting)
             except Exception as error:  # noqa: BLE001  # Faust would swallow it, and the batch with it
                 self._crash(error)
                 return
@@ -160,23 +168,63 @@ class Route:
         if self._thread is None:
             return True
         deadline_s = time.monotonic() + timeout_s
+        self._standing_in.cancel()
         self._thread.join(timeout_s)
         is_empty = self._in_flight.wait_until_empty(max(0.0, deadline_s - time.monotonic()))
-        self._connector.close(max(1.0, deadline_s - time.monotonic()))
+        left_s = max(1.0, deadline_s - time.monotonic())
+        has_turn = self._polling.acquire(timeout=left_s)  # a stand-in may be in the middle of a rebalance
+        try:
+            self._connector.close(left_s)
+        finally:
+            if has_turn:
+                self._polling.release()
         return is_empty
 
-    # The feeder's thread. It always comes back to ``poll``, whatever the others wait for: that keeps the membership.
+    # The feeder's thread. It always comes back to ``poll``, or is stood in for: that keeps the membership.
 
     def _feed(self, put: Put, loop: asyncio.AbstractEventLoop) -> None:
         try:
             while not self._stopping.is_set():
-                records = self._take()
-                if records:
-                    batch = self._admitted(records)
+                with self._polling:
+                    records = self._take()
+                    batch = self._admitted(records) if records else None
+                if batch is None:
+                    continue
+                if self._is_worth_no_hand_over(len(records)):
+                    self._computing_since_s = time.monotonic()
+                    self._compute([batch])
+                    self._computing_since_s = math.inf
+                else:
                     self._waiting.append(batch)
                     asyncio.run_coroutine_threadsafe(put(batch), loop)
         except Exception as error:  # noqa: BLE001  # a thread's exception would be lost, and the worker half alive
             self._crash(error)
+
+    def _is_worth_no_hand_over(self, size: int) -> bool:
+        """Whether there is nothing to overtake, nothing more that could be polled meanwhile, and it will be quick."""
+        is_full = size >= self.settings.max_batch_size
+        return self._in_flight.is_single and not is_full and self._took_s <= _QUICK_S
+
+    async def _stand_in(self) -> None:
+        """Once a second, poll for a feeder that computes: any model may take as long as it likes."""
+        loop = asyncio.get_running_loop()
+        while not self._stopping.is_set():
+            await asyncio.sleep(_FULL_S)
+            if self._is_computing_long:
+                # Its own thread of the pool is free: this route computes on the feeder's.
+                await loop.run_in_executor(self._compute_pool, self._poll_for_feeder)
+
+    def _poll_for_feeder(self) -> None:
+        try:
+            with self._polling:
+                if self._is_computing_long and not self._stopping.is_set():
+                    self._connector.poll(0, 0.0)
+        except Exception as error:  # noqa: BLE001  # as the feeder's
+            self._crash(error)
+
+    @property
+    def _is_computing_long(self) -> bool:
+        return time.monotonic() - self._computing_since_s >= _FULL_S
 
     def _take(self) -> Sequence[Record]:
         """Return what the next batch is made of, empty where there is nothing, or no room, or the circuit is open."""
@@ -203,22 +251,25 @@ class Route:
         self._metrics.holds(self.name, self._in_flight.held_bytes)
         return Batch(requests, record_bytes, held_bytes)
 
-    # A worker's thread.
+    # A worker's thread, or the feeder's where nothing else is in flight.
 
-    def _compute(self) -> None:
+    def _compute_waiting(self) -> None:
         """Answer the batch that has waited longest, together with those behind it that are there."""
-        started_s = time.perf_counter()
         waiting = self._waiting
-        batches = [waiting.popleft() for _ in range(min(self._joining.together, len(waiting)))]
+        self._compute([waiting.popleft() for _ in range(min(self._joining.together, len(waiting)))])
+
+    def _compute(self, batches: Sequence[Batch]) -> None:
+        """Answer batches together, on one thread at a time."""
+        started_s = time.perf_counter()
         requests = batches[0].requests if len(batches) == 1 else [*itertools.chain(*[it.requests for it in batches])]
         answers, streams = self._answers(requests)
-        seconds = time.perf_counter() - started_s
-        self._joining.note(len(requests), streams, seconds)
+        self._took_s = time.perf_counter() - started_s
+        self._joining.note(len(requests), streams, self._took_s)
         self._in_flight.widen(self._joining.more_in_flight)
         start = 0
         for batch in batches:
             end = start + len(batch.requests)
-            self._metrics.computed(self.name, batch.requests, seconds)
+            self._metrics.computed(self.name, batch.requests, self._took_s)
             self._send(batch, answers[start:end])
             start = end
 

@@ -1,7 +1,8 @@
 """The contract of a connector: how requests come in and results go out, whatever the broker.
 
 One connector serves one route. ``poll`` and ``answer`` may run at the same time, each on one thread at a time:
-``poll`` on the route's feeder thread, ``answer`` on a worker thread, in the order in which the batches were polled.
+``poll`` on the route's feeder thread, or on another while that computes; ``answer`` on the thread that has computed, in
+the order in which the batches were polled.
 ``pipeline.testing.connector_contract`` is the suite that every connector passes.
 """
 

@@ -1,8 +1,8 @@
 """The whole data path of a route: decode, group, take a handle, compute, encode.
 
 Two steps, so that the next batch can be decoded while this one is computed: ``decode`` on the feeder's thread,
-``answer`` on a worker thread, and before it ``decode_late``. None raises for what a record says: a record's problem is
-its answer.
+``answer``, and before it ``decode_late``, on the thread that computes. None raises for what a record says: a record's
+problem is its answer.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Dispatcher:
     def decode_late(self, batch: Sequence[Pending]) -> None:
         """Decode what waits for its schema, in place. Blocks while the schema registry is asked, for a limited time.
 
-        Not for the feeder's thread. What still can not be decoded keeps the error that says why.
+        Not while others wait for the thread to poll. What still can not be decoded keeps the error that says why.
         """
         waiting = [pending for pending in batch if isinstance(pending.error, SchemaUnavailable)]
         if not waiting or self._fetch is None:

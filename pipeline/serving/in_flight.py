@@ -33,6 +33,11 @@ class InFlight:
         """What the batches hold now."""
         return self._held_bytes
 
+    @property
+    def is_single(self) -> bool:
+        """Whether there is one batch at most: for who has entered it, its own."""
+        return self._batches <= 1
+
     def widen(self, more: int) -> None:
         """Allow so many batches beside ``max_batches``, whose bytes stay the same."""
         if more != self._more:
