@@ -3,8 +3,10 @@
 A feeder thread polls the connector and decodes; each batch is one event on the route's channel; the agent has it
 computed on a worker thread, together with those that wait behind it where many streams share them, and goes on to the
 next, while the broker accepts the answers. A batch that comes to an idle route with a quick model is computed by the
-feeder itself, which saves it two hand-overs. At most ``max_batches_in_flight`` batches and ``max_in_flight_bytes`` stand
-between poll and delivery, and more batches where they are computed together: a full route is paused, not buffered.
+feeder itself, which saves it two hand-overs.
+
+At most ``max_batches_in_flight`` batches and ``max_in_flight_bytes`` stand between poll and delivery, and more batches
+where they are computed together: a full route is paused, not buffered.
 """
 
 from __future__ import annotations

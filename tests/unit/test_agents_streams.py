@@ -145,6 +145,23 @@ def test_requests_of_many_streams_that_wait_are_computed_together_and_answered_i
     assert 1 < max(calls) <= BATCH
 
 
+def test_backlogs_that_are_computed_together_and_single_requests_take_turns() -> None:
+    """By the agent and by the feeder: nothing is lost, doubled or out of order."""
+    backlog, turns = 12 * BATCH, 100
+    stage = Stage(settings(), taken=BATCH)
+    with stage:
+        for turn in range(turns):
+            start = turn * (backlog + 1)
+            stage.ask(range(start, start + backlog))
+            stage.broker.wait_for_results(start + backlog)
+            stage.ask(range(start + backlog, start + backlog + 1))
+            stage.broker.wait_for_results(start + backlog + 1)
+        assert stage.route.stop(10)
+    assert not stage.crashes
+    assert [record.offset for record, _ in stage.broker.results] == list(range(turns * (backlog + 1)))
+    assert [it.id for it in results_of(stage.broker)] == [str(n) for n in range(turns * (backlog + 1))]
+
+
 def test_what_one_stream_asks_in_them_is_no_larger_call_than_a_batch() -> None:
     stage = Stage(settings(), taken=TAKEN)
     stage.ask(range(STREAMS * 2))
