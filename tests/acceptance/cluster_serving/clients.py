@@ -86,7 +86,8 @@ class Client:
 
     def keep(self, kept: str, name: str, method: str, /, *args: Any, **arguments: Any) -> None:
         """Call a method and keep what it returns there, as an object of this name; fail where it raises."""
-        said = self._ask({"call": name, "method": method, "args": args, "with": arguments, "keep": kept})
+        self._tell({"call": name, "method": method, "args": args, "with": arguments, "keep": kept})
+        said = self.end()
         assert "raised" not in said, said
 
     def attempt(self, name: str, method: str, /, *args: Any, **arguments: Any) -> dict[str, Any]:

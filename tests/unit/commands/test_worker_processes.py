@@ -6,8 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,9 +16,8 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, strategies as st
 
-from pipeline.clock import SystemClock
 from pipeline.commands import main, worker_processes
-from pipeline.commands.worker_processes import WorkerProcesses, shares
+from pipeline.commands.worker_processes import shares
 from tests.acceptance.workers import wait_for
 
 Start = Callable[[], subprocess.Popen[bytes]]
@@ -35,15 +34,24 @@ def test_cores_are_shared_out_whole_and_evenly(cores: list[int], count: int) -> 
     assert max(map(len, found)) - min(map(len, found)) <= 1
 
 
-def script(folder: Path, place: int, status: int = 0, *, waits: bool = True) -> Start:
+# A process of its own, for it takes signals. Its time stands still: however slow the machine is, all is at the start.
+RUN = """
+import subprocess, sys
+from types import SimpleNamespace
+from pipeline.commands.worker_processes import WorkerProcesses
+starts = [lambda code=code: subprocess.Popen([sys.executable, "-c", code]) for code in sys.argv[1:]]
+sys.exit(WorkerProcesses(starts, SimpleNamespace(monotonic_s=lambda: 0.0)).run())
+"""
+
+
+def script(folder: Path, place: int, status: int = 0, *, waits: bool = True) -> str:
     """A process that leaves a file ``PLACE.PID`` and ends with a status, when SIGTERM comes unless it does not wait."""
-    code = f"""
+    return f"""
 import os, pathlib, signal, sys
 signal.signal(signal.SIGTERM, lambda *_: sys.exit({status}))
 pathlib.Path({str(folder)!r}, "{place}.%d" % os.getpid()).touch()
 {"while True: signal.pause()" if waits else f"sys.exit({status})"}
 """
-    return lambda: subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
 
 
 def lives(folder: Path, place: int) -> list[int]:
@@ -51,46 +59,45 @@ def lives(folder: Path, place: int) -> list[int]:
     return [int(file.name.partition(".")[2]) for file in folder.glob(f"{place}.*")]
 
 
-def run_while(starts: Sequence[Start], act: Callable[[], None]) -> int:
-    """Return the status of a run during which ``act`` is done, and which then gets SIGTERM."""
-    with ThreadPoolExecutor(1) as pool:
-        acted = pool.submit(act)
-        acted.add_done_callback(lambda _: os.kill(os.getpid(), signal.SIGTERM))
-        status = WorkerProcesses(starts, SystemClock()).run()
-    acted.result()
-    return status
+@contextmanager
+def running(folder: Path, *scripts: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run them, from when each has begun."""
+    run = subprocess.Popen([sys.executable, "-c", RUN, *scripts])
+    try:
+        wait_for("all run", lambda: all(lives(folder, place) for place in range(len(scripts))))
+        yield run
+    finally:
+        run.terminate()
+        run.wait(60)
 
 
 def test_all_are_started_and_end_together(tmp_path: Path) -> None:
-    assert run_while([script(tmp_path, 0), script(tmp_path, 1)], lambda: both_run(tmp_path)) == 0
+    with running(tmp_path, script(tmp_path, 0), script(tmp_path, 1)) as run:
+        run.terminate()
+        assert run.wait(60) == 0
     for pid in lives(tmp_path, 0) + lives(tmp_path, 1):
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
 
 
 def test_one_that_ends_is_started_anew_and_its_neighbour_goes_on(tmp_path: Path) -> None:
-    def end_one() -> None:
-        both_run(tmp_path)
+    with running(tmp_path, script(tmp_path, 0), script(tmp_path, 1)) as run:
         os.kill(lives(tmp_path, 1)[0], signal.SIGTERM)
         wait_for("a second life", lambda: len(lives(tmp_path, 1)) == 2)
-
-    assert run_while([script(tmp_path, 0), script(tmp_path, 1)], end_one) == 0
+        run.terminate()
+        assert run.wait(60) == 0
     assert len(lives(tmp_path, 0)) == 1
 
 
 def test_one_that_fails_at_its_start_ends_all_with_its_status(tmp_path: Path) -> None:
-    starts = [script(tmp_path, 0), script(tmp_path, 1, 3, waits=False)]
-    at_the_start = SimpleNamespace(monotonic_s=lambda: 0.0)
-    assert WorkerProcesses(starts, at_the_start).run() == 3
+    with running(tmp_path, script(tmp_path, 0), script(tmp_path, 1, 3, waits=False)) as run:
+        assert run.wait(60) == 3
 
 
 def test_the_status_is_that_of_who_does_not_end_in_good_order(tmp_path: Path) -> None:
-    assert run_while([script(tmp_path, 0), script(tmp_path, 1, 7)], lambda: both_run(tmp_path)) == 7
-
-
-def both_run(folder: Path) -> None:
-    """Wait for it."""
-    wait_for("both run", lambda: lives(folder, 0) and lives(folder, 1))
+    with running(tmp_path, script(tmp_path, 0), script(tmp_path, 1, 7)) as run:
+        run.terminate()
+        assert run.wait(60) == 7
 
 
 def test_each_process_has_its_own_port_name_and_cores_and_the_first_one_watches(

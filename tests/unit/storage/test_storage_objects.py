@@ -19,7 +19,7 @@ from pipeline.errors import FetchFailed, InvalidArtefact, LoadFailed, PathRefuse
 from pipeline.records import AspiredVersion
 from pipeline.registry.servable import ServableId
 from pipeline.rollout import VersionLoader
-from pipeline.settings import StreamSettings, WatchSettings
+from pipeline.settings import BatchingSettings, StreamSettings, WatchSettings
 from pipeline.storage.cache import Cache
 from pipeline.storage.fetch import Fetcher, cache_folder
 from pipeline.storage.object_store import POLL_INTERVAL_S, ObjectStoreSource
@@ -364,7 +364,9 @@ def test_a_loader_holds_its_version_in_the_cache_from_its_load_to_its_unload(sto
         put(store, f"{version}/model.bin")
     uri = "faulty://bucket/m/1"
     settings = StreamSettings(base_path="faulty://bucket/m")
-    loader = VersionLoader(ServableId("m", 1), AspiredVersion(1, uri), "x", settings, ROOTS, Adapters(), fetcher)
+    loader = VersionLoader(
+        ServableId("m", 1), AspiredVersion(1, uri), "x", settings, BatchingSettings, ROOTS, Adapters(), fetcher
+    )
     assert loader.estimate_bytes() == 7
     assert not fetcher._cache._held
     with pytest.raises(RuntimeError):
