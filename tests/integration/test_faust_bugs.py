@@ -66,7 +66,7 @@ class Raises:
     def decode_late(self, batch):
         pass
 
-    def answer(self, batch):
+    def targets_of(self, batch):
         raise RuntimeError("a bug")
 
     def refuse(self, record, error):
