@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pipeline.clock import Clock
@@ -45,7 +45,7 @@ class _Process:
     since_s: float = 0.0
     lives: int = 0
     failures: int = 0
-    due_s: float | None = field(default=0.0)
+    due_s: float | None = 0.0
 
 
 class WorkerProcesses:

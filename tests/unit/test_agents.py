@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Self
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
 
 import numpy as np
 import pytest
 
 from connectors.memory import MemoryBroker, MemoryConnector
 from pipeline import agents
-from pipeline.agents import Batch, Route
+from pipeline.agents import Route
 from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.codecs.codec import Codec
 from pipeline.codecs.confluent import WriterSchemas
@@ -28,6 +27,7 @@ from pipeline.serving.dispatcher import Dispatcher, Fetch
 from pipeline.settings import RouteSettings
 from pipeline.tensors import Array, from_array
 from pipeline.testing.fakes import AddingServable, FakeClock, manager_with
+from tests.unit.running_route import RunningRoute
 
 CODEC = AvroCodec()
 SETTINGS = RouteSettings(
@@ -37,7 +37,7 @@ FEEDER = "penstock-adder-feeder"
 REQUEST = CODEC.encode_request(PredictRequest("a", inputs=(from_array("x", np.ones((1, 2), np.float32)),)))
 
 
-class Stage:
+class Stage(RunningRoute):
     """A route between a memory broker and an agent that runs on an event loop of its own thread."""
 
     def __init__(
@@ -50,45 +50,13 @@ class Stage:
         fetch: Fetch | None = None,
         codecs: Sequence[Codec] = (),
     ) -> None:
-        self.crashes: list[BaseException] = []
-        self.crashed = threading.Event()
+        super().__init__()
         clock = clock or FakeClock()
         manager = manager_with({ServableId("adder", 1): servable or AddingServable()}, clock)
         codec = AvroCodec(schemas_by_name=schemas_by_name)
         dispatcher = Dispatcher(settings, manager, [codec, *codecs], clock, fetch=fetch)
-        self.pool = ThreadPoolExecutor(1)
         circuit = Circuit(settings.circuit, clock)
         self.route = Route("adder", settings, connector, dispatcher, self.pool, Metrics(), circuit)
-        self._started = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._started.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._over.set)
-        self._thread.join()
-        self.pool.shutdown()
-
-    def crash(self, error: BaseException) -> None:
-        self.crashes.append(error)
-        self.crashed.set()
-
-    async def _main(self) -> None:
-        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
-        queue: asyncio.Queue[Batch] = asyncio.Queue()
-
-        async def stream() -> AsyncIterator[Batch]:
-            while True:
-                yield await queue.get()
-
-        self.route.start(queue.put, self._loop, self.crash)
-        agent = asyncio.create_task(self.route.answer(stream()))
-        self._started.set()
-        await self._over.wait()
-        agent.cancel()
 
 
 def test_requests_are_answered_in_order_and_a_stop_leaves_nothing_behind() -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Self
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from connectors.memory import MemoryBroker, MemoryConnector
-from pipeline.agents import Batch, Route
+from pipeline.agents import Route
 from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.connector import NO_LIMIT, Record
 from pipeline.metrics import Metrics
@@ -21,6 +18,7 @@ from pipeline.serving.dispatcher import Dispatcher
 from pipeline.settings import CircuitSettings, RouteSettings
 from pipeline.tensors import Array, from_array
 from pipeline.testing.fakes import AddingServable, FakeClock, manager_with
+from tests.unit.running_route import RunningRoute
 
 CODEC = AvroCodec()
 STREAMS = 6
@@ -64,10 +62,11 @@ class Waiting(AddingServable):
         return super().predict(signature, inputs)
 
 
-class Stage:
+class Stage(RunningRoute):
     """A route to six streams, the first of which is ``Waiting``."""
 
     def __init__(self, settings: RouteSettings, taken: int) -> None:
+        super().__init__()
         self.broker = MemoryBroker()
         self.connector = Counting(self.broker)
         self.first = Waiting(self.connector, taken)
@@ -75,42 +74,14 @@ class Stage:
         ids: Mapping[ServableId, Servable] = {
             ServableId(f"s{number}", 1): it for number, it in enumerate(self.servables)
         }
-        self.crashes: list[BaseException] = []
         dispatcher = Dispatcher(settings, manager_with(ids), [CODEC], FakeClock())
-        self._pool = ThreadPoolExecutor(1)
-        self.route = Route("adder", settings, self.connector, dispatcher, self._pool, Metrics())
-        self._started = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()))
+        self.route = Route("adder", settings, self.connector, dispatcher, self.pool, Metrics())
 
     def ask(self, numbers: range) -> None:
         for number in numbers:
             row = from_array("x", np.full((1, 2), number % 13, np.float32))
             request = PredictRequest(str(number), servable=f"s{number % STREAMS}", inputs=(row,))
             self.broker.produce(CODEC.encode_request(request))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._started.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._over.set)
-        self._thread.join()
-        self._pool.shutdown()
-
-    async def _main(self) -> None:
-        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
-        queue: asyncio.Queue[Batch] = asyncio.Queue()
-
-        async def stream() -> AsyncIterator[Batch]:
-            while True:
-                yield await queue.get()
-
-        self.route.start(queue.put, self._loop, self.crashes.append)
-        agent = asyncio.create_task(self.route.answer(stream()))
-        self._started.set()
-        await self._over.wait()
-        agent.cancel()
 
 
 def settings(after_batches: int = 0) -> RouteSettings:
