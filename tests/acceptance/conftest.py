@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.local.redis import LocalRedis
+from pipeline.redis_access import connect
+from pipeline.settings import RedisSettings
 from tests.acceptance.workers import Deployment
 
 _MODEL = """
@@ -37,6 +40,21 @@ def factor_model(call_s: float = 0.001) -> str:
     A row with 13 makes it raise. A call takes its time, so that a worker that is killed is killed in the middle of it.
     """
     return _MODEL % call_s
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LocalRedis]:
+    """A Redis of the module's own."""
+    with LocalRedis() as local:
+        yield local
+
+
+@pytest.fixture(scope="module")
+def raw(server: LocalRedis) -> Iterator[Any]:
+    """Redis as it is."""
+    client = connect(RedisSettings(url=server.url), "test")
+    yield client
+    client.close()
 
 
 @pytest.fixture

@@ -18,8 +18,6 @@ import pytest
 
 from pipeline.client import InputQueue
 from pipeline.local.redis import LocalRedis
-from pipeline.redis_access import connect
-from pipeline.settings import RedisSettings
 from tests.acceptance.cluster_serving import jobs
 from tests.acceptance.cluster_serving.clients import BIGDL, ZOO, Client, Published, kept
 from tests.acceptance.workers import Deployment, FrontEnd, wait_for
@@ -29,20 +27,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 PUBLISHED = {"bigdl": BIGDL, "zoo": ZOO}
 PICTURE = np.full((4, 8, 3), (40, 0, 200), np.uint8)  # blue, green, red
 JPEG = base64.b64encode(cv2.imencode(".jpg", PICTURE, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()).decode()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LocalRedis]:
-    with LocalRedis() as local:
-        yield local
-
-
-@pytest.fixture(scope="module")
-def raw(server: LocalRedis) -> Iterator[Any]:
-    """Redis as it is."""
-    client = connect(RedisSettings(url=server.url), "test")
-    yield client
-    client.close()
 
 
 @pytest.fixture(scope="module")

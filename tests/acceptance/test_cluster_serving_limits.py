@@ -27,20 +27,6 @@ STREAM = "serving_stream"
 RESULT = f"cluster-serving_{STREAM}"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[LocalRedis]:
-    with LocalRedis() as local:
-        yield local
-
-
-@pytest.fixture(scope="module")
-def raw(server: LocalRedis) -> Iterator[Any]:
-    """Redis as it is."""
-    client = connect(RedisSettings(url=server.url), "test")
-    yield client
-    client.close()
-
-
 @pytest.fixture(params=list(PUBLISHED))
 def published(request: Any) -> Published:
     return PUBLISHED[request.param]

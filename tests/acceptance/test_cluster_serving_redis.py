@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 
 from pipeline.local.redis import LocalRedis
-from pipeline.redis_access import connect
-from pipeline.settings import RedisSettings
 from tests.acceptance.cluster_serving import jobs
 from tests.acceptance.cluster_serving.clients import BIGDL, ZOO, Client, Published, array, queues
 from tests.acceptance.workers import Deployment, wait_for
@@ -24,20 +22,6 @@ from tests.unit.codecs import ancestor_bytes as theirs
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 PUBLISHED = {"bigdl": BIGDL, "zoo": ZOO}
 WHOLE = theirs.stream({"t": theirs.tensor([[1, 2]])})
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LocalRedis]:
-    with LocalRedis() as local:
-        yield local
-
-
-@pytest.fixture(scope="module")
-def raw(server: LocalRedis) -> Iterator[Any]:
-    """Redis as it is."""
-    client = connect(RedisSettings(url=server.url), "test")
-    yield client
-    client.close()
 
 
 @pytest.fixture(scope="module")
