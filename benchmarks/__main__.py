@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from benchmarks import plot, report
 from benchmarks.cases import (
+    burst,
     exactly_once,
     isolation,
     large_backlog,
@@ -71,6 +72,7 @@ _ALL: Final[tuple[tuple[Case, ...], ...]] = (
     (exactly_once,),
     (round_trip,),
     (latency,),
+    (burst,),
     (swap,),
     (registry,),
     (servables,),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from benchmarks import figures, produce
 from benchmarks.probe import is_probe
 from benchmarks.sending import flush, put
-from benchmarks.steady import Receiver, drive, producer_for, wait_for_answers
+from benchmarks.steady import Receiver, drive, evenly, producer_for, wait_for_answers
 from benchmarks.workload import number_of
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 CAPACITY: Final = "capacity"
 # Sender and receiver share one interpreter: neither may keep the other waiting for its usual 5 ms.
-_SWITCH_S: Final = 0.0002
+SWITCH_S: Final = 0.0002
 # One process sends what many clients would: a request to the broker for each record would be the broker's limit.
-_LINGER_MS: Final = 1
+LINGER_MS: Final = 1
 # Connections are made, and the first batches are slow.
 _WARM_UP_S: Final = 2.0
 _FLUSH_S: Final = 60.0
@@ -46,7 +46,7 @@ def latencies(due_s: Sequence[float], came_s: Mapping[int, float], warm_up: int)
 
 def send_all(bootstrap: str, topic: str, pairs: Iterable[tuple[bytes, bytes]]) -> None:
     """Send as fast as the broker takes them."""
-    producer = producer_for(bootstrap, _LINGER_MS)
+    producer = producer_for(bootstrap, LINGER_MS)
     for key, value in pairs:
         put(producer, topic, key, value)
     flush(producer, _FLUSH_S)
@@ -61,7 +61,7 @@ def first_answers(receiver: Receiver) -> dict[int, float]:
 def main() -> None:
     """Drive, receive, print."""
     bootstrap, requests, results, count, rate = sys.argv[1:]
-    sys.setswitchinterval(_SWITCH_S)
+    sys.setswitchinterval(SWITCH_S)
     warm_up = int(count) // 11 if rate == CAPACITY else int(_WARM_UP_S * float(rate))
     pairs = list(produce.requests(int(count) + warm_up))
     receiver = Receiver(bootstrap, results)
@@ -71,7 +71,7 @@ def main() -> None:
         if rate == CAPACITY:
             send_all(bootstrap, requests, pairs)
         else:
-            due_s, late_s = drive(bootstrap, requests, pairs, float(rate), linger_ms=_LINGER_MS)
+            due_s, late_s = drive(bootstrap, requests, pairs, evenly(float(rate)), linger_ms=LINGER_MS)
         wait_for_answers(receiver, len(pairs))
     finally:
         receiver.close()

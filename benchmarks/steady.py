@@ -8,6 +8,7 @@ SIGTERM, waits for the last answers, and writes what it saw to FILE.
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import sys
@@ -24,7 +25,7 @@ from benchmarks.sending import flush, put
 from benchmarks.workload import number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 _LONGEST_S: Final = 120
 _POLL_S: Final = 0.1
@@ -58,15 +59,20 @@ class Receiver:
                 self.came.append((time.time(), message))
 
 
+def evenly(rate: float) -> Iterator[float]:
+    """Yield when each request is due, in seconds after the first."""
+    return (number / rate for number in itertools.count())
+
+
 def drive(
     bootstrap: str,
     topic: str,
     pairs: Iterable[tuple[bytes, bytes]],
-    rate: float,
+    due_after_s: Iterable[float],
     stopped: Sequence[int] = (),
     linger_ms: int = 0,
 ) -> tuple[list[float], float]:
-    """Send requests until ``stopped`` holds anything.
+    """Send each request when it is due, in seconds after the first, until ``stopped`` holds anything.
 
     Return when each was due, in seconds since the Unix epoch, and by how many seconds the latest was sent after that: a
     generator that is late sends at once what was due meanwhile.
@@ -74,8 +80,8 @@ def drive(
     producer = producer_for(bootstrap, linger_ms)
     due_s: list[float] = []
     latest_s, start_s = 0.0, time.time()
-    for number, (key, value) in enumerate(pairs):
-        at_s = start_s + number / rate
+    for (key, value), after_s in zip(pairs, due_after_s, strict=False):  # the shorter of the two ends it
+        at_s = start_s + after_s
         ahead_s = at_s - time.time()
         if ahead_s > 0:
             time.sleep(ahead_s)
@@ -123,7 +129,7 @@ def main() -> None:
     receiver = Receiver(bootstrap, results)
     try:
         pairs = list(produce.requests(int(_LONGEST_S * float(rate))))
-        due_s, _ = drive(bootstrap, requests, pairs, float(rate), stopped)
+        due_s, _ = drive(bootstrap, requests, pairs, evenly(float(rate)), stopped)
         wait_for_answers(receiver, len(due_s))
     finally:
         receiver.close()

@@ -56,10 +56,10 @@ class Measured:
     account: accounting.Account
 
 
-def levels(capacity: float, requests: int) -> list[Level]:
-    """Return every level, each as long as the highest share takes for ``requests``; ``capacity`` in records/s."""
+def levels(most: float, requests: int) -> list[Level]:
+    """Return every level, each as long as the highest share takes for ``requests``; ``most`` records/s are possible."""
     return [
-        Level(rival, share, share * capacity, max(110, int(requests * share / max(SHARES))))
+        Level(rival, share, share * most, max(110, int(requests * share / max(SHARES))))
         for share in SHARES
         for rival in _RIVALS
     ]
@@ -67,7 +67,7 @@ def levels(capacity: float, requests: int) -> list[Level]:
 
 def run(harness: Harness, rounds: int, requests: int) -> report.Report:
     """Measure the capacity, then all rounds, and return the report; raises BenchmarkError."""
-    capacities = {rival.NAME: _drive(harness, rival, requests, CAPACITY)["records_per_s"] for rival in _RIVALS}
+    capacities = {rival.NAME: capacity(harness, rival, requests) for rival in _RIVALS}
     every = levels(min(capacities.values()), requests)
     measured = alternate(every, rounds, lambda level: _measure(harness, level), _show)
     names = [level.NAME for level in every]
@@ -98,6 +98,12 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
         },
         machine=machine.describe(harness.broker, str(harness.cores)),
     )
+
+
+def capacity(harness: Harness, rival: Rival, requests: int) -> float:
+    """Return the answers per second to requests that come as fast as the broker takes them; raises BenchmarkError."""
+    rate: float = _drive(harness, rival, requests, CAPACITY)["records_per_s"]
+    return rate
 
 
 def _measure(harness: Harness, level: Level) -> Measured:

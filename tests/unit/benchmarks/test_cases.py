@@ -46,6 +46,7 @@ def test_the_cases_have_names_and_targets():
         "isolation": [1.15],
         "backlog": [600.0],
         "latency": [3.0],
+        "burst": [1.0],
         "scaling": [1.7],
         "sizes": [1.0],
         "streams": [0.9],
