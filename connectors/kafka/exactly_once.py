@@ -62,6 +62,7 @@ class ExactlyOnce:
         """``changed`` guards ``tracker``; ``on_error`` is librdkafka's error callback."""
         self._route, self._tracker, self._changed = route, tracker, changed
         self._id = str(properties["transactional.id"])
+        self._timeout_s = float(properties["transaction.timeout.ms"]) / 1000
         self._refusals, self._log = Refusals(route, properties), ClientLog(log, properties)
         self._properties = {**properties, "error_cb": self._on_producer_error}
         self._on_error, self._on_fatal = on_error, on_fatal
@@ -80,7 +81,7 @@ class ExactlyOnce:
     def start(self) -> None:
         """See Guarantee."""
         self._producer = Producer(self._properties, logger=self._log)
-        self._transaction = Transaction(self._producer, self._id, self._refusals, self._check_time)
+        self._transaction = Transaction(self._producer, self._id, self._timeout_s, self._refusals, self._check_time)
         worker = str(self._properties["client.id"])
         self._outbox = Outbox(self._producer, self._route, self._make_room, worker=worker, refusals=self._refusals)
         self._thread = threading.Thread(target=self._run, name=f"{self._route.group}-transactions", daemon=True)
@@ -99,7 +100,7 @@ class ExactlyOnce:
         return batch.future
 
     def attend(self, consumer: Consumer, *, is_awaited: bool = False) -> None:
-        """See Guarantee: hears from the consumer who it is in the group."""
+        """See Guarantee: hears from the consumer who it is in the group, and gives up a producer that hangs."""
         metadata = consumer.consumer_group_metadata()
         # Asked after, not before. Without a member's id the offsets of anybody would be taken.
         is_member = bool(consumer.memberid())
@@ -109,6 +110,9 @@ class ExactlyOnce:
             self._is_awaited = self._is_awaited or is_awaited
             if has_changed or is_awaited:
                 self._changed.notify_all()
+        if self._transaction.hangs:
+            reason = "the client of Kafka does not come back from a call; the worker has to start anew"
+            self._on_fatal(ConnectorError("kafka transactions", f"{reason}, and its requests come again"))
 
     def hand_out(self, consumer: Consumer, spans: Mapping[Partition, tuple[int, int]]) -> None:
         """See Guarantee: the broker is told nothing, for that would be committed outside of the transactions."""

@@ -27,17 +27,31 @@ class AbortedError(Exception):
 
 
 class Transaction:
-    """For one thread. Its methods block, and call again until the broker has answered.
+    """For one thread, but for ``hangs``. Its methods block, and call again until the broker has answered.
 
     Where ``take_over``, ``commit`` and ``abort`` can not go on they raise AbortedError, ConnectorError for what does
     not heal, or what ``check_time`` raises, which is called before a call is repeated.
     """
 
-    def __init__(self, producer: Producer, id_: str, refusals: Refusals, check_time: Callable[[], None]) -> None:
-        """``id_`` is the producer's ``transactional.id``."""
+    def __init__(
+        self, producer: Producer, id_: str, timeout_s: float, refusals: Refusals, check_time: Callable[[], None]
+    ) -> None:
+        """``id_`` is the producer's ``transactional.id``, and ``timeout_s`` its ``transaction.timeout.ms``."""
         self._producer, self._id, self._refusals, self._check_time = producer, id_, refusals, check_time
+        self._timeout_s = timeout_s
+        self._called_s: float | None = None  # when the call that goes on was made
         self._is_begun = False
         self.begun_s = 0.0
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a call has not come back, though the broker has ended its transaction since. From any thread.
+
+        librdkafka waits without end for a group's coordinator that leaves the cluster at the wrong moment, whatever
+        time it was given (its issue 5511, since 2.9).
+        """
+        called_s = self._called_s
+        return called_s is not None and time.monotonic() > called_s + CALL_S + self._timeout_s
 
     def take_over(self) -> None:
         """End what a producer of this name has left open, and fence it. Before all else."""
@@ -46,7 +60,7 @@ class Transaction:
     def begin(self) -> None:
         """Begin, where that was not done. Does not block."""
         if not self._is_begun:
-            self._producer.begin_transaction()
+            self._made(self._producer.begin_transaction)
             self._is_begun, self.begun_s = True, time.monotonic()
 
     def commit(self, offsets: list[TopicPartition], committer: Any) -> None:
@@ -72,7 +86,7 @@ class Transaction:
     def _call(self, call: Callable[..., object], *arguments: object) -> None:
         while True:
             try:
-                call(*arguments, CALL_S)
+                self._made(call, *arguments, CALL_S)
             except KafkaException as failure:
                 error: KafkaError = failure.args[0]
                 verdict = judge(error)
@@ -84,3 +98,10 @@ class Transaction:
                 self._check_time()
             else:
                 return
+
+    def _made(self, call: Callable[..., object], *arguments: object) -> None:
+        self._called_s = time.monotonic()
+        try:
+            call(*arguments)
+        finally:
+            self._called_s = None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from confluent_kafka import Producer
 
+from connectors.kafka import exactly_once
 from pipeline.connector import Answer
 from pipeline.errors import ConnectorError
 from pipeline.records import Error
@@ -94,6 +97,44 @@ def test_a_second_worker_of_the_same_name_stops_the_first_with_the_reason(route)
         second.close(1)
     finally:
         first.close(1)
+
+
+def test_a_client_that_does_not_come_back_from_a_call_stops_the_worker_and_nothing_is_lost(route, monkeypatch):
+    """As librdkafka's does, whatever time it is given, where the group's coordinator leaves the cluster meanwhile."""
+    comes_back = threading.Event()
+
+    class Hanging(Producer):
+        def send_offsets_to_transaction(self, *arguments):
+            comes_back.wait(60)
+            return super().send_offsets_to_transaction(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(exactly_once, "Producer", Hanging)
+        hanging = route.connector("one", **{"transaction.timeout.ms": 1500})
+        hanging.open()
+    route.produce([b"a"])
+    records = poll_some(hanging)
+    hanging.answer(records, list(map(echo, records)), never)
+
+    def stopped():
+        try:
+            hanging.poll(0, 0.1)
+        except ConnectorError as error:
+            return str(error)
+
+    try:
+        assert "does not come back" in wait_for("the worker to give it up", stopped)
+        hanging.close(1)
+        after = route.connector("one")
+        after.open()
+        records = poll_some(after)
+        after.answer(records, list(map(echo, records)), never).result(20)
+        wait_for("the commit", lambda: after.poll(0, 0.1) or route.committed() == 1)
+        after.close(5)
+    finally:
+        comes_back.set()
+        hanging.close(1)
+    assert route.values() == [b"a"]
 
 
 def test_answers_for_partitions_that_were_lost_are_seen_by_nobody(route):
