@@ -54,6 +54,9 @@ class AtLeastOnce:
         self._is_sending = threading.Event()
         self._stopping = threading.Event()
         self._next_commit_s = 0.0
+        # All is committed at the end. Not again when the consumer leaves its group: seldom the client aborts then, for
+        # an outcome that names no partitions.
+        self._is_settled = False
         # Guarded by ``changed``: of batches that are not delivered, and why the producer takes nothing any more.
         self._waiting: set[Future[None]] = set()
         self._ended: ConnectorError | None = None
@@ -117,10 +120,13 @@ class AtLeastOnce:
 
     def settle(self, consumer: Consumer, partitions: list[Partition] | None) -> None:
         """See Guarantee: commits once more what a commit on its way may not bring home."""
+        if self._is_settled:
+            return
         with self._changed:
             due = self._suspects.leave(self._tracker.assigned if partitions is None else partitions)
             ends = _later(self._tracker.committable(partitions), due)
-        self._commit(consumer, ends, asynchronous=False, is_leaving=True)
+        is_committed = self._commit(consumer, ends, asynchronous=False, is_leaving=True)
+        self._is_settled = is_committed and partitions is None
 
     def on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         """Take the consumer's word on a commit that was not waited for; what it refused is committed again."""
@@ -189,11 +195,12 @@ class AtLeastOnce:
 
     def _commit(
         self, consumer: Consumer, ends: dict[Partition, int], *, asynchronous: bool, is_leaving: bool = False
-    ) -> None:
+    ) -> bool:
+        """Return whether the broker has them, or, where it is not waited for, has been asked."""
         with self._changed:
             offsets = self._suspects.marked(ends, is_leaving=is_leaving)
         if not offsets:
-            return
+            return True
         try:
             if asynchronous:
                 consumer.commit(offsets=offsets, asynchronous=True)
@@ -204,6 +211,8 @@ class AtLeastOnce:
         except KafkaException as error:
             # What no later commit covers is delivered again.
             log.warning("offsets %s were not committed: %s", sorted(ends), error)
+            return False
+        return True
 
 
 def _later(ends: dict[Partition, int], due: Mapping[Partition, int]) -> dict[Partition, int]:

@@ -43,7 +43,10 @@ class Guarantee(Protocol):
         ...
 
     def settle(self, consumer: Consumer, partitions: list[Partition] | None) -> None:
-        """Acknowledge what is answered of these partitions, or of all; they are let go next. Blocks for the broker."""
+        """Acknowledge what is answered of these partitions; they are let go next. Blocks for the broker.
+
+        Of all, with None: at the end, when nothing is taken any more.
+        """
         ...
 
     def on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:

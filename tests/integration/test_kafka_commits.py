@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from confluent_kafka import Consumer
 
-from connectors.kafka import KafkaConnector
+from connectors.kafka import KafkaConnector, connector as connector_of_kafka
 from pipeline.connector import Record
 from pipeline.testing.connector_contract import echo, never, poll_some
 from pipeline.testing.repeated import repeated
@@ -124,6 +125,27 @@ def test_a_rebalance_waits_for_the_answers_in_flight_so_that_nothing_comes_again
         poll_until(first, lambda: bool(got))
     assert [(record.value, record.offset) for record in got] == [(b"next", 1)]
     worker.join()
+
+
+def test_a_worker_that_ends_commits_once_and_before_it_leaves_its_group(route, monkeypatch):
+    """In the middle of leaving the client may abort over the outcome of a commit."""
+    threads = []
+
+    class Counting(Consumer):
+        def commit(self, *arguments: Any, **options: Any) -> Any:
+            threads.append(threading.current_thread())
+            return super().commit(*arguments, **options)
+
+    monkeypatch.setattr(connector_of_kafka, "Consumer", Counting)
+    worker = route.connector("one")
+    worker.open()
+    route.produce([b"a"], partition=0)
+    records = poll_some(worker)
+    worker.answer(records, echo(records), never).result(20)
+    threads.clear()
+    worker.close(5)
+    assert threads == [threading.current_thread()]
+    assert committed(route) == [1, 0]
 
 
 def test_exactly_once_an_answer_that_is_seen_is_committed(kafka, topic_name, close):
