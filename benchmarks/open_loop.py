@@ -66,7 +66,7 @@ def main() -> None:
     pairs = list(produce.requests(int(count) + warm_up))
     receiver = Receiver(bootstrap, results)
     due_s: list[float] = []
-    late_s = 0.0
+    late_s: list[float] = []
     try:
         if rate == CAPACITY:
             send_all(bootstrap, requests, pairs)
@@ -79,7 +79,8 @@ def main() -> None:
     if rate == CAPACITY:
         print(json.dumps({"records_per_s": figures.steady_rate([int(1000 * s) for s in came_s.values()], warm_up)}))
     else:
-        print(json.dumps({**latencies(due_s, came_s, warm_up), "generator_late_ms": 1000 * late_s}))
+        late_ms = 1000 * figures.percentile(late_s[warm_up:], 99)
+        print(json.dumps({**latencies(due_s, came_s, warm_up), "generator_late_ms": late_ms}))
 
 
 if __name__ == "__main__":

@@ -71,28 +71,29 @@ def drive(
     due_after_s: Iterable[float],
     stopped: Sequence[int] = (),
     linger_ms: int = 0,
-) -> tuple[list[float], float]:
+) -> tuple[list[float], list[float]]:
     """Send each request when it is due, in seconds after the first, until ``stopped`` holds anything.
 
-    Return when each was due, in seconds since the Unix epoch, and by how many seconds the latest was sent after that: a
+    Return when each was due, in seconds since the Unix epoch, and by how many seconds it was sent after that: a
     generator that is late sends at once what was due meanwhile.
     """
     producer = producer_for(bootstrap, linger_ms)
     due_s: list[float] = []
-    latest_s, start_s = 0.0, time.time()
+    late_s: list[float] = []
+    start_s = time.time()
     for (key, value), after_s in zip(pairs, due_after_s, strict=False):  # the shorter of the two ends it
         at_s = start_s + after_s
         ahead_s = at_s - time.time()
         if ahead_s > 0:
             time.sleep(ahead_s)
-        latest_s = max(latest_s, -ahead_s)
         if stopped:
             break
         due_s.append(at_s)
+        late_s.append(max(0.0, -ahead_s))
         put(producer, topic, key, value)
         producer.poll(0)
     flush(producer, _LAST_ANSWERS_S)
-    return due_s, latest_s
+    return due_s, late_s
 
 
 def producer_for(bootstrap: str, linger_ms: int) -> Producer:

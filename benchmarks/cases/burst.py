@@ -66,7 +66,7 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
             "p99 of the burst, ms": each(measured, lambda one: one.burst_p99_ms),
             "answers out of their key's order": each(measured, lambda one: one.disordered),
             "memory at most, above that before, MiB": each(measured, lambda one: one.more_mib),
-            "the generator was late by at most, ms": each(measured, lambda one: one.generator_late_ms),
+            "the generator was late, p99, ms": each(measured, lambda one: one.generator_late_ms),
         },
         descriptions={rival.NAME: rival.DESCRIPTION for rival in _RIVALS},
         accounts=each(measured, lambda one: one.account),
@@ -94,4 +94,4 @@ def _measure(harness: Harness, rival: Rival, rate: float, burst_s: float) -> Mea
 
 
 def _show(_: object, one: Measured) -> str:
-    return f"drained after {one.drained_s:>6.2f} s  generator late {one.generator_late_ms:.2f} ms at most"
+    return f"drained after {one.drained_s:>6.2f} s  generator late {one.generator_late_ms:.2f} ms (p99)"
