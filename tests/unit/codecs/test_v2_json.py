@@ -14,7 +14,7 @@ from pipeline.codecs.codec import Limits
 from pipeline.codecs.v2_json import V2JsonCodec
 from pipeline.errors import BadRequest, Undecodable
 from pipeline.records import Error, PredictRequest, PredictResult, Source
-from pipeline.tensors import from_array
+from pipeline.tensors import DTYPES, from_array
 from pipeline.testing.strategies import REQUESTS, tensors
 
 CODEC, LIMITS = V2JsonCodec(), Limits()
@@ -48,6 +48,23 @@ def test_nested_data_is_the_same_as_flat_data() -> None:
     flat = decode(inputs=[x([1, 2, 3, 4], shape=[2, 2])])
     assert decode(inputs=[x([[1, 2], [3, 4]], shape=[2, 2])]) == flat
     assert flat.inputs[0].array().tolist() == [[1, 2], [3, 4]]
+
+
+NUMBERS = st.integers(-(10**300), 10**300) | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.lists(NUMBERS | st.none()), st.sampled_from(["FP16", "FP32", "FP64"]))
+def test_numbers_become_what_numpy_makes_of_them(data: list[Any], datatype: str) -> None:
+    """Also those that are too large for the datatype: infinity."""
+    with np.errstate(over="ignore"):
+        expected = np.array([math.nan if one is None else one for one in data], np.float64).astype(DTYPES[datatype])
+        (tensor,) = decode(inputs=[x(data, datatype, shape=[len(data)])]).inputs
+    assert np.array_equal(tensor.array(), expected, equal_nan=True)
+
+
+def test_a_truth_value_is_no_number_though_it_stands_among_some() -> None:
+    with pytest.raises(Undecodable, match="True is not a number"):
+        decode(inputs=[x([1.0, True])])
 
 
 def test_null_is_nan_and_nan_is_null() -> None:
