@@ -201,11 +201,15 @@ class Outbox:
         alone = {item.position for item in delivery.alone}
         for position, (record, answer) in enumerate(zip(delivery.records, delivery.answers, strict=True)):
             # The ordinary case, without a call of our own for each record.
-            is_plain = answer.topic is None and answer.partition is None and not (answer.headers or answer.dead_letter)
+            is_plain = answer.topic is None and answer.partition is None and answer.dead_letter is None
             if partitions and is_plain and not (alone and position in alone):
                 partition = record.partition if record.partition < partitions else -1
+                value, key = answer.value, answer.key
                 try:
-                    produce(topic, answer.value, answer.key, partition, on_delivery=report)
+                    if answer.headers:
+                        produce(topic, value, key, partition, on_delivery=report, headers=list(answer.headers))
+                    else:
+                        produce(topic, value, key, partition, on_delivery=report)
                     continue
                 except BufferError:
                     pass

@@ -142,6 +142,8 @@ class V2JsonCodec:
 
 def request_of(body: JsonRequest, inputs: tuple[Tensor, ...]) -> PredictRequest:
     """Return the request that a body is, with its tensors read already; raises Undecodable."""
+    if not body.parameters:
+        return PredictRequest(body.id, body.model_name, _version(body.model_version), inputs=inputs)
     parameters = dict(body.parameters)
     label, signature, deadline = (parameters.pop(key, None) for key in (_LABEL, _SIGNATURE, _DEADLINE))
     if deadline is not None and not isinstance(deadline, int):
@@ -222,7 +224,7 @@ def tensor_of(item: JsonTensor) -> Tensor:
     data = _flat(item.data)
     if any(axis < 0 for axis in item.shape) or math.prod(item.shape) != len(data):
         raise Undecodable(f"tensor {item.name!r} of shape {item.shape} has {len(data)} elements")
-    packed = _packed(data, item.datatype)
+    packed: bytes | memoryview | None = _packed(data, item.datatype)
     if packed is None:
         try:
             packed = from_array(item.name, _array(data, item)).data
