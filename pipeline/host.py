@@ -115,7 +115,8 @@ class Registry:
         for left in self.manager.close(timeout_s):
             log.warning("%s is still in use and was left loaded", left)
         self._loads.shutdown(wait=False, cancel_futures=True)
-        self._unloads.shutdown(wait=False)
+        # What does not end in time would hold up the end of the process, for as long as a thousand unloads take.
+        self._unloads.shutdown(wait=False, cancel_futures=True)
         self.rollout.close()
         self.reporter.close(timeout_s)
 

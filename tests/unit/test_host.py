@@ -58,3 +58,24 @@ def test_loads_have_the_niceness_of_the_settings_once_requests_are_answered():
         registry.close(TIMEOUT_S)
     normal = os.getpriority(os.PRIO_PROCESS, os.getpid())
     assert (before.niceness, later.niceness) == (normal, normal + 3)
+
+
+def test_the_end_waits_for_no_unload_that_has_not_begun_in_time():
+    goes_on = threading.Event()
+    begun = []
+
+    class Slow(Loader):
+        def unload(self):
+            begun.append(self)
+            goes_on.wait(TIMEOUT_S)
+
+    names = ["a", "b", "c"]
+    set_ = settings.load(overrides={"servables": {name: {"base_path": f"/models/{name}"} for name in names}})
+    registry = Registry(set_, "w1", SystemClock())
+    for name in names:
+        registry.manager.set_aspired(name, [Aspired(ServableId(name, 1), Slow())], {}, 0)
+    assert not registry.manager.wait_settled(names, TIMEOUT_S)
+    registry.close(0.1)
+    goes_on.set()
+    registry._unloads.shutdown(wait=True)  # as the interpreter does
+    assert len(begun) == 1
