@@ -22,15 +22,15 @@ _PIECE_BYTES: Final = 16 << 20
 class Weights:
     """The bytes of a ``.bin``: read, because a mapped file takes the process down when somebody shortens it in place.
 
-    A model computes on them where they lie and keeps no reference to them: ``close`` comes after the last model. In
-    huge pages, where the system has them, 1 GB is read in a third of the time that OpenVINO takes, and freed in no
-    time; OpenVINO frees its own with the GIL, for 0.1 to 0.8 s.
+    A model computes on them where they lie and keeps no reference to them: ``close`` comes after the last model.
+    OpenVINO frees its own with the GIL, for 0.1 to 0.8 s a gigabyte. Not in huge pages: where memory is in pieces, the
+    kernel puts it together first. 94 MB took 24 to 490 ms then, and 61 in ordinary ones.
     """
 
     def __init__(self, what: str, file: Path) -> None:
         """Read the file. Raises InvalidArtefact where it becomes shorter meanwhile. Blocks, without the GIL."""
         size = file.stat().st_size
-        self._memory = _memory(size)
+        self._memory = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         with memoryview(self._memory) as whole, whole[:size] as view:
             read_bytes = _fill(view, file)
         if read_bytes != size:
@@ -44,14 +44,6 @@ class Weights:
         self.tensor = None
         with suppress(BufferError):  # an error's traceback has the tensor; the memory goes with that
             self._memory.close()
-
-
-def _memory(size: int) -> mmap.mmap:
-    memory = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        with suppress(OSError):  # a kernel that is built without them
-            memory.madvise(mmap.MADV_HUGEPAGE)
-    return memory
 
 
 def _fill(view: memoryview, file: Path) -> int:
