@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+import heapq
 from typing import Any
 
 import click
@@ -30,8 +30,11 @@ def list_letters(limit: int, as_json: bool, **filters: Any) -> None:  # noqa: FB
     """List the dead letters of ROUTE: where they lie, when and why they were put aside, where they came from."""
     selection = Selection(**filters)
     with selection.reader() as reader:
-        found = deque(selection.letters(reader.read(), None), limit)
-    chosen = [(letter, selection.servable(letter)) for letter in sorted(found, key=lambda letter: letter.at_ms)]
+        # They come in order in each lane only.
+        latest = heapq.nlargest(
+            limit, selection.letters(reader.read(), None), key=lambda letter: (letter.at_ms, letter.place)
+        )
+    chosen = [(letter, selection.servable(letter)) for letter in reversed(latest)]
     if as_json:
         output.print_json([rendering.as_dict(*each) for each in chosen])
     elif chosen:

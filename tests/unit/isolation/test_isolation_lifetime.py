@@ -48,7 +48,7 @@ def test_a_worker_that_ends_frees_who_waits_for_a_call_that_hangs_and_starts_not
     [pid] = loader._crew.pids()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(ask, servable, 3)
-        wait_until(waiting.running)
+        wait_until(lambda: not loader._crew._idle)  # the call has the one process
         spawner.end_all()
         with pytest.raises(ServableDied, match="SIGKILL"):
             waiting.result(20)
