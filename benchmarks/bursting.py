@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from benchmarks import figures, produce
 from benchmarks.avro_records import AvroRecord
-from benchmarks.open_loop import LINGER_MS, SWITCH_S
+from benchmarks.open_loop import LINGER_MS, SWITCH_S, latencies
 from benchmarks.probe import is_probe
 from benchmarks.steady import Receiver, drive, wait_for_answers
 from benchmarks.workload import number_of
@@ -58,16 +58,15 @@ def seen(plan: Schedule, due_s: Sequence[float], answers: Iterable[tuple[float, 
             disordered += number < last[number % _KEYS]
             last[number % _KEYS] = number
             came_s[number] = at_s
-    before = [1000 * (came_s[n] - due_s[n]) for n in range(plan.start // 2, plan.start) if n in came_s]
-    burst = {n: came_s[n] for n in range(plan.start, plan.end) if n in came_s}
-    if not (before and burst):
+    if not came_s:
         raise ValueError("nothing was answered")
-    took_ms = [1000 * (at_s - due_s[number]) for number, at_s in burst.items()]
+    before = latencies(due_s[: plan.start], came_s, plan.start // 2)
+    burst = latencies(due_s[: plan.end], came_s, plan.start)
     return {
-        "drained_s": max(burst.values()) - due_s[plan.end - 1],
-        "before_p99_ms": figures.percentile(before, 99),
-        "burst_p50_ms": figures.percentile(took_ms, 50),
-        "burst_p99_ms": figures.percentile(took_ms, 99),
+        "drained_s": max(came_s[n] for n in range(plan.start, plan.end) if n in came_s) - due_s[plan.end - 1],
+        "before_p99_ms": before["p99_ms"],
+        "burst_p50_ms": burst["p50_ms"],
+        "burst_p99_ms": burst["p99_ms"],
         "disordered": disordered,
     }
 

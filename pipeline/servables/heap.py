@@ -19,7 +19,13 @@ class _Heap:
         self._next_s = 0.0
 
     def give_back(self) -> None:
-        """See the function."""
+        """Let the C library return what it keeps of freed memory; does nothing where it is not GNU's.
+
+        For the end of an unload: a model's weights are many small pieces, which GNU's library keeps for the next.
+        Blocks for some milliseconds a gigabyte, without the GIL, more where the memory is in pieces. Of many unloads in
+        a row only some do it, so that it takes a tenth of their time at most; what the last ones leave goes with the
+        next unload.
+        """
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is None or time.monotonic() < self._next_s or not self._turn.acquire(blocking=False):
             return
@@ -32,14 +38,5 @@ class _Heap:
             self._turn.release()
 
 
-_heap: Final = _Heap()
-
-
-def give_back() -> None:
-    """Let the C library return what it keeps of freed memory; does nothing where it is not GNU's.
-
-    For the end of an unload: a model's weights are many small pieces, which GNU's library keeps for the next. Blocks
-    for some milliseconds a gigabyte, without the GIL, more where the memory is in pieces. Of many unloads in a row only
-    some do it, so that it takes a tenth of their time at most; what the last ones leave goes with the next unload.
-    """
-    _heap.give_back()
+# Of the one heap that a process has.
+give_back: Final = _Heap().give_back

@@ -26,6 +26,14 @@ def route(kafka, topic_name):
     return KafkaRoute(kafka.bootstrap, topic_name, guarantee="exactly_once", result_config=SMALL)
 
 
+def why_stopped(connector):
+    """Return the reason, None while it goes on."""
+    try:
+        connector.poll(0, 0.1)
+    except ConnectorError as error:
+        return str(error)
+
+
 @pytest.mark.parametrize("guarantee", ["at_least_once", "exactly_once"])
 def test_an_answer_that_its_topic_refuses_becomes_one_error_and_its_neighbours_go_out(kafka, topic_name, guarantee):
     """The broker refuses all that were in one request with it. In a transaction that request can not be repaired."""
@@ -80,15 +88,9 @@ def test_a_second_worker_of_the_same_name_stops_the_first_with_the_reason(route)
     namesake.init_transactions(20)
     first.answer(records, list(map(echo, records)), never)
 
-    def stopped():
-        try:
-            first.poll(0, 0.1)
-        except ConnectorError as error:
-            return str(error)
-
     try:
-        assert "fenced" in wait_for("the first one to hear of it", stopped)
-        assert "worker.id" in stopped()
+        assert "fenced" in wait_for("the first one to hear of it", lambda: why_stopped(first))
+        assert "worker.id" in why_stopped(first)
         first.close(1)
         second = route.connector("one")
         second.open()
@@ -116,14 +118,8 @@ def test_a_client_that_does_not_come_back_from_a_call_stops_the_worker_and_nothi
     records = poll_some(hanging)
     hanging.answer(records, list(map(echo, records)), never)
 
-    def stopped():
-        try:
-            hanging.poll(0, 0.1)
-        except ConnectorError as error:
-            return str(error)
-
     try:
-        assert "does not come back" in wait_for("the worker to give it up", stopped)
+        assert "does not come back" in wait_for("the worker to give it up", lambda: why_stopped(hanging))
         hanging.close(1)
         after = route.connector("one")
         after.open()
