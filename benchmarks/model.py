@@ -29,11 +29,11 @@ OPTIONS: Final[dict[str, Any]] = {"threads": 1, "streams": 1, "precision": "f32"
 Floats = npt.NDArray[np.float32]
 
 
-def weights() -> tuple[Floats, Floats]:
-    """Return the two weight matrices, float32 [64, 128] and [128, 10]; the same every time."""
+def weights(hidden: int = HIDDEN) -> tuple[Floats, Floats]:
+    """Return the two weight matrices, float32 [64, hidden] and [hidden, 10]; the same every time."""
     random = np.random.default_rng(64)
-    first = random.standard_normal((FEATURES, HIDDEN), np.float32) / np.float32(8)
-    second = random.standard_normal((HIDDEN, CLASSES), np.float32) / np.float32(11)
+    first = random.standard_normal((FEATURES, hidden), np.float32) / np.float32(8)
+    second = random.standard_normal((hidden, CLASSES), np.float32) / np.float32(11)
     return first, second
 
 

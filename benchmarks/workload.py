@@ -40,6 +40,9 @@ class Workload:
 
 
 MLP: Final = Workload(model.NAME, model.INPUT, model.OUTPUT, (model.FEATURES,), model.CLASSES, 251)
+# The same with so many hidden units that its weights have ResNet-50's size, for what computes no convolutions.
+WIDE: Final = Workload(f"wide-{model.NAME}", model.INPUT, model.OUTPUT, (model.FEATURES,), model.CLASSES, 251)
+WIDE_HIDDEN: Final = 345_000
 IMAGES: Final = Workload("resnet50", "image", "probabilities", (3, 224, 224), 1000, 16)
 # TensorFlow's convolutions take the channels last on a CPU, the others' first.
 CHANNELS_LAST: Final = Workload("resnet50-channels-last", "image", "probabilities", (224, 224, 3), 1000, 16)

@@ -1,8 +1,8 @@
 """Loads: how long until a version is AVAILABLE, and what it takes of memory, against the bare runtime's own load.
 
-ResNet-50, 500 trees for the libraries of those, and a small network for the kind ``python``; each load in a new
-process, the framework's import included. The target is that of the slowest. How long other threads had to wait at a
-time is printed, too. Tables are compared in ``benchmarks.lookups``.
+ResNet-50, 500 trees for the libraries of those, and two matrices of ResNet-50's size for the kind ``python``; each load
+in a new process, the framework's import included. The target is that of the slowest. How long other threads had to wait
+at a time is printed, too. Tables are compared in ``benchmarks.lookups``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchmarks import machine, report
 from benchmarks.figures import each
 from benchmarks.harness import alternate
 from benchmarks.process import helper
-from benchmarks.workload import DIGITS, MLP
+from benchmarks.workload import DIGITS, WIDE
 
 if TYPE_CHECKING:
     from benchmarks.harness import Harness
@@ -34,7 +34,7 @@ _NETWORKS: Final = {
     "sklearn": DIGITS.name,
     "xgboost": DIGITS.name,
     "lightgbm": DIGITS.name,
-    "numpy": MLP.name,
+    "numpy": WIDE.name,
 }
 _WHO: Final = ("penstock", "bare")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Protocol
 
-from benchmarks.workload import CHANNELS_LAST, DIGITS, IMAGES, MLP
+from benchmarks.workload import CHANNELS_LAST, DIGITS, IMAGES, MLP, WIDE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -50,4 +50,4 @@ def named(name: str) -> Runtime:
 def workload_for(name: str, network: str) -> Workload:
     """Return the workload of a network, ``mlp``, ``resnet50`` or ``digits``, in the layout that a runtime takes."""
     images = CHANNELS_LAST if name == "tensorflow" else IMAGES
-    return {MLP.name: MLP, DIGITS.name: DIGITS, IMAGES.name: images}[network]
+    return {MLP.name: MLP, WIDE.name: WIDE, DIGITS.name: DIGITS, IMAGES.name: images}[network]

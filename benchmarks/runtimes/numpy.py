@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from benchmarks import model
+from benchmarks.workload import WIDE, WIDE_HIDDEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,11 +31,12 @@ class Servable:
 """
 
 
-def write(load: Workload, version: Path) -> None:  # noqa: ARG001  # there is one
+def write(load: Workload, version: Path) -> None:
     """See Runtime."""
     import numpy as np  # noqa: PLC0415  # this module has its name
 
-    for name, weights in zip(("first", "second"), model.weights(), strict=True):
+    hidden = WIDE_HIDDEN if load.name == WIDE.name else model.HIDDEN
+    for name, weights in zip(("first", "second"), model.weights(hidden), strict=True):
         np.save(version / f"{name}.npy", weights)
     (version / "servable.py").write_text(_SERVABLE)
 

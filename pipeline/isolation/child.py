@@ -23,6 +23,7 @@ from pipeline.isolation import failures, packing
 from pipeline.isolation.channel import Channel
 from pipeline.isolation.messages import Answered, Call, Failed, Load, Loaded, Message, Unload, Unloaded
 from pipeline.isolation.segment import Arena, Segment
+from pipeline.registry.heap import give_back
 from pipeline.registry.load_pool import LoadPool
 from pipeline.registry.loader import Loader
 from pipeline.registry.servable import Servable, ServableId, describe
@@ -106,6 +107,7 @@ class Server:
         with LoadPool(1, question.niceness) as pool:
             pool.give_way()
             self._servable = pool.submit(loader.load).result()
+            pool.submit(give_back).result()
         self._loader = loader
         return Loaded(describe(self._servable), loader.estimate_bytes())
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-import tempfile
 from typing import Final
+
+from pipeline.anonymous_file import CAN_BE_SEALED, anonymous_file
 
 _LEAST_BYTES: Final = 1 << 16
 # After so many calls that needed a quarter or less of it, an arena is made smaller.
@@ -27,10 +28,10 @@ class Segment:
     @classmethod
     def create(cls, size_bytes: int) -> tuple[Segment, int]:
         """Return a new segment, and the descriptor by which the other process gets it; the caller closes that."""
-        descriptor = _anonymous_file()
+        descriptor = anonymous_file()
         try:
             os.ftruncate(descriptor, size_bytes)
-            if _CAN_BE_SEALED:  # else a reader could be killed by a writer that makes it shorter
+            if CAN_BE_SEALED:  # else a reader could be killed by a writer that makes it shorter
                 fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
             return cls(mmap.mmap(descriptor, size_bytes)), descriptor
         except BaseException:
@@ -41,7 +42,7 @@ class Segment:
     def attach(cls, descriptor: int) -> Segment:
         """Return the other side's segment, for reading; closes the descriptor. Raises ValueError if it is none."""
         try:
-            if _CAN_BE_SEALED and not fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK:
+            if CAN_BE_SEALED and not fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK:
                 raise ValueError("a segment that can be made shorter")
             return cls(mmap.mmap(descriptor, os.fstat(descriptor).st_size, access=mmap.ACCESS_READ))
         except OSError as error:
@@ -107,13 +108,3 @@ def capacity(has_bytes: int, needed_bytes: int, calls: int, peak_bytes: int) -> 
 
 def _rounded(size_bytes: int) -> int:
     return max(_LEAST_BYTES, 1 << (size_bytes - 1).bit_length())
-
-
-def _anonymous_file() -> int:
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("penstock", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    with tempfile.TemporaryFile(prefix="penstock-") as file:
-        return os.dup(file.fileno())
-
-
-_CAN_BE_SEALED: Final = hasattr(os, "memfd_create")

@@ -45,7 +45,8 @@ class Jobs:
     """Submits loads and unloads to their pools.
 
     Unloads have a pool of their own, so none waits behind a load. A load begins when its estimate fits into the budget;
-    one that has to wait for that occupies no thread. ``measure`` returns the bytes that the process has resident.
+    one that has to wait for that occupies no thread. ``measure`` returns the bytes that the process has resident;
+    ``give_back`` is called after each load and unload, for the memory that they leave behind.
     """
 
     def __init__(
@@ -55,12 +56,14 @@ class Jobs:
         clock: Clock,
         budget: Budget,
         measure: Callable[[], int | None],
+        give_back: Callable[[], None],
     ) -> None:
         self._load_pool = load_pool
         self._unload_pool = unload_pool
         self._clock = clock
         self._budget = budget
         self._measure = measure
+        self._give_back = give_back
 
     def submit_load(self, harness: Harness, outcome: Outcome) -> None:
         """Load on the load pool; a pool that is shut down fails the load."""
@@ -101,6 +104,7 @@ class Jobs:
             outcome.load_began(harness)
             before_bytes = self._measure()
             servable = _checked(loader.load())
+            self._give_back()
             self._account(harness, loader, before_bytes)
             harness.description = _described(harness, servable)
             report = partial(outcome.load_ended, harness, servable)
@@ -152,6 +156,7 @@ class Jobs:
         except BaseException as failure:  # noqa: BLE001  # as above
             error = _as_ours(harness, failure)
         del loader
+        self._give_back()
         self._budget.release(harness)
         outcome.unload_ended(harness, error)
 

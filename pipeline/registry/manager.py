@@ -10,6 +10,7 @@ from functools import partial
 
 from pipeline.clock import Clock
 from pipeline.errors import NotReady, UnknownServable
+from pipeline.registry import heap
 from pipeline.registry.budget import Budget
 from pipeline.registry.handle import Handle
 from pipeline.registry.jobs import Jobs
@@ -55,7 +56,7 @@ class Manager:
     ) -> None:
         self._rules = rules or (lambda _: Rules(policy))
         self._timer = timer or ThreadTimer(clock)
-        jobs = Jobs(load_pool, unload_pool, clock, budget or Budget(), resident_bytes)
+        jobs = Jobs(load_pool, unload_pool, clock, budget or Budget(), resident_bytes, heap.give_back)
         self._shared = Machinery(
             jobs, bus, clock, self._timer, max_load_retries, retry_interval_s, retry_failed_after_s, self._on_idle
         )

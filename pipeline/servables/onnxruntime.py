@@ -12,7 +12,7 @@ from pipeline.errors import InvalidArtefact, InvalidSettings, LoadFailed, ModelF
 from pipeline.records import DEFAULT_SIGNATURE
 from pipeline.registry.options import Options, check_options
 from pipeline.registry.servable import Description, ServableId, Signature, TensorSpec
-from pipeline.servables import heap, onnx_file
+from pipeline.servables import onnx_file
 from pipeline.servables.framework import imported
 from pipeline.tensors import Array
 
@@ -127,7 +127,6 @@ class OnnxRuntimeLoader:
         if self._servable is not None:
             self._servable.close()
             self._servable = None
-            heap.give_back()
 
     def _check_providers(self, name: str, runtime: Any) -> None:
         there = runtime.get_available_providers()

@@ -6,12 +6,13 @@ import importlib
 import sys
 import threading
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from pipeline.errors import InvalidArtefact, LoadFailed
 from pipeline.registry.servable import Description, ServableId
-from pipeline.servables import heap, onnx_file
+from pipeline.servables import onnx_file
 from pipeline.servables.framework import imported, last_line
 from pipeline.servables.openvino import files, reading
 from pipeline.servables.openvino.options import OpenVinoOptions, check
@@ -99,16 +100,15 @@ class OpenVinoLoader:
     def load(self) -> OpenVinoServable:
         """See Loader. Raises InvalidArtefact for what OpenVINO can not read, MissingExtra where it is not installed."""
         name = str(self._id)
-        core = self._adapter.core(name)
         model = files.find(self._path)
         if model is None:
             raise InvalidArtefact(name, f"no model found in {self._path}, expected {files.LOOKS_FOR}")
         axes: Mapping[str, tuple[str, ...]] = {}
         if model.format is files.Format.ONNX:
             axes = onnx_file.look_over(name, model.path, self._path).axes
-        network = reading.read(name, core, model)
+        network = reading.read(name, partial(self._adapter.core, name), model)
         try:
-            self._servable = self._compile(core, network, model, axes)
+            self._servable = self._compile(network, model, axes)
         except BaseException:
             if network.weights is not None:
                 network.weights.close()
@@ -124,10 +124,9 @@ class OpenVinoLoader:
         if self._weights is not None:
             self._weights.close()
             self._weights = None
-        heap.give_back()
 
     def _compile(
-        self, core: Any, network: reading.Network, model: files.ModelFile, axes: Mapping[str, tuple[str, ...]]
+        self, network: reading.Network, model: files.ModelFile, axes: Mapping[str, tuple[str, ...]]
     ) -> OpenVinoServable:
         name, options = str(self._id), self._options
         reading.reshape(name, network.model, options)
@@ -135,7 +134,7 @@ class OpenVinoLoader:
         signature = signature_of(name, network.model, axes, batch, (network.input_names, network.output_names))
         picky = reading.picky(network.model)
         try:
-            compiled = core.compile_model(network.model, options.device, options.properties())
+            compiled = self._adapter.core(name).compile_model(network.model, options.device, options.properties())
         except Exception as error:
             raise LoadFailed(name, f"OpenVINO can not compile {model.path.name}: {last_line(error)}") from error
         return OpenVinoServable(compiled, signature, _describe(compiled, options, model), batch, picky)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -26,10 +26,11 @@ class Network(NamedTuple):
     weights: Weights | None = None
 
 
-def read(name: str, core: Any, model: files.ModelFile) -> Network:
-    """Return the model of a version.
+def read(name: str, core: Callable[[], Any], model: files.ModelFile) -> Network:
+    """Return the model of a version; ``core`` returns the ``openvino.Core``, and may import OpenVINO for that.
 
-    Raises InvalidArtefact. An ONNX file has been looked over by then. Blocks, and holds the GIL for moments only.
+    Raises InvalidArtefact, and what ``core`` raises. An ONNX file has been looked over by then. Blocks, and but for an
+    import holds the GIL for moments only.
     """
     path = model.path
     meta = None
@@ -41,8 +42,9 @@ def read(name: str, core: Any, model: files.ModelFile) -> Network:
     elif model.format is files.Format.FROZEN_GRAPH:
         graph_def.check_graph(name, path)
         meta = files.read_graph_meta(name, path)
+    reader = core()
     try:
-        network = core.read_model(path, config=_NOT_MAPPED)
+        network = reader.read_model(path, config=_NOT_MAPPED)
         if meta is None:
             return Network(network)
         return Network(_cut_out(name, network, meta), meta.input_names, meta.output_names)
@@ -52,16 +54,25 @@ def read(name: str, core: Any, model: files.ModelFile) -> Network:
         raise InvalidArtefact(name, f"OpenVINO can not read {path.name}: {last_line(error)}") from error
 
 
-def _read_ir(name: str, core: Any, xml: Path) -> Network:
+def _read_ir(name: str, core: Callable[[], Any], xml: Path) -> Network:
     weights_file = xml.with_suffix(".bin")
     if not weights_file.is_file():
         raise InvalidArtefact(name, f"{weights_file.name} is missing beside {xml.name}")
-    ir.check_ir(name, xml)
     weights = Weights(name, weights_file)
     try:
-        return Network(core.read_model(xml.read_bytes(), weights.tensor), weights=weights)
-    except Exception as error:
+        # While the weights are read.
+        ir.check_ir(name, xml)
+        reader = core()
+        return Network(_read_xml(name, reader, xml, weights.tensor()), weights=weights)
+    except BaseException:
         weights.close()
+        raise
+
+
+def _read_xml(name: str, reader: Any, xml: Path, weights: Any) -> Any:
+    try:
+        return reader.read_model(xml.read_bytes(), weights)
+    except Exception as error:
         raise InvalidArtefact(name, f"OpenVINO can not read {xml.name}: {last_line(error)}") from error
 
 

@@ -12,7 +12,6 @@ from pipeline.description import Description
 from pipeline.errors import LoadFailed
 from pipeline.records import DEFAULT_SIGNATURE
 from pipeline.registry.servable import Signature
-from pipeline.servables import heap
 from pipeline.servables.framework import first_line
 from pipeline.servables.tensorflow.options import TensorFlowOptions
 from pipeline.servables.tensorflow.signatures import Endpoint
@@ -74,7 +73,6 @@ class TensorFlowServable:
         self._calls = {}
         self._session.close()
         self._session = None
-        heap.give_back()
 
 
 def open_session(tensorflow: Any, graph: Any, options: TensorFlowOptions) -> Any:

@@ -11,7 +11,6 @@ import numpy as np
 from pipeline.description import Description, Signature, TensorSpec
 from pipeline.errors import ModelFailed
 from pipeline.records import DEFAULT_SIGNATURE
-from pipeline.servables import heap
 from pipeline.servables.framework import first_line
 from pipeline.servables.torch.datatypes import DATATYPES
 from pipeline.servables.torch.runtime import default_threads
@@ -69,8 +68,6 @@ class TorchServable:
         model, self._model = self._model, None
         if model is not None:
             model.free()
-            del model
-            heap.give_back()
 
     def _tensor(self, array: Array) -> Any:
         tensor = self._torch.from_numpy(np.array(array, order="C"))

@@ -11,13 +11,9 @@ from pipeline.registry.servable import ServableId
 from pipeline.servables.onnxruntime import OnnxRuntimeAdapter
 from pipeline.servables.openvino import OpenVinoAdapter
 from tests.unit.servables import onnx_models, tensorflow_graphs
+from tests.unit.servables.resident import resident_bytes
 
 SWAPS = 30
-PAGE_BYTES = 4096
-
-
-def resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
 
 
 @pytest.mark.parametrize("kind", ["ir", "onnx", "saved_model", "onnxruntime"])

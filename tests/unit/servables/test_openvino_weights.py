@@ -9,10 +9,10 @@ import openvino as ov
 import pytest
 from openvino import opset13 as ops
 
-from pipeline.registry.memory import resident_bytes
 from pipeline.registry.servable import ServableId
 from pipeline.servables.openvino import OpenVinoAdapter
 from pipeline.servables.openvino.weights import Weights
+from tests.unit.servables.resident import resident_bytes
 
 AXIS = 4096
 
@@ -35,7 +35,7 @@ def test_every_byte_is_read(size, tmp_path):
     content = np.random.default_rng(size).bytes(size)
     (tmp_path / "model.bin").write_bytes(content)
     weights = Weights("m/1", tmp_path / "model.bin")
-    assert weights.tensor.data.tobytes() == content
+    assert weights.tensor().data.tobytes() == content
     weights.close()
 
 

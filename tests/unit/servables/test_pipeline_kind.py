@@ -16,6 +16,7 @@ from pipeline.registry.servable import Description, ServableId, Signature, Tenso
 from pipeline.registry.simple_loader import SimpleAdapter
 from pipeline.servables.kinds import load_adapter
 from pipeline.servables.pipeline import PipelineAdapter
+from tests.unit.servables.resident import resident_bytes
 
 ID = ServableId("m", 3)
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -397,11 +398,6 @@ class ToValues:
 
     def predict(self, inputs):
         return {"values": inputs["pixels"][:, 0, 0]}
-
-
-def resident_bytes():
-    with open("/proc/self/statm") as file:  # noqa: PTH123
-        return int(file.read().split()[1]) * 4096
 
 
 # -- a call -----------------------------------------------------------------------------------------------------------

@@ -256,10 +256,10 @@ def test_options_reach_openvino(mlp, adapter, load):
     assert str(servable._compiled.get_property("NUM_STREAMS")) == "1"
 
 
-def test_a_missing_openvino_says_what_to_install(tmp_path, monkeypatch):
+def test_a_missing_openvino_says_what_to_install(mlp, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(MissingExtra, match=r"penstock\[openvino\]"):
-        OpenVinoAdapter().loader(ServableId("m", 1), tmp_path, {}).load()
+        OpenVinoAdapter().loader(ServableId("m", 1), mlp[0], {}).load()
 
 
 def test_importing_the_adapters_imports_no_framework():

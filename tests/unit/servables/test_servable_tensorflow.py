@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import resource
 import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +16,7 @@ from pipeline.servables.tensorflow import TensorFlowAdapter, files
 from pipeline.servables.tensorflow.framework import import_tensorflow
 from pipeline.tensors import DTYPES
 from pipeline.testing.signature_checks import small_numbers
+from tests.unit.servables.resident import resident_bytes
 
 tf = import_tensorflow("the tests")
 
@@ -314,10 +313,6 @@ def test_a_loaded_version_is_estimated_by_its_weights_once(which, before, after,
     loader.load()
     assert loader.estimate_bytes() == pytest.approx(after * size + more, abs=2)
     loader.unload()
-
-
-def resident_bytes():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 @pytest.mark.slow

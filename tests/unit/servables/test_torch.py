@@ -369,16 +369,14 @@ import sys
 from pathlib import Path
 from pipeline.registry.servable import ServableId
 from pipeline.servables.torch import TorchAdapter
-
-def resident_kib():
-    return int(Path("/proc/self/status").read_text().partition("VmRSS:")[2].split()[0])
+from tests.unit.servables.resident import resident_bytes
 
 for swap in range(30):
     loader = TorchAdapter().loader(ServableId("m", swap), Path(sys.argv[1]), {})
     loader.load()
     loader.unload()
     if swap in (4, 29):
-        print(resident_kib())
+        print(resident_bytes())
 """
 
 
