@@ -21,6 +21,7 @@ _VIEW_FROM_BYTES: Final = 16 * 1024
 # How many servables have their layout remembered, and how long it may be.
 _MOST_REMEMBERED: Final = 4096
 _LONGEST_REMEMBERED: Final = 1024
+_LONGEST_ID: Final = 63  # whose length is one byte
 _NO_PARAMETERS: Final = b"\0\0"  # the end of the inputs, and no parameters
 _NO_LIMITS: Final = Limits(max_record_bytes=2**63 - 1, max_tensors=2**31)
 # What reading past the end, bad UTF-8 (a ValueError) and the checks below raise.
@@ -81,7 +82,7 @@ class _Layout(msgspec.Struct, frozen=True):
 
     at: int
     middle: bytes
-    size_bytes: int
+    others_bytes: int  # of all but the id
     request: PredictRequest
     tensor: Tensor
 
@@ -95,25 +96,23 @@ class _Layout(msgspec.Struct, frozen=True):
         end = len(value) - len(_NO_PARAMETERS) - len(tensor.data)
         if request.parameters or tensor.datatype == "BYTES" or not tensor.data or value[end:-2] != tensor.data:
             return None
-        return cls(at, value[start:end], len(tensor.data), request, tensor)
+        return cls(at, value[start:end], len(value) - (value[at] >> 1), request, tensor)
 
     def read(self, value: bytes) -> PredictRequest | None:
         """Return the request that these bytes are, or None where they are of another layout."""
-        at = self.at
-        size = value[at] if len(value) > at else 128
-        start = at + 1 + (size >> 1)
-        data = start + len(self.middle)
-        end = data + self.size_bytes
-        if size > 127 or size & 1 or end + 2 != len(value) or not value.startswith(self.middle, start):
+        at, middle, size = self.at, self.middle, len(value) - self.others_bytes
+        if not 0 <= size <= _LONGEST_ID or value[at] != 2 * size:
             return None
-        if not value.endswith(_NO_PARAMETERS):
+        start = at + 1 + size
+        if not value.startswith(middle, start) or not value.endswith(_NO_PARAMETERS):
             return None
         try:
             id_ = value[at + 1 : start].decode()
         except UnicodeDecodeError:
             return None
         like, tensor = self.request, self.tensor
-        inputs = (Tensor(tensor.name, tensor.datatype, tensor.shape, _cut(value, data, end)),)
+        data = _cut(value, start + len(middle), len(value) - len(_NO_PARAMETERS))
+        inputs = (Tensor(tensor.name, tensor.datatype, tensor.shape, data),)
         return PredictRequest(
             id_, like.servable, like.version, like.label, like.signature, like.deadline_ms, inputs, like.parameters
         )

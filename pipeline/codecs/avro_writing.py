@@ -38,12 +38,30 @@ def write_request(prefix: bytes, request: PredictRequest) -> bytes:
 
 def write_result(prefix: bytes, result: PredictResult) -> bytes:
     """Return a result behind a prefix."""
-    name = result.servable
+    name, outputs, error, source = result.servable, result.outputs, result.error, result.source
     # In an error it is the request's word: one as long as a record must not be remembered.
-    servable = _name_and_version if len(name) <= _LONGEST_REMEMBERED else _name_and_version.__wrapped__
+    is_short = len(name) <= _LONGEST_REMEMBERED
+    if len(outputs) == 1 and is_short and error is None and source is not None:  # nearly all of them
+        tensor = outputs[0]
+        id_, data = result.id.encode(), tensor.data
+        return b"".join(
+            (
+                prefix,
+                _long(len(id_)),
+                id_,
+                _name_to_data(name, result.version, tensor.name, tensor.datatype, tensor.shape, len(data)),
+                data,
+                b"\0\0",  # no more tensors, no error
+                _topic_and_partition(source.topic, source.partition),
+                _long(source.offset),
+                _digest(result.digest),
+                _long(result.queue_us),
+                _long(result.compute_us),
+            )
+        )
+    servable = _name_and_version if is_short else _name_and_version.__wrapped__
     parts: list[bytes | memoryview] = [prefix, _text(result.id), servable(name, result.version)]
-    _write_tensors(parts, result.outputs)
-    error, source = result.error, result.source
+    _write_tensors(parts, outputs)
     if error is None:
         parts.append(b"\0")
     else:
@@ -59,20 +77,29 @@ def write_result(prefix: bytes, result: PredictResult) -> bytes:
 # Writing: each function returns the encoding of one value (Avro specification, "Binary encoding").
 
 _SMALL: Final = tuple(bytes([2 * n]) if n < 64 else bytes([(2 * n & 127) | 128, 2 * n >> 7]) for n in range(8192))
+# The first two bytes of a larger one.
+_LOW: Final = tuple(bytes([(2 * n & 127) | 128, 2 * n >> 7 | 128]) for n in range(8192))
 
 
 def _long(value: int) -> bytes:
     if 0 <= value < 8192:
         return _SMALL[value]
-    rest = (value << 1) ^ (value >> 63)
-    if rest < 2097152:
-        return bytes((rest & 127 | 128, rest >> 7 & 127 | 128, rest >> 14))
+    if value < 0:
+        return _unsigned(2 * ~value + 1)
+    return _LOW[value & 8191] + _rest(value >> 13)
+
+
+def _unsigned(value: int) -> bytes:
     out = bytearray()
-    while rest > 127:
-        out.append((rest & 127) | 128)
-        rest >>= 7
-    out.append(rest)
+    while value > 127:
+        out.append((value & 127) | 128)
+        value >>= 7
+    out.append(value)
     return bytes(out)
+
+
+# Offsets and times of a batch have it in common.
+_rest: Final = functools.lru_cache(1024)(_unsigned)
 
 
 def _text(value: str) -> bytes:
@@ -94,6 +121,14 @@ def _optional_text(value: str | None) -> bytes:
 @functools.lru_cache(1024)
 def _name_and_version(servable: str, version: int | None) -> bytes:
     return _text(servable) + _optional_long(version)
+
+
+@functools.lru_cache(1024)
+def _name_to_data(
+    servable: str, version: int | None, name: str, datatype: str, shape: tuple[int, ...], size_bytes: int
+) -> bytes:
+    """What stands between a result's id and the data of its only tensor."""
+    return _name_and_version(servable, version) + _long(1) + _tensor_head(name, datatype, shape, size_bytes)
 
 
 @functools.lru_cache(1024)

@@ -46,13 +46,19 @@ def layout_of(inputs: Iterable[Tensor]) -> Layout:
 def by_target(requests: Iterable[tuple[int, PredictRequest]], default_servable: str) -> Targets:
     """Return the positions of the requests by what they ask: targets and layouts in order of first appearance."""
     targets: Targets = {}
+    alike: dict[tuple[object, ...], list[int]] = {}
     for position, request in requests:
-        signature = request.signature or DEFAULT_SIGNATURE
-        target = request.servable or default_servable, request.version, request.label, signature
-        layouts = targets.get(target)
-        if layouts is None:
-            layouts = targets[target] = {}
-        layouts.setdefault(layout_of(request.inputs), []).append(position)
+        asked = request.servable, request.version, request.label, request.signature
+        # Nearly all have one tensor, of one shape: these are told apart without a layout of each.
+        tensor = request.inputs[0] if len(request.inputs) == 1 else None
+        key = asked if tensor is None else (*asked, tensor.name, tensor.datatype, tensor.shape)
+        positions = None if tensor is None else alike.get(key)
+        if positions is None:
+            servable, version, label, signature = asked
+            target = servable or default_servable, version, label, signature or DEFAULT_SIGNATURE
+            positions = targets.setdefault(target, {}).setdefault(layout_of(request.inputs), [])
+            alike[key] = positions
+        positions.append(position)
     return targets
 
 

@@ -185,12 +185,14 @@ class Dispatcher:
                 self._open(pending)
             if record.fault:
                 raise Undecodable(record.fault)
-            self._check_kills(record, 1)  # then even reading its id has killed a worker
+            if record.kills:
+                self._check_kills(record, 1)  # then even reading its id has killed a worker
             request = self._request(pending)
             if record.headers or not request.id:
                 request = headers.completed(request, pending.envelope, record)
             pending.request = request
-            self._check_kills(record, 0)
+            if record.kills:
+                self._check_kills(record, 0)
             if not request.inputs:
                 raise NoInputs
             if record.headers:
@@ -204,7 +206,7 @@ class Dispatcher:
 
     def _check_kills(self, record: Record, beyond: int) -> None:
         allowed = self._route.poison_after_kills or 0
-        if record.kills and 0 < allowed <= record.kills - beyond:
+        if 0 < allowed <= record.kills - beyond:
             raise PoisonRecord(record.kills)
 
     def _request(self, pending: Pending) -> PredictRequest:
