@@ -31,9 +31,10 @@ from pipeline.connector import Answer, Connector, Record
 from pipeline.metrics import Metrics
 from pipeline.serving import in_flight
 from pipeline.serving.circuit import Circuit, Standing, State
-from pipeline.serving.dispatcher import Dispatcher, Pending
+from pipeline.serving.dispatcher import Dispatcher
 from pipeline.serving.in_flight import InFlight
 from pipeline.serving.joining import Joining
+from pipeline.serving.pending import Pending
 from pipeline.settings import RouteSettings
 from pipeline.settings.cluster_serving import FORMAT as CLUSTER_SERVING
 

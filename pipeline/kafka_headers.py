@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from pipeline.errors import Undecodable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from confluent_kafka import Message
 
 # Where a name is not UTF-8, confluent-kafka 2.16 returns a list with holes while an exception is set. The
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 _ask: Final = operator.methodcaller("headers")
 
 
-def of(message: Message) -> list[tuple[str, bytes | None]]:
+def of(message: Message) -> Sequence[tuple[str, bytes | None]]:
     """Return the headers of a message, in order; raises Undecodable where a name is not UTF-8.
 
     Not to be asked again of the same message then: the second answer would be the list with the holes.
@@ -25,4 +27,4 @@ def of(message: Message) -> list[tuple[str, bytes | None]]:
         headers: Any = _ask(message)
     except (SystemError, UnicodeDecodeError) as error:
         raise Undecodable("the name of a header is not UTF-8, so none of its headers can be read") from error
-    return headers or []
+    return headers or ()

@@ -10,37 +10,34 @@ from __future__ import annotations
 import fnmatch
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Protocol
-
-import msgspec
+from typing import Protocol
 
 from pipeline.clock import Clock
 from pipeline.codecs.codec import Codec, Limits
 from pipeline.connector import Answer, Record
 from pipeline.errors import (
-    CircuitOpen,
     DeadlineExceeded,
-    ModelFailed,
     NoInputs,
     PenstockError,
     PoisonRecord,
     ReplyRefused,
-    ResultTooLarge,
     SchemaUnavailable,
     Undecodable,
 )
-from pipeline.records import Error, PredictRequest, PredictResult, Source
+from pipeline.records import PredictRequest
 from pipeline.registry.handle import Handle
 from pipeline.serving import batching, headers
+from pipeline.serving.answering import Answering
 from pipeline.serving.batching import Layout, Target, Targets
 from pipeline.serving.cloud_events import is_event_type
 from pipeline.serving.cluster_serving.frame import Frame, Job, fitted
-from pipeline.serving.computation import Outcome, compute
+from pipeline.serving.computation import compute
 from pipeline.serving.form import form_in_use
 from pipeline.serving.formats import Formats
 from pipeline.serving.framing import NO_VALUE, Framing, framing_of
-from pipeline.serving.headers import Envelope, Header, HeaderTable
+from pipeline.serving.headers import Envelope, HeaderTable
 from pipeline.serving.members import members_of
+from pipeline.serving.pending import Pending
 from pipeline.settings import BatchingSettings, RouteSettings
 from pipeline.settings.cluster_serving import FORMAT as CLUSTER_SERVING
 
@@ -52,26 +49,6 @@ class Servables(Protocol):
         """Return a handle without waiting; raises UnknownServable, UnknownVersion, UnknownLabel or NotReady."""
         ...
 
-
-class Pending(msgspec.Struct, gc=False):
-    """One record on its way. With ``error`` set it is refused; ``request`` is None where decoding failed.
-
-    ``framing`` reads and writes it where its bytes are not the codec's alone. ``key`` is that of its answer, where it
-    is another than the record's.
-    """
-
-    record: Record
-    codec: Codec
-    envelope: Envelope
-    request: PredictRequest | None = None
-    error: PenstockError | None = None
-    framing: Framing | None = None
-    key: bytes | None = None
-
-
-# How much of its text an error result carries, and of a name where its first form was refused.
-_LONG_TEXT: Final = 4000
-_LONG_NAME: Final = 1000
 
 # What the settings of a stream say of its batches; asked once a batch, so they may change at run time.
 BatchingOf = Callable[[str], BatchingSettings]
@@ -104,7 +81,7 @@ class Dispatcher:
         self._fetch = fetch
         self._limits = Limits(route.max_record_bytes, route.max_tensors)
         self._headers = HeaderTable(route.headers, clock)
-        self._is_full = route.result_headers == "full"
+        self._answering = Answering(route, self._formats, self._headers)
         self._job = Job(route) if route.format == CLUSTER_SERVING else None
         self._is_framed_route = self._job is not None or is_event_type(route.format)
 
@@ -152,26 +129,11 @@ class Dispatcher:
         for target, layouts in targets.items():
             for portion in batching.portions(layouts, self._route.max_batch_size):
                 self._answer_target(target, portion, batch, answers)
-        return [answer or self._refusal(pending) for answer, pending in zip(answers, batch, strict=True)]
+        return [answer or self._answering.refusal(pending) for answer, pending in zip(answers, batch, strict=True)]
 
     def refuse(self, record: Record, error: PenstockError) -> Answer:
-        """Return the answer to a record whose first answer its broker will not take; see Connector.answer.
-
-        It repeats nothing long of the request, so that this one is taken whatever was too large about the first.
-        """
-        pending = self._decode(record)
-        envelope, request = pending.envelope, pending.request
-        envelope.reply_topic = envelope.reply_partition = None
-        envelope.id, envelope.servable = _cut(envelope.id, _LONG_NAME), _cut(envelope.servable, _LONG_NAME)
-        if request is not None:
-            id_, servable = _cut(request.id, _LONG_NAME), _cut(request.servable, _LONG_NAME)
-            pending.request = msgspec.structs.replace(request, id=id_, servable=servable, inputs=())
-        pending.error = pending.error or error  # what was wrong with the record before is the better reason
-        answer = self._refusal(pending)
-        if isinstance(error, ResultTooLarge):  # perhaps for what it repeats
-            small, key = headers.small(answer.headers), headers.small_key(answer.key)
-            answer = msgspec.structs.replace(answer, headers=small, key=key)
-        return answer
+        """Return the answer to a record whose first answer its broker will not take; see Connector.answer."""
+        return self._answering.refusal_in_short(self._decode(record), error)
 
     # From a record to a request.
 
@@ -263,91 +225,8 @@ class Dispatcher:
                 fitting = layouts if self._job is None else fitted(form, layouts, batch)
                 members = members_of(form, fitting, batch)
                 outcomes = compute(handle.servable, form, [member for _, member in members], self._clock)
-                for (position, _), outcome in zip(members, outcomes, strict=True):
-                    answers[position] = self._conclude(handle, batch[position], outcome)
+                positions = [position for position, _ in members]
+                self._answering.conclude(handle, batch, positions, outcomes, answers)
         except PenstockError as error:
             for position in itertools.chain(*layouts.values()):
                 batch[position].error = error
-
-    def _conclude(self, handle: Handle, pending: Pending, outcome: Outcome) -> Answer | None:
-        """Return the answer with the outputs, or None after setting ``pending.error``."""
-        if outcome.error is not None:
-            pending.error = outcome.error
-            return None
-        record, request, id_ = pending.record, pending.request, handle.id
-        result = PredictResult(
-            "" if request is None else request.id,
-            id_.name,
-            id_.version,
-            outcome.outputs,
-            None,
-            Source(record.topic, record.partition, record.offset),
-            handle.digest,
-            max(0, outcome.started_ms - record.timestamp_ms) * 1000 if record.timestamp_ms > 0 else 0,
-            outcome.compute_us,
-        )
-        try:
-            value, own = self._encode(pending, result)
-        except PenstockError as error:
-            pending.error = error
-            return None
-        if len(value) > self._route.max_result_bytes:
-            pending.error = ResultTooLarge(str(id_), len(value), self._route.max_result_bytes)
-            return None
-        if self._is_full:
-            own = [*own, *headers.full(result, record)]
-        key = record.key if pending.key is None else pending.key
-        if not record.headers:
-            return Answer(value, key, own)
-        envelope = pending.envelope
-        return Answer(value, key, self._echo(pending, own), envelope.reply_topic, envelope.reply_partition)
-
-    def _encode(self, pending: Pending, result: PredictResult) -> tuple[bytes, Sequence[Header]]:
-        """Return the bytes of a result and the headers that readers need for them."""
-        if pending.framing is not None:
-            return pending.framing.encode(result)
-        return self._formats.encode(pending.codec, result, pending.envelope.content_type)
-
-    def _encode_error(self, pending: Pending, result: PredictResult) -> tuple[bytes, Sequence[Header]]:
-        """Return the same of an error result; in the route's first format where the codec of the request fails."""
-        try:
-            return self._encode(pending, result)
-        except PenstockError:
-            return self._formats.encode_named(self._formats.default, result)
-
-    def _echo(self, pending: Pending, own: Sequence[Header]) -> Sequence[Header]:
-        framing = pending.framing
-        echoed = self._headers.echo(pending.record.headers, None if framing is None else framing.is_repeated)
-        return headers.merged(echoed, own) if own else echoed
-
-    def _refusal(self, pending: Pending) -> Answer:
-        """Return the error result of a request, and a dead letter where it is to be kept or is set aside."""
-        record, request, envelope = pending.record, pending.request, pending.envelope
-        error = Error.of(pending.error or ModelFailed(self._route.servable, "no answer was computed"))
-        error = msgspec.structs.replace(
-            error, message=_cut(error.message, _LONG_TEXT)
-        )  # it names what the record names
-        result = PredictResult(
-            id=request.id if request is not None else envelope.id or headers.id_of_key(record.key),
-            servable=(request and request.servable) or envelope.servable or self._route.servable,
-            version=request.version if request is not None else None,
-            error=error,
-            source=Source(record.topic, record.partition, record.offset),
-        )
-        value, own = self._encode_error(pending, result)
-        if len(value) > self._route.max_result_bytes:  # its source still tells whose answer it is
-            short = msgspec.structs.replace(result, id="", servable=self._route.servable)
-            value, own = self._encode_error(pending, short)
-        own = [*own, *(headers.full(result, record) if self._is_full else ()), *headers.failed(error.code)]
-        return Answer(
-            value,
-            record.key if pending.key is None else pending.key,
-            self._echo(pending, own),
-            envelope.reply_topic,
-            envelope.reply_partition,
-            error if self._route.dead_letters.takes(error.code) or isinstance(pending.error, CircuitOpen) else None,
-        )
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[:most]} ..."

@@ -51,15 +51,13 @@ class Formats:
 
         ``named`` is the content type that the request has named, which its result repeats.
         """
-        value, own = self._framed(codec, result)
+        avro = self.avro
+        value, own = avro.frame_result(result) if codec is avro else (codec.encode_result(result), ())
         # The first codec's bytes tell themselves, and a content type that names the codec is repeated.
         is_told = named.startswith(codec.content_type) if named else codec is self.default
         return value, own if is_told else (*own, *self._headers[codec.content_type])
 
     def encode_named(self, codec: Codec, result: PredictResult) -> tuple[bytes, list[Header]]:
         """Return the same, the content type always among the headers."""
-        value, own = self._framed(codec, result)
+        value, own = self.encode(codec, result, codec.content_type)
         return value, [*own, *self._headers[codec.content_type]]
-
-    def _framed(self, codec: Codec, result: PredictResult) -> tuple[bytes, Sequence[Header]]:
-        return self.avro.frame_result(result) if codec is self.avro else (codec.encode_result(result), ())

@@ -8,7 +8,7 @@ from typing import Final
 
 from pipeline.connector import Answer, Record
 from pipeline.errors import SchemaUnavailable
-from pipeline.serving.dispatcher import Pending
+from pipeline.serving.pending import Pending
 
 # A decoded request takes at most so many bytes for each byte of its record: JSON's "0," is 8 bytes of INT64.
 _MOST_DECODED: Final = 4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -149,11 +150,11 @@ class KafkaGroupReader:
             log.warning("%s: not committed, may be read again: %s", self._topic, error.args[0].str())
 
 
-def _headers_of(message: Message) -> list[tuple[str, bytes | None]]:
+def _headers_of(message: Message) -> Sequence[tuple[str, bytes | None]]:
     try:
         return kafka_headers.of(message)
     except Undecodable:
-        return []  # its bytes may tell all that is needed
+        return ()  # its bytes may tell all that is needed
 
 
 def _key_of(message: Message) -> bytes | None:

@@ -18,9 +18,10 @@ from pipeline.connector import Answer, Record
 from pipeline.errors import SchemaUnavailable
 from pipeline.records import PredictRequest
 from pipeline.serving import in_flight
-from pipeline.serving.dispatcher import Dispatcher, Pending
+from pipeline.serving.dispatcher import Dispatcher
 from pipeline.serving.headers import Envelope
 from pipeline.serving.in_flight import InFlight
+from pipeline.serving.pending import Pending
 from pipeline.settings import RouteSettings
 from pipeline.tensors import from_array
 from pipeline.testing.fakes import FakeClock, manager_with

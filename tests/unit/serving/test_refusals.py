@@ -12,8 +12,9 @@ from pipeline.errors import NotReady, RemoteError, ResultTooLarge
 from pipeline.metrics import Metrics
 from pipeline.records import PredictRequest
 from pipeline.registry.servable import ServableId
-from pipeline.serving.dispatcher import Dispatcher, Pending
+from pipeline.serving.dispatcher import Dispatcher
 from pipeline.serving.headers import Envelope
+from pipeline.serving.pending import Pending
 from pipeline.settings import RouteSettings
 from pipeline.tensors import from_array
 from pipeline.testing.fakes import AddingServable, FakeClock, manager_with

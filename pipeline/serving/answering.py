@@ -1,0 +1,144 @@
+"""From outcomes to answers: results and error results, with the bytes and the headers that their requests ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from pipeline.connector import Answer
+from pipeline.errors import CircuitOpen, ModelFailed, PenstockError, ResultTooLarge
+from pipeline.records import Error, PredictResult, Source
+from pipeline.registry.handle import Handle
+from pipeline.serving import headers
+from pipeline.serving.computation import Outcome
+from pipeline.serving.formats import Formats
+from pipeline.serving.headers import Header, HeaderTable
+from pipeline.serving.pending import Pending
+from pipeline.settings import RouteSettings
+
+# How much of its text an error result carries, and of a name where its first form was refused.
+_LONG_TEXT: Final = 4000
+_LONG_NAME: Final = 1000
+
+
+class Answering:
+    """Makes the answers of one route. Thread-safe; keeps nothing of a batch."""
+
+    def __init__(self, route: RouteSettings, formats: Formats, table: HeaderTable) -> None:
+        self._route, self._formats, self._headers = route, formats, table
+        self._is_full = route.result_headers == "full"
+
+    def conclude(
+        self,
+        handle: Handle,
+        batch: Sequence[Pending],
+        positions: Sequence[int],
+        outcomes: Sequence[Outcome],
+        answers: list[Answer | None],
+    ) -> None:
+        """Set the answer with the outputs at each position, or the error that there is instead."""
+        name, version, digest = handle.id.name, handle.id.version, handle.digest
+        most_bytes, encode = self._route.max_result_bytes, self._encode
+        for position, outcome in zip(positions, outcomes, strict=True):
+            pending = batch[position]
+            if outcome.error is not None:
+                pending.error = outcome.error
+                continue
+            record, request = pending.record, pending.request
+            result = PredictResult(
+                "" if request is None else request.id,
+                name,
+                version,
+                outcome.outputs,
+                None,
+                Source(record.topic, record.partition, record.offset),
+                digest,
+                max(0, outcome.started_ms - record.timestamp_ms) * 1000 if record.timestamp_ms > 0 else 0,
+                outcome.compute_us,
+            )
+            try:
+                value, own = encode(pending, result)
+            except PenstockError as error:
+                pending.error = error
+                continue
+            if len(value) > most_bytes:
+                pending.error = ResultTooLarge(str(handle.id), len(value), most_bytes)
+                continue
+            if self._is_full:
+                own = [*own, *headers.full(result, record)]
+            key = record.key if pending.key is None else pending.key
+            if record.headers:
+                own, envelope = self._echo(pending, own), pending.envelope
+                answers[position] = Answer(value, key, own, envelope.reply_topic, envelope.reply_partition)
+            else:
+                answers[position] = Answer(value, key, own)
+
+    def refusal(self, pending: Pending) -> Answer:
+        """Return the error result of a request, and a dead letter where it is to be kept or is set aside."""
+        record, request, envelope = pending.record, pending.request, pending.envelope
+        error = Error.of(pending.error or ModelFailed(self._route.servable, "no answer was computed"))
+        # It names what the record names.
+        error = msgspec.structs.replace(error, message=_cut(error.message, _LONG_TEXT))
+        result = PredictResult(
+            id=request.id if request is not None else envelope.id or headers.id_of_key(record.key),
+            servable=(request and request.servable) or envelope.servable or self._route.servable,
+            version=request.version if request is not None else None,
+            error=error,
+            source=Source(record.topic, record.partition, record.offset),
+        )
+        value, own = self._encode_error(pending, result)
+        if len(value) > self._route.max_result_bytes:  # its source still tells whose answer it is
+            short = msgspec.structs.replace(result, id="", servable=self._route.servable)
+            value, own = self._encode_error(pending, short)
+        own = [*own, *(headers.full(result, record) if self._is_full else ()), *headers.failed(error.code)]
+        return Answer(
+            value,
+            record.key if pending.key is None else pending.key,
+            self._echo(pending, own),
+            envelope.reply_topic,
+            envelope.reply_partition,
+            error if self._route.dead_letters.takes(error.code) or isinstance(pending.error, CircuitOpen) else None,
+        )
+
+    def refusal_in_short(self, pending: Pending, error: PenstockError) -> Answer:
+        """Return the error result that takes the place of an answer which its broker has refused for ``error``.
+
+        It goes nowhere but to the route's results, and repeats nothing long of the request, so that this one is taken
+        whatever was too large about the first.
+        """
+        envelope, request = pending.envelope, pending.request
+        envelope.reply_topic = envelope.reply_partition = None
+        envelope.id, envelope.servable = _cut(envelope.id, _LONG_NAME), _cut(envelope.servable, _LONG_NAME)
+        if request is not None:
+            id_, servable = _cut(request.id, _LONG_NAME), _cut(request.servable, _LONG_NAME)
+            pending.request = msgspec.structs.replace(request, id=id_, servable=servable, inputs=())
+        pending.error = pending.error or error  # what was wrong with the record before is the better reason
+        answer = self.refusal(pending)
+        if isinstance(error, ResultTooLarge):  # perhaps for what it repeats
+            small, key = headers.small(answer.headers), headers.small_key(answer.key)
+            answer = msgspec.structs.replace(answer, headers=small, key=key)
+        return answer
+
+    def _encode(self, pending: Pending, result: PredictResult) -> tuple[bytes, Sequence[Header]]:
+        """Return the bytes of a result and the headers that readers need for them."""
+        if pending.framing is not None:
+            return pending.framing.encode(result)
+        return self._formats.encode(pending.codec, result, pending.envelope.content_type)
+
+    def _encode_error(self, pending: Pending, result: PredictResult) -> tuple[bytes, Sequence[Header]]:
+        """Return the same of an error result; in the route's first format where the codec of the request fails."""
+        try:
+            return self._encode(pending, result)
+        except PenstockError:
+            return self._formats.encode_named(self._formats.default, result)
+
+    def _echo(self, pending: Pending, own: Sequence[Header]) -> Sequence[Header]:
+        framing = pending.framing
+        echoed = self._headers.echo(pending.record.headers, None if framing is None else framing.is_repeated)
+        return headers.merged(echoed, own) if own else echoed
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]} ..."
