@@ -23,8 +23,10 @@ from pipeline.settings import RouteSettings
 
 log = logging.getLogger(__name__)
 
-# How long the delivery thread waits for reports at most, before it looks again whether answers should go out at once.
-_IDLE_S: Final = 0.1
+# How long the delivery thread waits at most: for something to send, which wakes it; for reports, before it looks again
+# whether answers should go out at once.
+_IDLE_S: Final = 1.0
+_URGENT_S: Final = 0.1
 _LOADED_S: Final = 0.005
 # How long a full queue of the producer is left to the delivery thread before it is tried again.
 _FULL_S: Final = 0.002
@@ -161,7 +163,7 @@ class AtLeastOnce:
                 self._is_sending.wait(_IDLE_S)
                 self._is_sending.clear()
             if self._is_urgent:
-                self._serve(self._producer.flush, _IDLE_S)
+                self._serve(self._producer.flush, _URGENT_S)
             else:
                 self._serve(self._producer.poll, _LOADED_S)
 

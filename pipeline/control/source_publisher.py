@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LOOK_S: Final = 0.1
+_IDLE_S: Final = 1.0
 _RETRY_S: Final = 1.0
 # How long a problem may take to pass before a caller who waits is told.
 _GRACE_S: Final = 2.0
@@ -109,7 +110,9 @@ class SourcePublisher:
             while not self._is_stopping.is_set():
                 self._woken.clear()
                 self._is_stopping.wait(self._step())
-                self._woken.wait(_LOOK_S)
+                # What is found wakes it, and what stands in the topic; the fleet and the end of the replay do not.
+                is_told = self._fleet is None and self._is_caught_up()
+                self._woken.wait(_IDLE_S if is_told else _LOOK_S)
         except Exception as error:  # noqa: BLE001  # whatever it was, nothing would be published any more
             self._on_fatal(error)
 

@@ -6,7 +6,7 @@ import importlib
 import mmap
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -44,8 +44,9 @@ class Weights:
             except BaseException:
                 os.close(descriptor)
                 raise
-        self._copier = ThreadPoolExecutor(1, "penstock-weights")
-        self._copied_bytes = self._copier.submit(self._copy, source, descriptor)
+        copier = ThreadPoolExecutor(1, "penstock-weights")
+        self._copied_bytes = copier.submit(self._copy, source, descriptor)
+        copier.shutdown(wait=False)  # it ends with the copy
 
     def tensor(self) -> Any:
         """Return them as an ``openvino.Tensor`` when all are there.
@@ -64,7 +65,7 @@ class Weights:
     def close(self) -> None:
         """Give the memory back to the system, without the GIL, whether or not all has been copied."""
         self._is_closed.set()
-        self._copier.shutdown()
+        wait([self._copied_bytes])
         self._tensor = None
         with suppress(BufferError):  # an error's traceback has the tensor; the memory goes with that
             self._memory.close()
