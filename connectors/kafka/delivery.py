@@ -85,16 +85,18 @@ class Delivery:
 
     def report(self, error: KafkaError | None, message: Message) -> None:
         """Take one delivery report."""
-        item = None if error is None else self._find(message)
-        self.take_report(item, error, message)
+        if error is not None:
+            self.take_report(self._find(message), error, message)
+            return
+        self._accepted += 1
+        if self._accepted == self._expected and not self.is_over:
+            self.is_over = True
+            self._on_done()
 
     def take_report(self, item: Item | None, error: KafkaError | None, message: Message) -> None:
-        """Take the delivery report of an item; which one is of no interest where there is no error."""
+        """Take the delivery report of an item, None where it is not known whose it is."""
         if error is None:
-            self._accepted += 1
-            if self._accepted == self._expected and not self.is_over:
-                self.is_over = True
-                self._on_done()
+            self.report(None, message)
         elif item is not None and error.code() in _TOO_LARGE and item not in self.alone:
             self.alone.add(item)
             self.send_alone(item)
