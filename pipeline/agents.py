@@ -292,7 +292,8 @@ class Route:
         if circuit.settings.action == "dead_letter":
             admitted = circuit.admit(len(requests))
             for pending in requests[admitted:]:
-                pending.error = pending.error or circuit.refusal(self.settings.servable)
+                if pending.error is None:
+                    pending.fail(circuit.refusal(self.settings.servable))
         targets = self._dispatcher.targets_of(requests)
         answers = self._dispatcher.compute(requests, targets)
         if circuit.settings.after_batches:

@@ -35,7 +35,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 @dataclass(eq=False)
@@ -54,6 +54,14 @@ class PenstockError(Exception):
 
     def __str__(self) -> str:
         return ", ".join(f"{field.name}: {getattr(self, field.name)}" for field in fields(self)) or self.code
+
+    def without_frames(self) -> Self:
+        """Return this error, its traceback, cause and context removed: for whoever keeps it.
+
+        Their frames hold what was at work; where that holds the error, both would never be freed.
+        """
+        self.__cause__ = self.__context__ = None
+        return self.with_traceback(None)
 
 
 class BadRequest(PenstockError):

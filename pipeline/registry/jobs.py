@@ -183,7 +183,6 @@ def _described(harness: Harness, servable: Servable) -> Description | None:
 def _as_ours(harness: Harness, error: BaseException) -> PenstockError:
     """Return an error of the tree that holds no frame, and so keeps no loader alive."""
     if isinstance(error, PenstockError):
-        error.__cause__ = error.__context__ = None
-        return error.with_traceback(None)
+        return error.without_frames()
     logger.error("%s: its loader raised", harness.id, exc_info=error)
     return LoadFailed(str(harness.id), f"{type(error).__name__}: {error}")

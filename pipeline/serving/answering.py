@@ -44,7 +44,7 @@ class Answering:
         for position, outcome in zip(positions, outcomes, strict=True):
             pending = batch[position]
             if outcome.error is not None:
-                pending.error = outcome.error
+                pending.fail(outcome.error)
                 continue
             record, request = pending.record, pending.request
             result = PredictResult(
@@ -61,10 +61,10 @@ class Answering:
             try:
                 value, own = encode(pending, result)
             except PenstockError as error:
-                pending.error = error
+                pending.fail(error)
                 continue
             if len(value) > most_bytes:
-                pending.error = ResultTooLarge(str(handle.id), len(value), most_bytes)
+                pending.fail(ResultTooLarge(str(handle.id), len(value), most_bytes))
                 continue
             if self._is_full:
                 own = [*own, *headers.full(result, record)]
@@ -114,7 +114,8 @@ class Answering:
         if request is not None:
             id_, servable = _cut(request.id, _LONG_NAME), _cut(request.servable, _LONG_NAME)
             pending.request = msgspec.structs.replace(request, id=id_, servable=servable, inputs=())
-        pending.error = pending.error or error  # what was wrong with the record before is the better reason
+        if pending.error is None:  # what was wrong with the record before is the better reason
+            pending.fail(error)
         answer = self.refusal(pending)
         if isinstance(error, ResultTooLarge):  # perhaps for what it repeats
             small, key = headers.small(answer.headers), headers.small_key(answer.key)

@@ -88,7 +88,7 @@ class StructuredEvent:
         try:
             self._open(pick, limits)
         except (RecordTooLarge, Undecodable) as problem:
-            self._problem = problem
+            self._problem = problem.without_frames()
 
     def decode_request(self, value: bytes, limits: Limits) -> PredictRequest:
         """See Framing."""

@@ -130,7 +130,7 @@ class _Computation:
 
     def _fail(self, parts: Sequence[Part], error: PenstockError, started_ms: int) -> None:
         self._failed.update([part.member for part in parts])
-        self._note(parts, [Outcome((), error, started_ms, 0)] * len(parts))
+        self._note(parts, [Outcome((), error.without_frames(), started_ms, 0)] * len(parts))
 
     def _note(self, parts: Sequence[Part], outcomes: Sequence[Outcome]) -> None:
         partial, whole = self._partial, self._outcomes

@@ -115,7 +115,7 @@ class Dispatcher:
             if request is None or pending.error is not None:
                 continue
             if request.deadline_ms is not None and request.deadline_ms < now_ms:
-                pending.error = DeadlineExceeded(request.deadline_ms, now_ms)
+                pending.fail(DeadlineExceeded(request.deadline_ms, now_ms))
             else:
                 todo.append((position, request))
         return batching.by_target(todo, self._route.servable)
@@ -160,7 +160,7 @@ class Dispatcher:
             if record.headers:
                 self._check_headers(pending.envelope, record.topic)
         except PenstockError as error:
-            pending.error = error
+            pending.fail(error)
             # Whatever else is wrong with a record: its error result goes nowhere either where no result may go.
             if not self._may_reply(pending.envelope.reply_topic, record.topic):
                 pending.envelope.reply_topic = pending.envelope.reply_partition = None
@@ -229,4 +229,4 @@ class Dispatcher:
                 self._answering.conclude(handle, batch, positions, outcomes, answers)
         except PenstockError as error:
             for position in itertools.chain(*layouts.values()):
-                batch[position].error = error
+                batch[position].fail(error)

@@ -87,7 +87,7 @@ class HeaderTable:
                 try:
                     self._note(envelope, name, meaning, value, timestamp_ms)
                 except Undecodable as problem:
-                    envelope.problem = envelope.problem or problem
+                    envelope.problem = envelope.problem or problem.without_frames()
         return envelope
 
     def echo(self, headers: Headers, is_repeated: Callable[[str], bool] | None = None) -> list[Header]:

@@ -19,6 +19,10 @@ class Held(Protocol):
     request: PredictRequest | None
     error: PenstockError | None
 
+    def fail(self, error: PenstockError) -> None:
+        """Refuse it for this reason."""
+        ...
+
     @property
     def framing(self) -> object:
         """See Framing."""
@@ -37,7 +41,7 @@ def _of_layout(
         fit = batching.match(form, layout)
     except PenstockError as error:
         for position in positions:
-            batch[position].error = error
+            batch[position].fail(error)
         return
     for position in positions:
         request = batch[position].request
@@ -45,4 +49,4 @@ def _of_layout(
             if request is not None:
                 yield position, batching.member(form, fit, request.inputs, request.deadline_ms)
         except PenstockError as error:
-            batch[position].error = error
+            batch[position].fail(error)

@@ -26,3 +26,7 @@ class Pending(msgspec.Struct, gc=False):
     error: PenstockError | None = None
     framing: Framing | None = None
     key: bytes | None = None
+
+    def fail(self, error: PenstockError) -> None:
+        """Refuse it for this reason. The collector does not look at these, so nothing of them may lead back to one."""
+        self.error = error.without_frames()

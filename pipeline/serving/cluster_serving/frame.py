@@ -114,7 +114,7 @@ def fitted(
                 try:
                     held.request = held.framing.fit(form, held.request)
                 except PenstockError as error:
-                    held.error = error
+                    held.fail(error)
                     continue
                 now = batching.layout_of(held.request.inputs)
             found.setdefault(now, []).append(position)
