@@ -1,8 +1,8 @@
 """Loads: how long until a version is AVAILABLE, and what it takes of memory, against the bare runtime's own load.
 
 ResNet-50, 500 trees for the libraries of those, and two matrices of ResNet-50's size for the kind ``python``; each load
-in a new process, the framework's import included. The target is that of the slowest. How long other threads had to wait
-at a time is printed, too. Tables are compared in ``benchmarks.lookups``.
+in a new process on all cores, the framework's import included. The target is that of the slowest. How long other
+threads had to wait at a time is printed, too.
 """
 
 from __future__ import annotations
