@@ -113,6 +113,7 @@ class Jobs:
             is_retriable = isinstance(error, OSError) or (isinstance(error, PenstockError) and error.retriable)
             ours = _as_ours(harness, error)
             report = partial(_fail, outcome, harness, ours, is_retriable)
+            self._give_back()
         report(round((self._clock.monotonic_s() - start_s) * 1000))
 
     def _reserve(self, harness: Harness, loader: Loader, outcome: Outcome) -> bool:

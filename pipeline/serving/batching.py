@@ -49,15 +49,17 @@ def by_target(requests: Iterable[tuple[int, PredictRequest]], default_servable: 
     alike: dict[tuple[object, ...], list[int]] = {}
     for position, request in requests:
         asked = request.servable, request.version, request.label, request.signature
-        # Nearly all have one tensor, of one shape: these are told apart without a layout of each.
-        tensor = request.inputs[0] if len(request.inputs) == 1 else None
-        key = asked if tensor is None else (*asked, tensor.name, tensor.datatype, tensor.shape)
-        positions = None if tensor is None else alike.get(key)
+        key: tuple[object, ...] = asked
+        if len(request.inputs) == 1:  # nearly all have one tensor: these are told apart without a layout of each
+            tensor = request.inputs[0]
+            key = *asked, tensor.name, tensor.datatype, tensor.shape
+        positions = alike.get(key)
         if positions is None:
             servable, version, label, signature = asked
             target = servable or default_servable, version, label, signature or DEFAULT_SIGNATURE
             positions = targets.setdefault(target, {}).setdefault(layout_of(request.inputs), [])
-            alike[key] = positions
+            if key is not asked:
+                alike[key] = positions
         positions.append(position)
     return targets
 

@@ -87,6 +87,7 @@ class Weights:
     def _piece(self, source: int, target: int, start: int) -> int:
         end = min(start + _PIECE_BYTES, self._size_bytes)
         with suppress(OSError):  # a file system, or a system, that copies to sockets only
+            os.lseek(target, start, os.SEEK_SET)
             return os.sendfile(target, source, start, end - start)
         with memoryview(self._memory) as whole, whole[start:end] as piece:
             return os.preadv(source, [piece], start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import openvino as ov
@@ -63,3 +64,28 @@ def test_loading_again_and_again_keeps_no_weights(version):
         loader.unload()
         resident.append(resident_bytes())
     assert resident[-1] - resident[1] < 32 << 20
+
+
+@pytest.mark.parametrize("copies", [0, 1])
+def test_every_byte_is_in_its_place_where_the_kernel_copies_only_some(copies, tmp_path, monkeypatch):
+    content = np.random.default_rng(0).bytes(130 << 20)
+    (tmp_path / "model.bin").write_bytes(content)
+    left, sendfile = [copies], os.sendfile
+
+    def refuse_after(*arguments):
+        if not left[0]:
+            raise OSError(22, "Invalid argument")
+        left[0] -= 1
+        return sendfile(*arguments)
+
+    monkeypatch.setattr(os, "sendfile", refuse_after)
+    weights = Weights("m/1", tmp_path / "model.bin")
+    assert weights.tensor().data.tobytes() == content
+    weights.close()
+
+
+def test_what_is_closed_before_all_is_there_leaves_nothing(tmp_path):
+    (tmp_path / "model.bin").write_bytes(b"\0" * (200 << 20))
+    before = set(Path("/proc/self/fd").iterdir())
+    Weights("m/1", tmp_path / "model.bin").close()
+    assert set(Path("/proc/self/fd").iterdir()) == before

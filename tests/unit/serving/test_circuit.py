@@ -147,7 +147,8 @@ def test_whatever_happens_it_admits_all_or_one_probe_or_nothing_and_never_stays_
             else:
                 assert got in (0, PROBE_REQUESTS)
             probing = probing or (got == PROBE_REQUESTS)
-            assert (rig.state is State.HALF_OPEN) == (probing or before is State.HALF_OPEN)
+            is_closed = before is State.CLOSED  # by a new version, perhaps, while a probe was on its way
+            assert (rig.state is State.HALF_OPEN) == (not is_closed and (probing or before is State.HALF_OPEN))
         elif step == "wait":
             rig.clock.advance(RETRY_S)
         elif step == "nothing":
