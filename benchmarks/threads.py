@@ -22,7 +22,7 @@ from benchmarks.workload import MLP, request_id
 from pipeline.clock import SystemClock
 from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.connector import Record
-from pipeline.records import PredictRequest
+from pipeline.records import DEFAULT_SIGNATURE, PredictRequest
 from pipeline.registry.servable import ServableId, Signature, TensorSpec
 from pipeline.serving.dispatcher import Dispatcher
 from pipeline.settings import RouteSettings
@@ -46,7 +46,7 @@ class Zeros:
     """Answers nothing but zeros, as fast as it can."""
 
     signatures: Mapping[str, Signature] = {
-        "serving_default": Signature(
+        DEFAULT_SIGNATURE: Signature(
             (TensorSpec(MLP.input, "FP32", (-1, model.FEATURES)),),
             (TensorSpec(MLP.output, "FP32", (-1, model.CLASSES)),),
         )

@@ -48,6 +48,6 @@ def named(name: str) -> Runtime:
 
 
 def workload_for(name: str, network: str) -> Workload:
-    """Return the workload of a network, ``mlp``, ``resnet50`` or ``digits``, in the layout that a runtime takes."""
+    """Return the workload of a network, ``mlp``, ``wide-mlp``, ``resnet50`` or ``digits``, as a runtime takes it."""
     images = CHANNELS_LAST if name == "tensorflow" else IMAGES
     return {MLP.name: MLP, WIDE.name: WIDE, DIGITS.name: DIGITS, IMAGES.name: images}[network]

@@ -7,9 +7,10 @@ it, is the codec's business.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Final
 
-from pipeline.records import PredictRequest, PredictResult
+from pipeline.records import Error, PredictRequest, PredictResult
 from pipeline.tensors import DATATYPES, Tensor
 
 _DATATYPE_BYTES: Final = {name: bytes([2 * index]) for index, name in enumerate(DATATYPES)}
@@ -38,40 +39,33 @@ def write_request(prefix: bytes, request: PredictRequest) -> bytes:
 
 def write_result(prefix: bytes, result: PredictResult) -> bytes:
     """Return a result behind a prefix."""
-    name, outputs, error, source = result.servable, result.outputs, result.error, result.source
+    name, outputs, source = result.servable, result.outputs, result.source
     # In an error it is the request's word: one as long as a record must not be remembered.
     is_short = len(name) <= _LONGEST_REMEMBERED
-    if len(outputs) == 1 and is_short and error is None and source is not None:  # nearly all of them
+    what: Sequence[bytes | memoryview]
+    if len(outputs) == 1 and is_short:  # nearly all of them
         tensor = outputs[0]
-        id_, data = result.id.encode(), tensor.data
-        return b"".join(
-            (
-                prefix,
-                _long(len(id_)),
-                id_,
-                _name_to_data(name, result.version, tensor.name, tensor.datatype, tensor.shape, len(data)),
-                data,
-                b"\0\0",  # no more tensors, no error
-                _topic_and_partition(source.topic, source.partition),
-                _long(source.offset),
-                _digest(result.digest),
-                _long(result.queue_us),
-                _long(result.compute_us),
-            )
+        head = _name_to_data(name, result.version, tensor.name, tensor.datatype, tensor.shape, len(tensor.data))
+        what = head, tensor.data, b"\0"
+    else:
+        servable = _name_and_version if is_short else _name_and_version.__wrapped__
+        what = [servable(name, result.version)]
+        _write_tensors(what, outputs)
+    id_ = result.id.encode()
+    return b"".join(
+        (
+            prefix,
+            _long(len(id_)),
+            id_,
+            *what,
+            b"\0" if result.error is None else _error(result.error),
+            b"\0" if source is None else _topic_and_partition(source.topic, source.partition),
+            b"" if source is None else _long(source.offset),
+            _digest(result.digest),
+            _long(result.queue_us),
+            _long(result.compute_us),
         )
-    servable = _name_and_version if is_short else _name_and_version.__wrapped__
-    parts: list[bytes | memoryview] = [prefix, _text(result.id), servable(name, result.version)]
-    _write_tensors(parts, outputs)
-    if error is None:
-        parts.append(b"\0")
-    else:
-        parts += (b"\2", _text(error.code), _text(error.message), b"\1" if error.retriable else b"\0")
-    if source is None:
-        parts.append(b"\0")
-    else:
-        parts += (_topic_and_partition(source.topic, source.partition), _long(source.offset))
-    parts += (_digest(result.digest), _long(result.queue_us), _long(result.compute_us))
-    return b"".join(parts)
+    )
 
 
 # Writing: each function returns the encoding of one value (Avro specification, "Binary encoding").
@@ -113,6 +107,10 @@ def _optional_long(value: int | None) -> bytes:
 
 def _optional_text(value: str | None) -> bytes:
     return b"\0" if value is None else b"\2" + _text(value)
+
+
+def _error(error: Error) -> bytes:
+    return b"\2" + _text(error.code) + _text(error.message) + (b"\1" if error.retriable else b"\0")
 
 
 # What the results of a batch have in common is encoded once: these are the same few values again and again.
