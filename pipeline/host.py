@@ -23,6 +23,7 @@ from pipeline.errors import PluginError, WrongTopic
 from pipeline.records import AspiredVersions, State
 from pipeline.registry import policy
 from pipeline.registry.budget import Budget, WhenShort
+from pipeline.registry.heap import keep_large_blocks
 from pipeline.registry.load_pool import LoadPool
 from pipeline.registry.manager import Manager
 from pipeline.registry.rules import OnChange, Rules
@@ -48,6 +49,7 @@ class Registry:
     """The manager of one worker with its pools, and the way its transitions go to the states topic."""
 
     def __init__(self, settings: Settings, worker_id: str, clock: Clock) -> None:
+        keep_large_blocks()
         self._settings = settings
         self._loads = LoadPool(settings.worker.load_threads, settings.worker.load_niceness)
         self._unloads = ThreadPoolExecutor(1, "penstock-unload")

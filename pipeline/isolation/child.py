@@ -23,7 +23,7 @@ from pipeline.isolation import failures, packing
 from pipeline.isolation.channel import Channel
 from pipeline.isolation.messages import Answered, Call, Failed, Load, Loaded, Message, Unload, Unloaded
 from pipeline.isolation.segment import Arena, Segment
-from pipeline.registry.heap import give_back
+from pipeline.registry.heap import give_back, keep_large_blocks
 from pipeline.registry.load_pool import LoadPool
 from pipeline.registry.loader import Loader
 from pipeline.registry.servable import Servable, ServableId, describe
@@ -100,6 +100,7 @@ class Server:
         raise TypeError(f"{type(question).__name__} is no question")
 
     def _load(self, question: Load) -> Loaded:
+        keep_large_blocks()
         installed = [EntryPoint(question.kind, question.adapter, plugins.SERVABLES)] if question.adapter else None
         adapter = kinds.load_adapter(question.kind, installed)
         loader = adapter.loader(ServableId(question.name, question.version), Path(question.path), question.options)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import platform
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -65,3 +69,50 @@ def test_of_many_unloads_in_a_row_few_give_memory_back_and_the_first_does(monkey
         now_s[0] += 0.1
     assert trimmed[0] == 100.0
     assert 0.05 < 0.5 * len(trimmed) / (now_s[0] - 100.0) < 0.15
+
+
+REUSED = """
+import ctypes, resource
+{before}
+c = ctypes.CDLL(None)
+c.malloc.restype, c.malloc.argtypes, c.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+def faults():
+    start = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = c.malloc(12 << 20)
+    ctypes.memset(block, 1, 12 << 20)
+    c.free(block)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - start
+print(faults(), faults())
+"""
+WORKER = """
+from pipeline import settings
+from pipeline.clock import SystemClock
+from pipeline.host import Registry
+Registry(settings.load(), "w", SystemClock())
+"""
+
+
+def _faults(before: str, **environment: str) -> tuple[int, int]:
+    done = subprocess.run(
+        [sys.executable, "-c", REUSED.format(before=before)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, second = done.stdout.split()
+    return int(first), int(second)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has limits of its own")
+def test_a_worker_uses_large_blocks_again_from_the_first_on() -> None:
+    first, second = _faults(WORKER)
+    assert first > 3000
+    assert second < 100
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="as above")
+def test_what_the_environment_says_of_large_blocks_counts() -> None:
+    first, second = _faults(WORKER, MALLOC_MMAP_THRESHOLD_="131072")
+    assert second > 3000
+    assert first > 3000
