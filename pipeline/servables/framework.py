@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any, Final
 
 from pipeline.errors import MissingExtra
@@ -10,15 +11,24 @@ from pipeline.errors import MissingExtra
 _MOST_CHARACTERS: Final = 300
 
 
-def imported(what: str, module: str, name: str, extra: str) -> Any:
+def imported(what: str, module: str, name: str, extra: str, without: str | None = None) -> Any:
     """Return a module that only its users shall pay for; ``name`` is what people call it.
 
-    Raises MissingExtra, in the name of ``what``, where it can not be imported. Blocks, for seconds the first time.
+    ``without`` names a module that it imports if it can and nobody here needs: it is missing as long as this takes,
+    and can be imported afterwards. Raises MissingExtra, in the name of ``what``, where the module can not be imported.
+    Blocks, for seconds the first time.
     """
+    hidden = without is not None and without not in sys.modules
+    if hidden:
+        # What the import system reads as: there is no such module.
+        sys.modules[without] = None  # type: ignore[index, assignment]  # documented at import, not in its type
     try:
         return importlib.import_module(module)
     except (ImportError, OSError) as error:  # OSError: a library of the system is missing that its own needs
         raise MissingExtra(what, f"{name} can not be imported ({error})", extra) from error
+    finally:
+        if hidden:
+            sys.modules.pop(without, None)  # type: ignore[arg-type]  # it is hidden, so it is named
 
 
 def first_line(error: BaseException) -> str:

@@ -9,6 +9,8 @@ _VARINT: Final = 0
 _FIXED_64: Final = 1
 _LENGTH: Final = 2
 _FIXED_32: Final = 5
+_MOST_VARINT_BYTES: Final = 10
+_MOST_HEAD_BYTES: Final = 2 * _MOST_VARINT_BYTES  # what it is, and how long or which number
 
 
 class MalformedMessage(ValueError):
@@ -38,20 +40,24 @@ def fields(file: IO[bytes], start: int, end: int) -> Iterator[Field]:
     """
     position = start
     while position < end:
-        key, position = _varint(file, position, end)
+        file.seek(position)
+        head = file.read(min(_MOST_HEAD_BYTES, end - position))
+        key, after = _varint(head, 0, position)
         number, wire_type = key >> 3, key & 7
         if number == 0:
             raise MalformedMessage(f"a field of number 0 at byte {position}")
         if wire_type == _VARINT:
-            value, position = _varint(file, position, end)
+            value, after = _varint(head, after, position)
+            position += after
             yield Field(number, value, position, position)
             continue
         if wire_type == _LENGTH:
-            size, position = _varint(file, position, end)
+            size, after = _varint(head, after, position)
         elif wire_type in (_FIXED_32, _FIXED_64):
             size = 4 if wire_type == _FIXED_32 else 8
         else:
             raise MalformedMessage(f"wire type {wire_type} at byte {position}")
+        position += after
         if position + size > end:
             raise MalformedMessage(f"field {number} at byte {position} ends after its message")
         yield Field(number, None, position, position + size)
@@ -74,12 +80,13 @@ def packed(data: bytes) -> list[int]:
     return numbers
 
 
-def _varint(file: IO[bytes], position: int, end: int) -> tuple[int, int]:
-    file.seek(position)
-    data = file.read(min(10, end - position))
+def _varint(head: bytes, place: int, position: int) -> tuple[int, int]:
+    """Return a number of the head of the field at ``position``, and the place after it."""
+    if place < len(head) and head[place] < 128:  # most are short
+        return head[place], place + 1
     value = 0
-    for place, byte in enumerate(data):
-        value |= (byte & 127) << (7 * place)
+    for shift, byte in enumerate(head[place : place + _MOST_VARINT_BYTES]):
+        value |= (byte & 127) << (7 * shift)
         if byte < 128:  # the high bit says that more follow
-            return value, position + place + 1
-    raise MalformedMessage(f"a number at byte {position} does not end")
+            return value, place + shift + 1
+    raise MalformedMessage(f"a number of the field at byte {position} does not end")

@@ -103,7 +103,8 @@ def read_model(id: ServableId, path: Path, options: SklearnOptions) -> SklearnSe
 
 
 def _import(what: str = "sklearn") -> Any:
-    imported(what, "skops.io", "skops", "sklearn")
+    # skops lists what scikit-learn has, and with that imports its adapter to PyTorch, and so PyTorch.
+    imported(what, "skops.io", "skops", "sklearn", without="sklearn.externals.array_api_compat.torch")
     return imported(what, "sklearn", "scikit-learn", "sklearn")
 
 

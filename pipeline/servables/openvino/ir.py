@@ -12,6 +12,7 @@ from xml.parsers import expat  # a document type, and so every entity, is refuse
 from pipeline.errors import InvalidArtefact
 
 _MOST_ELEMENTS: Final = 1 << 48
+_MOST_DIGITS: Final = 20  # the first of so many say that there are too many
 _BITS: Final = {
     "boolean": 8,
     "u1": 1,
@@ -99,7 +100,8 @@ class _Look:
 
     def _elements(self, shape: str) -> int:
         """The number of elements of a shape such as ``4, 1, 3``; an axis that is open counts as 1."""
-        axes = [int(axis) if re.fullmatch(r"\s*\d{1,20}\s*", axis) else 1 for axis in shape.split(",")]
+        texts = [axis.strip() for axis in shape.split(",")]
+        axes = [int(text[:_MOST_DIGITS]) if text.isdecimal() else 1 for text in texts]
         elements = math.prod(axes)
         if elements > _MOST_ELEMENTS or max(axes) > _MOST_ELEMENTS:
             raise self._error(f"{self._at()} has the shape {shape[:200]!r}, more elements than any memory holds")

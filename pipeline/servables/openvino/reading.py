@@ -101,23 +101,22 @@ def reshape(name: str, network: Any, options: OpenVinoOptions) -> None:
         raise LoadFailed(name, f"options shapes and batch: the model does not have them: {last_line(error)}") from error
 
 
-def picky(network: Any) -> Any:
-    """Return a copy of the model where it does not take two rows though its axis 0 is open, else None.
+def takes_two_rows(network: Any) -> bool:
+    """Return whether a model whose axis 0 is open takes two rows; True for others, which say themselves what they take.
 
     OpenVINO computes a model for shapes that its own rules forbid, and dies of it (2026.4: a product of matrices that
-    do not fit). Whoever gets a copy asks it before each call: ``reshape`` raises for a shape that the model forbids.
+    do not fit). The model is given another shape for that, without the GIL, so this is for a copy.
     """
+    partial_shape = importlib.import_module("openvino").PartialShape
     shapes = {port: list(port.get_partial_shape()) for port in network.inputs}
     if not any(shape and shape[0].is_dynamic for shape in shapes.values()):
-        return None
-    copy = network.clone()
-    partial_shape = importlib.import_module("openvino").PartialShape
+        return True
     two = [[2, *shape[1:]] if shape and shape[0].is_dynamic else shape for shape in shapes.values()]
     try:
-        copy.reshape({port: partial_shape(shape) for port, shape in zip(copy.inputs, two, strict=True)})
+        network.reshape({port: partial_shape(shape) for port, shape in zip(shapes, two, strict=True)})
     except Exception:  # noqa: BLE001  # whatever the rule is
-        return network.clone()
-    return None
+        return False
+    return True
 
 
 def _cut_out(name: str, network: Any, meta: files.GraphMeta) -> Any:

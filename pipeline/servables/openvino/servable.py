@@ -32,7 +32,7 @@ class OpenVinoServable:
     Inputs are copied into a request and outputs out of it, once each: no array of a caller is kept, and no result
     changes afterwards. BYTES lose trailing NUL bytes, because numpy's fixed-width strings do. ``batch`` is the number
     of rows that the model takes, None where that is open. ``picky`` is asked whether the model allows the shapes of a
-    call, see ``reading.picky``.
+    call, see ``reading.takes_two_rows``.
     """
 
     def __init__(
