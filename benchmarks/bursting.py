@@ -6,6 +6,7 @@ FACTOR times that, and at RATE again. A latency runs as in ``benchmarks.open_loo
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import sys
@@ -74,6 +75,7 @@ def seen(plan: Schedule, due_s: Sequence[float], answers: Iterable[tuple[float, 
 def main() -> None:
     """Drive, receive, print."""
     bootstrap, requests, results, *numbers = sys.argv[1:]
+    gc.disable()  # as benchmarks.open_loop does
     sys.setswitchinterval(SWITCH_S)
     plan = schedule(*map(float, numbers))
     keys = itertools.cycle([b"key-%d" % number for number in range(_KEYS)])

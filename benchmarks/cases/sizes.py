@@ -86,7 +86,7 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
             "CPU microseconds a record": each(measured, lambda one: one.ours.cpu_us),
             "CPU microseconds a record, by hand": each(measured, lambda one: one.theirs.cpu_us),
         },
-        descriptions={"penstock": large_backlog.Rival.DESCRIPTION, "by hand": first_element.DESCRIPTION},
+        descriptions={"penstock": large_backlog.Rival.DESCRIPTION, "by hand": first_element.Loop.DESCRIPTION},
         accounts={
             **{f"penstock, {name}": [one.ours.account for one in several] for name, several in measured.items()},
             **{f"by hand, {name}": [one.theirs.account for one in several] for name, several in measured.items()},
@@ -107,7 +107,8 @@ def count(request_bytes: int, requests: int) -> int:
 
 def _measure(harness: Harness, size: Size, requests: int) -> Measured:
     asked = count(size.request_bytes, requests)
-    ours, theirs = (_answer(harness, rival, size.request_bytes, asked) for rival in (size.ours, first_element))
+    rivals = (size.ours, first_element.Loop(size.request_bytes))
+    ours, theirs = (_answer(harness, rival, size.request_bytes, asked) for rival in rivals)
     return Measured(ours, theirs)
 
 

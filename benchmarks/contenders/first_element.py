@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
@@ -19,14 +20,22 @@ if TYPE_CHECKING:
 
     from benchmarks.place import Place
 
-NAME = "hand_written"
-DESCRIPTION = "confluent-kafka + fastavro + numpy by hand: batches, flush, synchronous commit"
+# At a time: as many small ones as the loop of ``throughput``, and of large ones so many bytes.
+BATCH_BYTES: Final = 8 << 20
 
 
-def command(place: Place) -> list[str | Path]:
-    """Return the command that runs this file."""
-    settings = {**work.settings_for(place), "batch_size": hand_written.BATCH_SIZE}
-    return [sys.executable, "-m", __name__, json.dumps(settings)]
+@dataclass(frozen=True)
+class Loop:
+    """The loop for requests of one size."""
+
+    request_bytes: int
+    NAME: ClassVar[str] = "hand_written"
+    DESCRIPTION: ClassVar[str] = "confluent-kafka + fastavro + numpy by hand: batches, flush, synchronous commit"
+
+    def command(self, place: Place) -> list[str | Path]:
+        """Return the command that runs this file."""
+        batch_size = max(1, min(hand_written.BATCH_SIZE, BATCH_BYTES // self.request_bytes))
+        return [sys.executable, "-m", __name__, json.dumps({**work.settings_for(place), "batch_size": batch_size})]
 
 
 def answers(codec: work.Codec, values: Sequence[bytes | None]) -> list[bytes]:
