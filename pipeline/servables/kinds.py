@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline import plugins
 from pipeline.errors import AmbiguousKind, PluginError, UnknownKind
 from pipeline.registry.source_adapter import SourceAdapter
+from pipeline.servables.model_file import names_in
 
 logger = logging.getLogger(__name__)
 
@@ -48,4 +49,5 @@ def detect(path: Path, adapters: Mapping[str, SourceAdapter]) -> str:
         reason = f"its files fit several kinds ({', '.join(sorted(fitting))}); name one as kind of the servable"
         raise AmbiguousKind(str(path), reason)
     wanted = "; ".join(f"{kind}: {adapter.looks_for}" for kind, adapter in sorted(adapters.items()))
-    raise UnknownKind(str(path), f"its files fit no kind; looked for {wanted or 'nothing, no kind is installed'}")
+    looked_for = wanted or "nothing, no kind is installed"
+    raise UnknownKind(str(path), f"its files fit no kind: {names_in(path)}; looked for {looked_for}")

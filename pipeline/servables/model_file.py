@@ -9,6 +9,7 @@ from typing import Final
 from pipeline.errors import InvalidArtefact
 
 _BYTES: Final = 256
+_MOST_NAMES: Final = 20
 
 
 def candidates(path: Path, suffixes: Sequence[str], recognises: Callable[[bytes], bool]) -> list[Path]:
@@ -26,6 +27,20 @@ def _ends(file: Path) -> bytes:
         first = opened.read(_BYTES)
         opened.seek(max(file.stat().st_size - _BYTES, 0))
         return first + opened.read(_BYTES)
+
+
+def no_model(what: str, path: Path, looks_for: str) -> InvalidArtefact:
+    """Return the error, in the name of ``what``, of a version that has no model, or several to choose from."""
+    return InvalidArtefact(what, f"no model found in {path}, expected {looks_for}; got {names_in(path)}")
+
+
+def names_in(path: Path) -> str:
+    """Return what is at ``path``, for people: the first names of a directory, in order."""
+    if not path.is_dir():
+        return path.name if path.exists() else "nothing"
+    names = sorted(file.name for file in path.iterdir())
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return f"{', '.join(names[:_MOST_NAMES])}{more}" if names else "nothing"
 
 
 def the_one(what: str, path: Path, found: Sequence[Path], looks_for: str) -> Path:

@@ -14,6 +14,7 @@ from pipeline.registry.options import Options, check_options
 from pipeline.registry.servable import Description, ServableId, Signature, TensorSpec
 from pipeline.servables import onnx_file
 from pipeline.servables.framework import imported
+from pipeline.servables.model_file import no_model
 from pipeline.tensors import Array
 
 # ONNX Runtime's type names and the protocol's. bfloat16 and the like have no datatype there.
@@ -109,7 +110,7 @@ class OnnxRuntimeLoader:
         runtime = _import(name)
         file = onnx_file.find(self._path)
         if file is None:
-            raise InvalidArtefact(name, f"no model found in {self._path}, expected model.onnx or a single *.onnx")
+            raise no_model(name, self._path, "model.onnx or a single *.onnx")
         seen = onnx_file.look_over(name, file, self._path)
         self._check_providers(name, runtime)
         try:

@@ -13,14 +13,17 @@ import numpy as np
 import pytest
 
 from pipeline.client import InputQueue
+from pipeline.isolation.adapter import IsolatedAdapter
 from pipeline.records import State
+from pipeline.registry.servable import ServableId
+from pipeline.servables import kinds
 from tests.acceptance.conftest import Deploy
 from tests.acceptance.kinds import asked
 from tests.acceptance.workers import Deployment, Worker, wait_for
 
 MAKERS = ("graphs", "steps", "tables", "tensorflow", "torch", "trees")
 TENSORFLOW = ("saved-model", "keras")
-TORCH = ("exported", "exported-numbers", "torchscript", "state-dict")
+TORCH = ("exported", "exported-numbers", "torchscript", "torchscript-numbers", "state-dict", "safetensors")
 
 # A class as an operator has it beside the worker; its parameters come from the version.
 MODULE = """
@@ -39,30 +42,59 @@ DECLARED = {
     "inputs": {"image": {"datatype": "FP32", "shape": [-1, 64]}},
     "outputs": {"probabilities": {"datatype": "FP32", "shape": [-1, 10]}},
 }
+NUMBERS = [name for name in asked.NUMBERS if name not in ("u16", "u32", "u64")]  # those that TorchScript copies
+DECLARED_NUMBERS = {
+    "inputs": {name: {"datatype": asked.DATATYPES[name], "shape": [-1, 1]} for name in NUMBERS},
+    "outputs": {f"{name}_out": {"datatype": asked.DATATYPES[name], "shape": [-1, 1]} for name in NUMBERS},
+}
+MODULE_OPTIONS = {"module": "digits_module:Digits", "arguments": {"hidden": 32}}
 F32 = {"precision": "f32"}
 # What the files do not say. No kind is named where they do.
 STREAMS: dict[str, Mapping[str, Any]] = {
     "saved-model": {},
     "keras": {},
+    "saved-model-in-openvino": {"kind": "openvino", "options": F32},
+    "frozen-graph": {"options": F32},
     "exported": {},
     "exported-numbers": {},
     "torchscript": {"options": DECLARED},
-    "state-dict": {"options": {**DECLARED, "module": "digits_module:Digits", "arguments": {"hidden": 32}}},
+    "torchscript-numbers": {"options": DECLARED_NUMBERS},
+    "state-dict": {"options": {**DECLARED, **MODULE_OPTIONS}},
+    "safetensors": {"options": {**DECLARED, **MODULE_OPTIONS}},
     "ir": {"options": F32},
     "onnx-in-openvino": {"options": F32},
+    "openvino-types": {"options": F32},
     "onnx": {"kind": "onnxruntime"},
     "onnx-types": {"kind": "onnxruntime"},
     "sklearn": {},
     "xgboost": {},
+    "xgboost-binary": {},
     "lightgbm": {},
     "table-csv": {"options": {"header": True, "datatypes": {"year": "INT64", "share": "FP64"}}},
     "table-avro": {},
     "table-parquet": {},
     "python": {"options": {"allow_code_in_version": True}},
+    "python-types": {"options": {"allow_code_in_version": True}},
     "image": {},
     "top-k": {},
     "pipeline": {"options": {"steps": {"openvino": F32}}},
 }
+
+# One of each kind.
+ISOLATED = (
+    "saved-model",
+    "exported",
+    "openvino-types",
+    "onnx-types",
+    "sklearn",
+    "xgboost",
+    "lightgbm",
+    "table-parquet",
+    "python-types",
+    "image",
+    "top-k",
+    "pipeline",
+)
 
 
 @pytest.fixture(scope="module")
@@ -107,18 +139,21 @@ def check(queue: InputQueue, made: Path, stream: str) -> None:
     for signature, (inputs, expected) in asked.read(made, stream).items():
         answer = queue.predict(inputs, timeout=20, servable=stream, signature=signature)
         outputs = answer if isinstance(answer, dict) else {next(iter(expected)): answer}
-        assert outputs.keys() == expected.keys(), f"{stream} {signature}"
-        for name, array in expected.items():
-            what = f"{stream} {signature} {name}"
-            got = outputs[name]
-            if array.dtype == object:
-                assert got.tolist() == array.tolist(), what
-                continue
-            assert got.dtype == array.dtype, what
-            if array.dtype.kind == "f" and stream not in ("onnx-types", "exported-numbers"):
-                np.testing.assert_allclose(got, array, rtol=1e-5, atol=1e-6, err_msg=what)
-            else:
-                assert np.array_equal(got, array), what
+        compare(f"{stream} {signature}", outputs, expected)
+
+
+def compare(what: str, outputs: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    assert outputs.keys() == expected.keys(), what
+    for name, array in expected.items():
+        got = outputs[name]
+        if array.dtype == object:
+            assert got.tolist() == array.tolist(), f"{what} {name}"
+            continue
+        assert got.dtype == array.dtype, f"{what} {name}"
+        if array.dtype.kind == "f" and not name.endswith("_out"):  # what is passed through is exact
+            np.testing.assert_allclose(got, array, rtol=1e-5, atol=1e-6, err_msg=f"{what} {name}")
+        else:
+            assert np.array_equal(got, array), f"{what} {name}"
 
 
 @pytest.mark.slow
@@ -147,3 +182,16 @@ def test_one_worker_answers_by_every_kind_as_the_framework_does(
         assert state.description is not None, state.stream
         assert state.description.framework, state.stream
         assert state.description.signatures.keys() >= asked.read(made, state.stream).keys(), state.stream
+
+
+@pytest.mark.parametrize("stream", ISOLATED)
+def test_a_kind_answers_the_same_from_a_process_of_its_own(stream: str, made: Path) -> None:
+    path, settings = made / stream / "1", STREAMS[stream]
+    kind = settings.get("kind") or kinds.detect(path, kinds.load_adapters())
+    loader = IsolatedAdapter(kinds.load_adapter(kind)).loader(ServableId(stream, 1), path, settings.get("options", {}))
+    servable = loader.load()
+    try:
+        for signature, (inputs, expected) in asked.read(made, stream).items():
+            compare(f"{stream} {signature}", servable.predict(signature, inputs), expected)
+    finally:
+        loader.unload()

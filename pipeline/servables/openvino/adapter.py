@@ -10,15 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.errors import InvalidArtefact, LoadFailed
+from pipeline.errors import LoadFailed
 from pipeline.registry.servable import Description, ServableId
 from pipeline.servables import onnx_file
 from pipeline.servables.framework import imported, last_line
+from pipeline.servables.model_file import no_model
 from pipeline.servables.openvino import files, reading
 from pipeline.servables.openvino.options import OpenVinoOptions, check
 from pipeline.servables.openvino.servable import OpenVinoServable
 from pipeline.servables.openvino.signature import signature_of
-from pipeline.servables.openvino.weights import Weights
 
 _CONVERTER: Final = "openvino.tools.ovc"
 
@@ -92,7 +92,6 @@ class OpenVinoLoader:
         self._options = options
         self._adapter = adapter
         self._servable: OpenVinoServable | None = None
-        self._weights: Weights | None = None
 
     def estimate_bytes(self) -> int | None:
         """See Loader: the files of the version, as often as OpenVINO has weights in memory while it compiles them."""
@@ -103,7 +102,7 @@ class OpenVinoLoader:
         name = str(self._id)
         model = files.find(self._path)
         if model is None:
-            raise InvalidArtefact(name, f"no model found in {self._path}, expected {files.LOOKS_FOR}")
+            raise no_model(name, self._path, files.LOOKS_FOR)
         axes: Mapping[str, tuple[str, ...]] = {}
         if model.format is files.Format.ONNX:
             axes = onnx_file.look_over(name, model.path, self._path).axes
@@ -114,7 +113,6 @@ class OpenVinoLoader:
             if network.weights is not None:
                 network.weights.close()
             raise
-        self._weights = network.weights
         return self._servable
 
     def unload(self) -> None:
@@ -122,9 +120,6 @@ class OpenVinoLoader:
         if self._servable is not None:
             self._servable.close()
             self._servable = None
-        if self._weights is not None:
-            self._weights.close()
-            self._weights = None
 
     def _compile(
         self, network: reading.Network, model: files.ModelFile, axes: Mapping[str, tuple[str, ...]]
@@ -141,7 +136,8 @@ class OpenVinoLoader:
                 raise LoadFailed(name, f"OpenVINO can not compile {model.path.name}: {last_line(error)}") from error
         # Whoever has the model asks it before each call: ``reshape`` raises for a shape that it forbids.
         picky = None if takes_two_rows.result() else network.model.clone()
-        return OpenVinoServable(compiled, signature, _describe(compiled, options, model), batch, picky)
+        description = _describe(compiled, options, model)
+        return OpenVinoServable(compiled, signature, description, batch, picky, network.weights)
 
 
 def _describe(compiled: Any, options: OpenVinoOptions, model: files.ModelFile) -> Description:

@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.records import DEFAULT_SIGNATURE
 from pipeline.registry.servable import Description, Signature
+from pipeline.servables.openvino.weights import Weights
 from pipeline.tensors import Array
 
 
@@ -32,17 +33,24 @@ class OpenVinoServable:
     Inputs are copied into a request and outputs out of it, once each: no array of a caller is kept, and no result
     changes afterwards. BYTES lose trailing NUL bytes, because numpy's fixed-width strings do. ``batch`` is the number
     of rows that the model takes, None where that is open. ``picky`` is asked whether the model allows the shapes of a
-    call, see ``reading.takes_two_rows``.
+    call, see ``reading.takes_two_rows``. ``weights`` is what the model computes on, and keeps no reference to.
     """
 
     def __init__(
-        self, compiled: Any, signature: Signature, description: Description, batch: int | None, picky: Any = None
+        self,
+        compiled: Any,
+        signature: Signature,
+        description: Description,
+        batch: int | None,
+        picky: Any = None,
+        weights: Weights | None = None,
     ) -> None:
         self.signatures: Mapping[str, Signature] = {DEFAULT_SIGNATURE: signature}
         self.description = description
         self._compiled = compiled
         self._batch = batch
         self._picky = picky
+        self._weights = weights
         self._lock = threading.Lock()
         self._streams = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")) if signature.batched else 1
         self._idle: deque[Any] = deque()
@@ -67,9 +75,12 @@ class OpenVinoServable:
         return self._predict_in_parts(inputs)
 
     def close(self) -> None:
-        """Free the model and its requests; nothing is running by then."""
+        """Free the model, its requests and its weights; nothing is running by then."""
         self._idle.clear()
         self._compiled = self._picky = None
+        if self._weights is not None:
+            self._weights.close()
+            self._weights = None
 
     def _predict_in_parts(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         rows = len(inputs[self._inputs[0][1]])

@@ -6,9 +6,10 @@ import threading
 from pathlib import Path
 
 from pipeline.description import Description
-from pipeline.errors import InvalidArtefact, LoadFailed
+from pipeline.errors import LoadFailed
 from pipeline.registry.servable import ServableId
 from pipeline.registry.simple_loader import SimpleAdapter
+from pipeline.servables.model_file import no_model
 from pipeline.servables.tensorflow.files import LOOKS_FOR, find, size_bytes
 from pipeline.servables.tensorflow.framework import import_tensorflow
 from pipeline.servables.tensorflow.keras_file import load_keras
@@ -43,7 +44,7 @@ class TensorFlowAdapter(SimpleAdapter):
         tensorflow = import_tensorflow(what)
         found = find(path)
         if found is None:
-            raise InvalidArtefact(what, f"no model found in {path}, expected {LOOKS_FOR}")
+            raise no_model(what, path, LOOKS_FOR)
         threads = self._agree(options.intra_op_threads)
         load = load_keras if found.is_file() else load_saved_model
         model = load(tensorflow, what, found, options)

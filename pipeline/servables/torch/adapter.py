@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.errors import InvalidArtefact
 from pipeline.registry.servable import ServableId
 from pipeline.registry.simple_loader import SimpleAdapter
+from pipeline.servables.model_file import no_model
 from pipeline.servables.torch import package, program, program_check, script, state_dict
 from pipeline.servables.torch.archive import is_long, read_archive, record_sizes
 from pipeline.servables.torch.files import LOOKS_FOR, find_model
@@ -42,7 +42,7 @@ def load_version(id: ServableId, path: Path, options: TorchOptions) -> TorchServ
     check_device(what, torch, options.device)
     file = find_model(path)
     if file is None:
-        raise InvalidArtefact(what, f"no model found in {path}, expected {LOOKS_FOR}")
+        raise no_model(what, path, LOOKS_FOR)
     return TorchServable(what, torch, _load(what, file, options, torch), options.device, options.threads)
 
 

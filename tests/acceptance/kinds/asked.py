@@ -26,6 +26,20 @@ NUMBERS = {
     "f32": np.array([[-1.5], [0], [3.4e38]], "<f4"),
     "f64": np.array([[-1.5], [0], [1.7e308]], "<f8"),
 }
+DATATYPES = {
+    "bool": "BOOL",
+    "u8": "UINT8",
+    "u16": "UINT16",
+    "u32": "UINT32",
+    "u64": "UINT64",
+    "i8": "INT8",
+    "i16": "INT16",
+    "i32": "INT32",
+    "i64": "INT64",
+    "f16": "FP16",
+    "f32": "FP32",
+    "f64": "FP64",
+}
 TEXTS = np.array([[b"one"], [b"zwei"], ["drei, größer".encode()]], object)
 
 

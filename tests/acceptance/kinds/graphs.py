@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 import onnxruntime
 import openvino as ov
 from onnx import TensorProto, helper, numpy_helper
+from openvino import opset13 as ops
 
 from tests.acceptance.kinds import asked
 
+F32 = {"INFERENCE_PRECISION_HINT": "f32"}
 TYPES = {
     "bool": TensorProto.BOOL,
     "u8": TensorProto.UINT8,
@@ -43,8 +46,22 @@ def main() -> None:
 
     onnx.save(same_model({**TYPES, "text": TensorProto.STRING}), asked.version(folder, "onnx-types") / "model.onnx")
     question = {**asked.NUMBERS, "text": asked.TEXTS}
-    answers = {f"{name}_out": array for name, array in question.items()}
+    session = onnxruntime.InferenceSession(folder / "onnx-types" / "1" / "model.onnx")
+    texts = np.array([[text.decode()] for [text] in asked.TEXTS], object)
+    answers = dict(
+        zip([f"{name}_out" for name in question], session.run(None, {**question, "text": texts}), strict=True)
+    )
+    answers["text_out"] = np.array([[text.encode()] for [text] in answers["text_out"]], object)
     asked.write(folder, "onnx-types", serving_default=(question, answers))
+
+    ov.save_model(same_in_openvino(), asked.version(folder, "openvino-types") / "model.xml", compress_to_fp16=False)
+    compiled = core.compile_model(folder / "openvino-types" / "1" / "model.xml", "CPU", F32)
+    found = compiled({**asked.NUMBERS, "text": asked.TEXTS.astype("S")}, decode_strings=False)
+    asked.write(
+        folder,
+        "openvino-types",
+        serving_default=(question, {port.get_any_name(): array for port, array in found.items()}),
+    )
 
 
 def digits_model() -> onnx.ModelProto:
@@ -73,6 +90,19 @@ def same_model(types: dict[str, int]) -> onnx.ModelProto:
     )
 
 
+def same_in_openvino() -> ov.Model:
+    outputs, inputs = [], []
+    for name, array in {**asked.NUMBERS, "text": asked.TEXTS}.items():
+        kind = ov.Type.string if array.dtype == object else ov.Type(array.dtype)
+        parameter = ops.parameter([-1, 1], kind, name=name)
+        parameter.output(0).tensor.set_names({name})
+        same = ops.reshape(parameter, ops.constant(np.array([-1, 1])), special_zero=False)
+        same.output(0).tensor.set_names({f"{name}_out"})
+        inputs.append(parameter)
+        outputs.append(same)
+    return ov.Model(outputs, inputs)
+
+
 def _model(nodes, inputs, outputs, constants) -> onnx.ModelProto:
     graph = helper.make_graph(nodes, "made", inputs, outputs, constants)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -84,7 +114,7 @@ def in_onnxruntime(stream, question):
 
 
 def in_openvino(core, model, question):
-    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core.compile_model(model, "CPU", F32)
     return {"probabilities": compiled(question)[0].copy()}
 
 

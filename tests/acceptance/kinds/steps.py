@@ -19,6 +19,16 @@ class Servable:
     async def predict(self, inputs):
         return {"text": np.array([t * n for t, n in zip(inputs["text"], inputs["times"])], object)}
 """
+SAME = """
+TYPES = {types}
+
+class Servable:
+    inputs = TYPES
+    outputs = {{f"{{name}}_out": spec for name, spec in TYPES.items()}}
+
+    def predict(self, inputs):
+        return {{f"{{name}}_out": array for name, array in inputs.items()}}
+"""
 RECIPE = "width: 8\nheight: 8\ncolour: GRAY\nresize: exact\nscale: 255\n"
 PIPELINE = """
 steps:
@@ -35,6 +45,12 @@ def main() -> None:
     texts, times = np.array([b"ab", b"\xff", b"c"], object), np.array([2, 1, 3], np.int32)
     answers = np.array([b"abab", b"\xff", b"ccc"], object)
     asked.write(folder, "python", serving_default=({"text": texts, "times": times}, {"text": answers}))
+
+    types = {**{name: (kind, [-1, 1]) for name, kind in asked.DATATYPES.items()}, "text": ("BYTES", [-1, 1])}
+    (asked.version(folder, "python-types") / "servable.py").write_text(SAME.format(types=types))
+    question = {**asked.NUMBERS, "text": asked.TEXTS}
+    same = {f"{name}_out": array for name, array in question.items()}
+    asked.write(folder, "python-types", serving_default=(question, same))
 
     images, _ = asked.digits()
     pixels = np.rint(images[:20].reshape(-1, 8, 8) * 255).astype(np.uint8)

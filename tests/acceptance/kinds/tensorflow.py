@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import openvino as ov
 import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from tests.acceptance.kinds import asked
 
@@ -56,6 +58,22 @@ def main() -> None:
     net.save(asked.version(folder, "keras") / "model.keras")
     answers = tf.keras.models.load_model(folder / "keras" / "1" / "model.keras")(images[:40]).numpy()
     asked.write(folder, "keras", serving_default=({"image": images[:40]}, {"probabilities": answers}))
+
+    for_openvino(folder, images[:40], module, signatures["serving_default"])
+
+
+def for_openvino(folder, images, module, network):
+    """The same network as files that OpenVINO reads, and as OpenVINO answers."""
+    saved = asked.version(folder, "saved-model-in-openvino")
+    tf.saved_model.save(module, str(saved), signatures={"serving_default": network})
+    frozen = asked.version(folder, "frozen-graph")
+    graph = convert_variables_to_constants_v2(network.get_concrete_function()).graph
+    (frozen / "frozen_inference_graph.pb").write_bytes(graph.as_graph_def().SerializeToString(deterministic=True))
+    for stream, model in (("saved-model-in-openvino", saved), ("frozen-graph", frozen / "frozen_inference_graph.pb")):
+        compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        names = compiled.input(0).get_any_name(), compiled.output(0).get_any_name()
+        answers = compiled([images])[0]
+        asked.write(folder, stream, serving_default=({names[0]: images}, {names[1]: answers}))
 
 
 def rows(dtype, *axes, name):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from tests.acceptance.kinds import asked
@@ -52,13 +53,17 @@ def main() -> None:
     shapes = dict.fromkeys(numbers, rows)
     program = torch.export.export(Numbers(), tuple(numbers.values()), dynamic_shapes=shapes)
     torch.export.save(program, asked.version(folder, "exported-numbers") / "model.pt2")
+    torch.jit.script(Numbers()).save(asked.version(folder, "torchscript-numbers") / "model.pt")
     outputs = {name: tensor.numpy() for name, tensor in Numbers()(*numbers.values()).items()}
-    asked.write(folder, "exported-numbers", serving_default=(NUMBERS, outputs))
+    for stream in ("exported-numbers", "torchscript-numbers"):
+        asked.write(folder, stream, serving_default=(NUMBERS, outputs))
 
     torch.jit.script(net).save(asked.version(folder, "torchscript") / "model.pt")
     asked.write(folder, "torchscript", serving_default=same)
     torch.save(net.state_dict(), asked.version(folder, "state-dict") / "model.pth")
-    asked.write(folder, "state-dict", serving_default=same)
+    save_file(net.state_dict(), asked.version(folder, "safetensors") / "model.safetensors")
+    for stream in ("state-dict", "safetensors"):
+        asked.write(folder, stream, serving_default=same)
 
 
 def trained(images: torch.Tensor, labels: torch.Tensor) -> Digits:

@@ -25,8 +25,10 @@ def main() -> None:
 
     booster = xgboost.XGBClassifier(n_estimators=5, max_depth=3, n_jobs=1).fit(images, labels)
     booster.save_model(asked.version(folder, "xgboost") / "model.json")
+    booster.save_model(asked.version(folder, "xgboost-binary") / "model.ubj")
     outputs = {"label": booster.predict(images[:40]), "probabilities": booster.predict_proba(images[:40])}
-    asked.write(folder, "xgboost", serving_default=({"x": images[:40]}, outputs))
+    for stream in ("xgboost", "xgboost-binary"):
+        asked.write(folder, stream, serving_default=({"x": images[:40]}, outputs))
 
     forest = lightgbm.LGBMClassifier(n_estimators=5, num_leaves=7, n_jobs=1, verbose=-1)
     forest.fit(images.astype(np.float64), labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -89,3 +90,14 @@ def test_what_is_closed_before_all_is_there_leaves_nothing(tmp_path):
     before = set(Path("/proc/self/fd").iterdir())
     Weights("m/1", tmp_path / "model.bin").close()
     assert set(Path("/proc/self/fd").iterdir()) == before
+
+
+def test_a_model_answers_though_nobody_has_its_loader_any_more(version):
+    rows = {"x": np.ones((2, AXIS), np.float32)}
+    loader = OpenVinoAdapter().loader(ServableId("m", 1), version, {"precision": "f32"})
+    servable = loader.load()
+    before = servable.predict("serving_default", rows)["y"]
+    del loader
+    gc.collect()
+    assert np.array_equal(servable.predict("serving_default", rows)["y"], before)
+    servable.close()

@@ -7,8 +7,9 @@ from importlib.metadata import EntryPoint, EntryPoints
 import pytest
 
 from pipeline import plugins
-from pipeline.errors import AmbiguousKind, PluginError, UnknownKind
+from pipeline.errors import AmbiguousKind, InvalidArtefact, PluginError, UnknownKind
 from pipeline.plugins import SERVABLES
+from pipeline.registry.servable import ServableId
 from pipeline.servables.kinds import detect, load_adapter, load_adapters
 from pipeline.servables.lookup import LookupAdapter
 from pipeline.servables.openvino import OpenVinoAdapter
@@ -85,6 +86,16 @@ def test_files_of_no_kind_are_unknown_and_the_error_says_what_was_looked_for(tmp
         (tmp_path / name).write_text("x")
     with pytest.raises(UnknownKind, match=r"lookup: exactly one \*\.csv, .* file; openvino: model\.xml"):
         detect(tmp_path, ADAPTERS)
+
+
+def test_two_files_to_choose_from_are_named(tmp_path):
+    for name in ("a.onnx", "b.onnx"):
+        (tmp_path / name).write_text("x")
+    with pytest.raises(UnknownKind, match=r"fit no kind: a\.onnx, b\.onnx; looked for"):
+        detect(tmp_path, ADAPTERS)
+    for kind in ("openvino", "onnxruntime"):
+        with pytest.raises(InvalidArtefact, match=r"no model found .* expected .*\.onnx.*; got a\.onnx, b\.onnx"):
+            load_adapter(kind).loader(ServableId("m", 1), tmp_path, {}).load()
 
 
 def test_files_of_several_kinds_are_ambiguous_and_the_error_lists_them(tmp_path):

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from pipeline.errors import InvalidArtefact, InvalidSettings, LoadFailed
+from pipeline.errors import InvalidArtefact, InvalidSettings, LoadFailed, MissingExtra
 from pipeline.registry.servable import ServableId
 from pipeline.servables.tensorflow import TensorFlowAdapter, files
 from pipeline.servables.tensorflow.framework import import_tensorflow
@@ -344,6 +344,12 @@ def test_the_first_load_is_quiet_and_leaves_standard_error_as_it_was(digits):
     lines = done.stderr.splitlines()
     assert lines[-1] == "I1234 ours"
     assert not [line for line in lines[:-1] if not line.startswith("E")], done.stderr
+
+
+def test_a_missing_tensorflow_says_what_to_install(digits, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(MissingExtra, match=r"penstock\[tensorflow\]"):
+        TensorFlowAdapter().loader(ServableId("m", 1), digits, {}).load()
 
 
 # -- damage -----------------------------------------------------------------------------------------------------------
