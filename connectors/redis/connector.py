@@ -14,9 +14,9 @@ from connectors.redis.held import Held
 from connectors.redis.intake import Intake
 from connectors.redis.server import Server
 from pipeline import redis_access
-from pipeline.connector import NO_LIMIT, Answer, Record, Refuse
+from pipeline.connector import NO_LIMIT, Answer, Record, Refuse, options_of
 from pipeline.errors import ConnectorError, InvalidSettings
-from pipeline.settings import RedisSettings, RouteSettings, Settings
+from pipeline.settings import RedisSettings, RouteSettings, Section, Settings
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ class RedisConnector:
     @classmethod
     def from_settings(cls, route: RouteSettings, settings: Settings, client_id: str) -> RedisConnector:
         """Return the connector of one route. Raises InvalidSettings for what Redis can not do."""
+        options_of(route, Section)
         return cls(route, settings.redis, client_id)
 
     def open(self) -> None:

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from pipeline import settings, warm_up
+from pipeline.client.queue import QueueOptions
+from pipeline.client.request import RequestOptions
 from pipeline.errors import PenstockError, RemoteError
 from pipeline.metrics import Metrics
 from pipeline.records import WarmUp
@@ -51,6 +53,15 @@ def test_every_setting_is_described(section: type[msgspec.Struct]) -> None:
         field.name for field in msgspec.structs.fields(section) if not re.search(rf"[`{{]{field.name}[`:]", text)
     ]
     assert not missing
+
+
+@pytest.mark.parametrize("options", [QueueOptions, RequestOptions])
+def test_every_option_of_the_client_is_described(options: Any) -> None:
+    text = (DOCS / "client.md").read_text()
+    described = {
+        name for row in re.findall(r"^\| (`[^|]*) \|", text, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+    }
+    assert not set(options.__annotations__) - described
 
 
 def test_no_setting_is_described_twice() -> None:

@@ -8,10 +8,12 @@ import pytest
 
 from connectors.kafka import KafkaConnector
 from connectors.memory import MemoryConnector
+from connectors.redis import RedisConnector
 from pipeline.connector import options_of
 from pipeline.errors import InvalidSettings
-from pipeline.settings import RouteSettings, Section, Settings
+from pipeline.settings import RedisSettings, RouteSettings, Section, Settings
 
+SETTINGS = Settings(redis=RedisSettings(url="redis://localhost:6379"))
 PLACE = "connector_options of the route that reads digits.requests"
 
 
@@ -36,8 +38,8 @@ def test_options_that_the_connector_does_not_know_are_an_error_that_names_the_ro
         options_of(route(**options), Lines)
 
 
-@pytest.mark.parametrize("connector", [MemoryConnector, KafkaConnector])
+@pytest.mark.parametrize("connector", [MemoryConnector, KafkaConnector, RedisConnector])
 def test_a_connector_without_options_takes_none(connector: Any) -> None:
-    connector.from_settings(route(), Settings(), "me")
+    connector.from_settings(route(), SETTINGS, "me")
     with pytest.raises(InvalidSettings, match=f"{PLACE}: .*fetch"):
-        connector.from_settings(route(fetch=1), Settings(), "me")
+        connector.from_settings(route(fetch=1), SETTINGS, "me")
