@@ -73,6 +73,7 @@ class VersionLoader:
     allowed_roots: tuple[str, ...]
     adapters: Adapters
     fetcher: Fetcher
+    found_kind: str | None = None
     _path: Path | None = None
     _loader: Loader | None = None
 
@@ -110,6 +111,7 @@ class VersionLoader:
         path = self.fetcher.local_path(self.version.path, self.version.digest, self.allowed_roots, manifest)
         self._path = path
         adapter = self.adapters.named(self.kind) if self.kind else self.adapters.fitting(path)
+        self.found_kind = adapter.kind
         isolation = self.settings.isolation or ("process" if wants_process(adapter, path) else "thread")
         if isolation == "process":
             adapter = self._isolated(adapter)

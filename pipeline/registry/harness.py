@@ -28,6 +28,7 @@ class Harness:
         self.id: ServableId = item.id
         self.incarnation = incarnation
         self.item: Aspired[Loader] = replace(item, data=None)
+        self.kind: str | None = item.kind
         self.loader: Loader | None = item.data
         self.servable: Servable | None = None
         self.phase = Phase.NEW
@@ -114,7 +115,7 @@ class Harness:
             state=self.state,
             error=error,
             generation=item.generation,
-            kind=item.kind,
+            kind=self.kind,
             path=item.path,
             digest=item.digest,
             load_ms=self.load_ms,

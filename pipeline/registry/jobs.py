@@ -13,7 +13,7 @@ from pipeline.clock import Clock
 from pipeline.errors import InsufficientMemory, LoadFailed, PenstockError
 from pipeline.registry.budget import Budget, Verdict
 from pipeline.registry.harness import Harness
-from pipeline.registry.loader import Loader, elsewhere_bytes
+from pipeline.registry.loader import Loader, elsewhere_bytes, kind_of
 from pipeline.registry.servable import Description, Servable, describe
 
 logger = logging.getLogger(__name__)
@@ -106,6 +106,7 @@ class Jobs:
             servable = _checked(loader.load())
             self._give_back()
             self._account(harness, loader, before_bytes)
+            harness.kind = kind_of(loader) or harness.kind
             harness.description = _described(harness, servable)
             report = partial(outcome.load_ended, harness, servable)
         except BaseException as error:  # noqa: BLE001  # whatever a model's code raises is this version's problem alone

@@ -13,7 +13,8 @@ class Loader(Protocol):
 
     The manager calls ``load`` and ``unload`` of one loader one after the other, never both at once. What ``load``
     returns may stand for something that lives elsewhere (another process, a device). A loader of such may have a method
-    ``memory_bytes()``: what the loaded version has resident there, None where that is here; asked after a load.
+    ``memory_bytes()``: what the loaded version has resident there, None where that is here; asked after a load. One
+    that finds its kind out by itself may have it as ``found_kind``, from then on.
     """
 
     def estimate_bytes(self) -> int | None:
@@ -36,6 +37,12 @@ class Loader(Protocol):
     def unload(self) -> None:
         """Free what ``load`` took. Called once, on a thread of the unload pool, after the last handle was released."""
         ...
+
+
+def kind_of(loader: Loader) -> str | None:
+    """Return the kind that a loader has found out; None where it has not, or was told."""
+    found: str | None = getattr(loader, "found_kind", None)
+    return found
 
 
 def elsewhere_bytes(loader: Loader) -> int | None:

@@ -181,6 +181,7 @@ def test_one_worker_answers_by_every_kind_as_the_framework_does(
     for state in it.states().values():
         assert state.description is not None, state.stream
         assert state.description.framework, state.stream
+        assert state.kind, state.stream
         assert state.description.signatures.keys() >= asked.read(made, state.stream).keys(), state.stream
 
 

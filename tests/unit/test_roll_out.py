@@ -128,7 +128,7 @@ def test_a_stream_that_says_process_is_loaded_in_one_which_is_measured_and_descr
     worker.rollout.update(worker.settings("m", isolation="process", processes=2))
     worker.aspire("m", 1)
     event = worker.events[-1]
-    assert (event.state, event.kind) == ("AVAILABLE", None)
+    assert (event.state, event.kind) == ("AVAILABLE", "lookup")
     assert event.description is not None
     assert (event.description.isolation, event.description.processes) == ("process", 2)
     assert event.memory_bytes is not None

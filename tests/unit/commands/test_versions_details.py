@@ -25,7 +25,9 @@ DESCRIBED = Description(
 
 def state(worker: str, **changes: Any) -> ServableState:
     known = {"kind": "torch", "path": "/models/m/3", "digest": "sha256:abc", "description": DESCRIBED, **changes}
-    return ServableState(worker, "m", 3, State.AVAILABLE, load_ms=31, memory_bytes=3 << 20, at_ms=1, **known)
+    return ServableState(
+        worker, "m", 3, State.AVAILABLE, load_ms=31, estimate_bytes=5 << 20, memory_bytes=3 << 20, at_ms=1, **known
+    )
 
 
 def show(monkeypatch: pytest.MonkeyPatch, states: tuple[ServableState, ...], *arguments: str) -> Any:
@@ -52,7 +54,7 @@ def test_a_version_is_shown_with_all_that_is_known_of_it(monkeypatch: pytest.Mon
         assert words.count(line) == 1, line
     workers = [line for line in words if line[:1] in (["w-1"], ["w-2"])]
     assert len(workers) == 2
-    assert workers[0][-4:] == ["31", "ms", "3.0", "MiB"]
+    assert workers[0][-6:] == ["31", "ms", "5.0", "MiB", "3.0", "MiB"]
 
 
 def test_workers_that_differ_are_shown_apart(monkeypatch: pytest.MonkeyPatch) -> None:
