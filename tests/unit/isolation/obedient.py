@@ -75,6 +75,11 @@ def wait_until(condition: Callable[[], Any], timeout_s: float = 20.0) -> Any:
     return value
 
 
+def is_asleep(pid: int) -> bool:
+    """Whether the main thread of a process sleeps for a time that it has named."""
+    return "nanosleep" in Path(f"/proc/{pid}/wchan").read_text()
+
+
 def is_there(pid: int) -> bool:
     """Whether a process runs; one that nobody has waited for yet does not."""
     try:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from obedient import ask, wait_until
+from obedient import ask, is_asleep, wait_until
 
 from pipeline.errors import ServableDied
 from pipeline.isolation.spawner import Spawner
@@ -48,7 +48,7 @@ def test_a_worker_that_ends_frees_who_waits_for_a_call_that_hangs_and_starts_not
     [pid] = loader._crew.pids()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(ask, servable, 3)
-        wait_until(lambda: not loader._crew._idle)  # the call has the one process
+        wait_until(lambda: is_asleep(pid))  # the call is there
         spawner.end_all()
         with pytest.raises(ServableDied, match="SIGKILL"):
             waiting.result(20)

@@ -333,6 +333,8 @@ def test_a_uri_that_leads_out_of_the_roots_is_refused_before_anything_is_asked(c
 class Adapters:
     """Hands out a loader that reads one file, and fails the first time."""
 
+    kind = "x"
+
     def __init__(self):
         self.failures = 1
 
