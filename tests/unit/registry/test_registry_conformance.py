@@ -210,6 +210,10 @@ def test_the_last_reference_to_a_servable_goes_on_the_unload_pool(threaded):
 
     threaded.aspire("m", {1: HeavyLoader()})
     threaded.settle("m")
+    everybody = threading.Barrier(3)  # both threads of the load pool have returned from what they did before
+    for _ in range(2):
+        threaded.load_pool.submit(everybody.wait, 20)
+    everybody.wait(20)
     handle = threaded.manager.acquire("m")
     threaded.aspire("m", [])
     handle.release()
