@@ -42,17 +42,17 @@ def fields(file: IO[bytes], start: int, end: int) -> Iterator[Field]:
     while position < end:
         file.seek(position)
         head = file.read(min(_MOST_HEAD_BYTES, end - position))
-        key, after = _varint(head, 0, position)
+        key, after = varint(head, 0, position)
         number, wire_type = key >> 3, key & 7
         if number == 0:
             raise MalformedMessage(f"a field of number 0 at byte {position}")
         if wire_type == _VARINT:
-            value, after = _varint(head, after, position)
+            value, after = varint(head, after, position)
             position += after
             yield Field(number, value, position, position)
             continue
         if wire_type == _LENGTH:
-            size, after = _varint(head, after, position)
+            size, after = varint(head, after, position)
         elif wire_type in (_FIXED_32, _FIXED_64):
             size = 4 if wire_type == _FIXED_32 else 8
         else:
@@ -80,13 +80,16 @@ def packed(data: bytes) -> list[int]:
     return numbers
 
 
-def _varint(head: bytes, place: int, position: int) -> tuple[int, int]:
-    """Return a number of the head of the field at ``position``, and the place after it."""
-    if place < len(head) and head[place] < 128:  # most are short
-        return head[place], place + 1
+def varint(data: bytes, place: int, start: int = 0) -> tuple[int, int]:
+    """Return the number at a place of ``data``, and the place after it; ``start`` is where in its file the data begin.
+
+    Raises MalformedMessage.
+    """
+    if place < len(data) and data[place] < 128:  # most are short
+        return data[place], place + 1
     value = 0
-    for shift, byte in enumerate(head[place : place + _MOST_VARINT_BYTES]):
+    for shift, byte in enumerate(data[place : place + _MOST_VARINT_BYTES]):
         value |= (byte & 127) << (7 * shift)
         if byte < 128:  # the high bit says that more follow
             return value, place + shift + 1
-    raise MalformedMessage(f"a number of the field at byte {position} does not end")
+    raise MalformedMessage(f"a number at byte {start + place} does not end")

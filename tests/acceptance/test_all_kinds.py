@@ -42,10 +42,9 @@ DECLARED = {
     "inputs": {"image": {"datatype": "FP32", "shape": [-1, 64]}},
     "outputs": {"probabilities": {"datatype": "FP32", "shape": [-1, 10]}},
 }
-NUMBERS = [name for name in asked.NUMBERS if name not in ("u16", "u32", "u64")]  # those that TorchScript copies
 DECLARED_NUMBERS = {
-    "inputs": {name: {"datatype": asked.DATATYPES[name], "shape": [-1, 1]} for name in NUMBERS},
-    "outputs": {f"{name}_out": {"datatype": asked.DATATYPES[name], "shape": [-1, 1]} for name in NUMBERS},
+    "inputs": {name: {"datatype": asked.DATATYPES[name], "shape": [-1, 1]} for name in asked.TORCH_NUMBERS},
+    "outputs": {f"{name}_out": {"datatype": asked.DATATYPES[name], "shape": [-1, 1]} for name in asked.TORCH_NUMBERS},
 }
 MODULE_OPTIONS = {"module": "digits_module:Digits", "arguments": {"hidden": 32}}
 F32 = {"precision": "f32"}

@@ -17,6 +17,7 @@ from tests.acceptance.conftest import Deploy
 from tests.acceptance.reading import results
 from tests.acceptance.traffic import Traffic
 from tests.acceptance.workers import Deployment, wait_for
+from tests.unit.isolation.obedient import is_asleep
 
 CODEC = AvroCodec()
 TIMEOUT_S = 4.0
@@ -107,15 +108,10 @@ def test_a_worker_that_is_told_to_stop_does_not_wait_for_a_call_that_hangs(deplo
     send(it, "hanging", [1])
     pid = pid_of(results(it.bootstrap, it.settings.routes["hanging"], 1)[0])
     send(it, "hanging", [1, 13])
-    wait_for("the call", lambda: is_hanging(pid))
+    wait_for("the call", lambda: is_asleep(pid))
     worker.signal(signal.SIGTERM)
     assert worker.wait(20) == 0
     assert not Path(f"/proc/{pid}").exists()
-
-
-def is_hanging(pid: int) -> bool:
-    """Whether the main thread of a process is in C's sleep."""
-    return "nanosleep" in Path(f"/proc/{pid}/wchan").read_text()
 
 
 def send(it: Deployment, name: str, numbers: Iterable[int]) -> None:

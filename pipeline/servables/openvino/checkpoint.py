@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import InvalidArtefact
-from pipeline.servables.protobuf import MalformedMessage, fields
+from pipeline.servables.protobuf import MalformedMessage, fields, varint
 
 _MAGIC: Final = 0xDB4775248B80FB57
 _FOOTER_BYTES: Final = 48
@@ -69,8 +69,8 @@ def _table(table: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _content(table: bytes, handle: bytes, position: int) -> bytes:
-    offset, position = _varint(handle, position)
-    size, _ = _varint(handle, position)
+    offset, position = varint(handle, position)
+    size, _ = varint(handle, position)
     stored = table[offset : offset + size + _TRAILER_BYTES]
     if len(stored) != size + _TRAILER_BYTES:
         raise MalformedMessage(f"a block of {size} bytes at byte {offset} is cut off")
@@ -87,9 +87,9 @@ def _block(block: bytes) -> Iterator[tuple[bytes, bytes]]:
     end = len(block) - 4 * (restarts + 1)
     position, key = 0, b""
     while position < end:
-        shared, position = _varint(block, position)
-        unshared, position = _varint(block, position)
-        size, position = _varint(block, position)
+        shared, position = varint(block, position)
+        unshared, position = varint(block, position)
+        size, position = varint(block, position)
         if shared > len(key) or position + unshared + size > end:
             raise MalformedMessage("an entry ends after its block")
         key = key[:shared] + block[position : position + unshared]
@@ -101,16 +101,7 @@ def _block(block: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _skip_handle(data: bytes, position: int) -> int:
-    return _varint(data, _varint(data, position)[1])[1]
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    value = 0
-    for place, byte in enumerate(data[position : position + 10]):
-        value |= (byte & 127) << (7 * place)
-        if byte < 128:  # the high bit says that more follow
-            return value, position + place + 1
-    raise MalformedMessage("a number does not end")
+    return varint(data, varint(data, position)[1])[1]
 
 
 def _crc32c(data: bytes) -> int:

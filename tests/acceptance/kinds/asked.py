@@ -26,20 +26,12 @@ NUMBERS = {
     "f32": np.array([[-1.5], [0], [3.4e38]], "<f4"),
     "f64": np.array([[-1.5], [0], [1.7e308]], "<f8"),
 }
+# Their names in the protocol.
 DATATYPES = {
-    "bool": "BOOL",
-    "u8": "UINT8",
-    "u16": "UINT16",
-    "u32": "UINT32",
-    "u64": "UINT64",
-    "i8": "INT8",
-    "i16": "INT16",
-    "i32": "INT32",
-    "i64": "INT64",
-    "f16": "FP16",
-    "f32": "FP32",
-    "f64": "FP64",
+    name: "BOOL" if name == "bool" else {"u": "UINT", "i": "INT", "f": "FP"}[name[0]] + name[1:] for name in NUMBERS
 }
+# What torch can copy on a CPU; its unsigned types beyond 8 bits have few operators.
+TORCH_NUMBERS = {name: array for name, array in NUMBERS.items() if name not in ("u16", "u32", "u64")}
 TEXTS = np.array([[b"one"], [b"zwei"], ["drei, größer".encode()]], object)
 
 

@@ -5,8 +5,6 @@ A process of its own, as the other modules here; it writes no answers.
 
 from __future__ import annotations
 
-import os
-import pickle
 import re
 import zipfile
 
@@ -17,23 +15,13 @@ import torch
 from openvino import opset13 as ops
 
 from tests.acceptance.kinds import asked
-
-
-class Touch:
-    """Makes a directory when it is unpickled."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (self.path,)
+from tests.unit.servables.torch_files import Touch
 
 
 def main() -> None:
     folder = asked.folder()
 
-    pickled = {"hidden.weight": Touch(str(folder / "bomb-pickle"))}
-    torch.save(pickled, asked.version(folder, "pickle") / "model.pth", pickle_module=pickle)
+    torch.save({"hidden.weight": Touch(folder / "bomb-pickle")}, asked.version(folder, "pickle") / "model.pth")
 
     with zipfile.ZipFile(asked.version(folder, "zip") / "model.skops", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("weights.npy", b"\0" * (1 << 30))

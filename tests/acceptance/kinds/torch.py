@@ -8,9 +8,6 @@ from torch import nn
 
 from tests.acceptance.kinds import asked
 
-# What torch can copy on a CPU; its unsigned types beyond 8 bits have few operators.
-NUMBERS = {name: asked.NUMBERS[name] for name in ("bool", "u8", "i8", "i16", "i32", "i64", "f16", "f32", "f64")}
-
 
 class Digits(nn.Module):
     def __init__(self) -> None:
@@ -49,14 +46,14 @@ def main() -> None:
     torch.export.save(program, asked.version(folder, "exported") / "model.pt2")
     asked.write(folder, "exported", serving_default=same)
 
-    numbers = {name: torch.from_numpy(array) for name, array in NUMBERS.items()}
+    numbers = {name: torch.from_numpy(array) for name, array in asked.TORCH_NUMBERS.items()}
     shapes = dict.fromkeys(numbers, rows)
     program = torch.export.export(Numbers(), tuple(numbers.values()), dynamic_shapes=shapes)
     torch.export.save(program, asked.version(folder, "exported-numbers") / "model.pt2")
     torch.jit.script(Numbers()).save(asked.version(folder, "torchscript-numbers") / "model.pt")
     outputs = {name: tensor.numpy() for name, tensor in Numbers()(*numbers.values()).items()}
     for stream in ("exported-numbers", "torchscript-numbers"):
-        asked.write(folder, stream, serving_default=(NUMBERS, outputs))
+        asked.write(folder, stream, serving_default=(asked.TORCH_NUMBERS, outputs))
 
     torch.jit.script(net).save(asked.version(folder, "torchscript") / "model.pt")
     asked.write(folder, "torchscript", serving_default=same)
