@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Self, Unpack
 
+from pipeline.client.hand_out import HandOut, Read
 from pipeline.client.input_queue import FLUSH_TIMEOUT_S, timed_out, value_or_raise
 from pipeline.client.link import GroupReader, group_reader_of
 from pipeline.client.output_queue import LOOK_S, ValueOrError, refuse_group, value_or_error
@@ -32,7 +33,8 @@ class AsyncOutputQueue(Queue):
         self._group = group
         self._opening = Opening()
         self._reader: GroupReader | None = None
-        self._reading: asyncio.Task[dict[str, Outcome]] | None = None
+        self._reading: asyncio.Task[Sequence[Read]] | None = None
+        self._hand_out = HandOut()
         self._turn = asyncio.Lock()  # one reading of a group at a time
 
     async def open(self) -> Self:
@@ -67,10 +69,7 @@ class AsyncOutputQueue(Queue):
 
     async def results(self, timeout: float = 5.0) -> AsyncIterator[tuple[str, ValueOrError]]:  # noqa: ASYNC109  # as in OutputQueue
         """See OutputQueue."""
-        while True:
-            outcomes = await self._take(timeout, None if self._group else 1)
-            if not outcomes:
-                return
+        while outcomes := await self._take(timeout, 1):
             for id_, outcome in outcomes.items():
                 yield id_, value_or_error(outcome)
 
@@ -92,7 +91,9 @@ class AsyncOutputQueue(Queue):
             await asyncio.wait([reading])
         reader, self._reader = self._reader, None
         if reader is not None:
-            await asyncio.to_thread(reader.close, is_handled=is_handled and reading is None)
+            if is_handled:
+                self._hand_out.settle()
+            await asyncio.to_thread(reader.close, self._hand_out.done())
         await asyncio.to_thread(self._release, timeout_s)
 
     async def _table(self) -> ReplyTable:
@@ -124,7 +125,7 @@ class AsyncOutputQueue(Queue):
 
     async def _take(self, timeout_s: float, limit: int | None = None) -> dict[str, Outcome]:
         if self._group is not None:
-            return await self._read(self._group, timeout_s)
+            return await self._read(self._group, timeout_s, limit)
         deadline_s = time.monotonic() + timeout_s
         table = await self._table()
         while True:
@@ -135,13 +136,20 @@ class AsyncOutputQueue(Queue):
             await wait(table, None, left_s)
             self._own()
 
-    async def _read(self, group: str, timeout_s: float) -> dict[str, Outcome]:
+    async def _read(self, group: str, timeout_s: float, limit: int | None) -> dict[str, Outcome]:
         """Read a group on a thread; a reading whose caller was cancelled is the next caller's."""
         async with self._turn:
-            reading = self._reading
-            if reading is None:
-                reading = asyncio.create_task(asyncio.to_thread(lambda: self._group_reader(group).read(timeout_s)))
-                self._reading = reading
-            await asyncio.wait([reading])
-            self._reading = None
-            return reading.result()
+            hand_out = self._hand_out
+            hand_out.settle()
+            if hand_out.is_empty:
+                reading = self._reading
+                if reading is None:
+                    done = hand_out.done()
+                    reading = asyncio.create_task(
+                        asyncio.to_thread(lambda: self._group_reader(group).read(timeout_s, done))
+                    )
+                    self._reading = reading
+                await asyncio.wait([reading])
+                self._reading = None
+                hand_out.add(reading.result())
+            return hand_out.take(limit)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 
 if TYPE_CHECKING:
     from pipeline.client.address import Address
+    from pipeline.client.hand_out import Mark, Read
     from pipeline.client.outgoing import Outgoing
     from pipeline.client.reply_table import Outcome, ReplyTable
     from pipeline.client.wire import Wire
@@ -90,20 +91,19 @@ class Link(Protocol):
 
 
 class GroupReader(Protocol):
-    """Results of any client, shared among the members of a group. Calls are serialised."""
+    """Results of any client, shared among the members of a group. One call at a time, from any thread."""
 
-    def read(self, timeout_s: float) -> dict[str, Outcome]:
-        """Acknowledge what the last call returned, then return what is there, 500 at most.
+    def read(self, timeout_s: float, done: Sequence[Mark] = ()) -> Sequence[Read]:
+        """Acknowledge what is ``done``, then return what is there, 500 at most.
 
-        Waits ``timeout_s`` for the first. Of several results of one id the last is returned. At-least-once: a process
-        that dies before the next call, or ``close``, leaves what it has read to be read again. Raises
-        SchemaUnavailable where the schema of the first one can not be had: it stays for a later call. Asking a schema
-        registry may take longer than ``timeout_s``.
+        Waits ``timeout_s`` for the first. At-least-once: what was not acknowledged is read again when its reader has
+        died or closed. Raises SchemaUnavailable where the schema of the first one can not be had: it stays for a later
+        call. Asking a schema registry may take longer than ``timeout_s``.
         """
         ...
 
-    def close(self, *, is_handled: bool = True) -> None:
-        """Leave the group; acknowledge what was returned last where ``is_handled``."""
+    def close(self, done: Sequence[Mark] = ()) -> None:
+        """Acknowledge what is ``done``, and leave the group."""
         ...
 
 

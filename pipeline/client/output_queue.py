@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Final, Self, Unpack
 
+from pipeline.client.hand_out import HandOut
 from pipeline.client.input_queue import FLUSH_TIMEOUT_S, timed_out, value_or_raise
 from pipeline.client.link import GroupReader, group_reader_of
 from pipeline.client.queue import Queue, QueueOptions
@@ -31,9 +33,10 @@ class OutputQueue(Queue):
     may call any method. Connects on first use, or by ``open``, or ``with``.
 
     With ``group`` it reads the whole result topic as a member of that consumer group, from the start of the topic where
-    the group is new. What one ``dequeue`` (or one step of ``results``) handed out is committed by the next one or by
-    ``close``: a process that dies in between, or leaves a ``with`` block by an exception, reads it again. ``query`` and
-    ``result`` are not for groups.
+    the group is new. What one ``dequeue`` (or one step of ``results``) handed out is done when the next one begins, or
+    by ``close``; what is done is committed when more is read, or by ``close``. What was not done is read again: the
+    last hand-out where a ``with`` block is left by an exception, and whatever was never handed out. A request without
+    an id and a key has the id "". ``query`` and ``result`` are not for groups.
     """
 
     def __init__(self, route: str = "serving", *, group: str | None = None, **options: Unpack[QueueOptions]) -> None:
@@ -41,6 +44,8 @@ class OutputQueue(Queue):
         super().__init__(route, **options)
         self._group = group
         self._reader: GroupReader | None = None
+        self._hand_out = HandOut()
+        self._turn = threading.Lock()  # one reading of a group at a time
 
     def open(self) -> Self:
         """Connect now; ConnectorError after the connect timeout, or where the result topic does not exist."""
@@ -79,24 +84,19 @@ class OutputQueue(Queue):
         """Return all results that are there, by id, oldest first, and keep them no longer.
 
         Waits for the first one, ``timeout`` seconds at most. An error result is in the dict as its RemoteError, so
-        that no other result is lost with it. A group returns 500 at most in one call.
+        that no other result is lost with it. A group returns 500 at most in one call, and of several results of one id
+        the first; the next call has the next.
         """
         return {id_: value_or_error(outcome) for id_, outcome in self._take(timeout).items()}
 
     def results(self, timeout: float = 5.0) -> Iterator[tuple[str, ValueOrError]]:
-        """Yield (id, value or error) as results come; ends when none has come for ``timeout`` seconds.
-
-        Results are taken one by one, a group's in the batches that ``dequeue`` returns.
-        """
-        while True:
-            outcomes = self._take(timeout, None if self._group else 1)
-            if not outcomes:
-                return
+        """Yield (id, value or error) as results come, one by one; ends when none has come for ``timeout`` seconds."""
+        while outcomes := self._take(timeout, 1):
             for id_, outcome in outcomes.items():
                 yield id_, value_or_error(outcome)
 
     def close(self, timeout: float = FLUSH_TIMEOUT_S) -> None:
-        """Let go of the connection; a group's last hand-out is committed. Idempotent."""
+        """Let go of the connection; a group's last hand-out is done, and committed. Idempotent."""
         self._close(timeout, is_handled=True)
 
     def __enter__(self) -> Self:
@@ -108,9 +108,12 @@ class OutputQueue(Queue):
         self._close(FLUSH_TIMEOUT_S, is_handled=error is None)
 
     def _close(self, timeout_s: float, *, is_handled: bool) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.close(is_handled=is_handled)
+        with self._turn:
+            reader, self._reader = self._reader, None
+            if reader is not None:
+                if is_handled:
+                    self._hand_out.settle()
+                reader.close(self._hand_out.done())
         self._release(timeout_s)
 
     def _group_reader(self, group: str) -> GroupReader:
@@ -121,7 +124,12 @@ class OutputQueue(Queue):
 
     def _take(self, timeout_s: float, limit: int | None = None) -> dict[str, Outcome]:
         if self._group is not None:
-            return self._group_reader(self._group).read(timeout_s)
+            with self._turn:
+                reader, hand_out = self._group_reader(self._group), self._hand_out
+                hand_out.settle()
+                if hand_out.is_empty:
+                    hand_out.add(reader.read(timeout_s, hand_out.done()))
+                return hand_out.take(limit)
         deadline_s = time.monotonic() + timeout_s
         table = self._opened().table
         while True:

@@ -302,6 +302,57 @@ def test_a_group_reads_the_results_of_others_and_reads_again_what_was_not_handle
                 results.query("r1")
 
 
+def test_a_group_has_every_result_of_one_id(place, worker):
+    rows = [np.full_like(ROW, n) for n in range(5)]
+    with InputQueue(**place) as queue, OutputQueue(**place, group="g") as results:
+        for row in rows:
+            queue.enqueue("a-customer", x=row)
+        came = [results.dequeue(timeout=20) for _ in rows]
+        assert [list(each) for each in came] == [["a-customer"]] * 5
+        np.testing.assert_array_equal([each["a-customer"] for each in came], rows)
+        assert results.dequeue(timeout=0.5) == {}
+
+
+def test_whoever_leaves_results_early_reads_the_others_later(place, worker):
+    with InputQueue(**place) as queue:
+        ids = queue.enqueue_many((f"r{n}", {"x": ROW}) for n in range(20))
+        seen = []
+
+        def leave(after, error=None):
+            with OutputQueue(**place, group="g") as results:
+                for id_, _ in results.results(timeout=20):
+                    seen.append(id_)
+                    if len(seen) == after:
+                        if error is not None:
+                            raise error
+                        return
+
+        leave(after=3)
+        assert len(set(seen)) == 3
+        with pytest.raises(InterruptedError):
+            leave(after=5, error=InterruptedError())
+        again = seen.pop()  # it was not handled
+        leave(after=20)
+        assert again in seen[4:]
+        assert sorted(seen) == sorted(ids)
+
+
+def test_whoever_leaves_results_early_reads_the_others_later_with_asyncio(place, worker):
+    async def main():
+        seen = []
+        async with AsyncInputQueue(**place) as queue:
+            ids = await queue.enqueue_many([(f"r{n}", {"x": ROW}) for n in range(10)])
+            for after in (3, 10):
+                async with AsyncOutputQueue(**place, group="g") as results:
+                    async for id_, _ in results.results(timeout=20):
+                        seen.append(id_)
+                        if len(seen) == after:
+                            break
+        assert sorted(seen) == sorted(ids)
+
+    asyncio.run(main())
+
+
 def test_a_cancelled_read_of_a_group_loses_nothing(place, worker):
     async def main():
         async with AsyncInputQueue(**place) as queue, AsyncOutputQueue(**place, group="g") as results:

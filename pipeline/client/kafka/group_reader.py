@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Sequence
 from typing import Any, Final
@@ -13,9 +12,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from pipeline import kafka_headers, kafka_properties
 from pipeline.client import fork, outgoing
 from pipeline.client.address import Address
+from pipeline.client.hand_out import Mark, Read
 from pipeline.client.kafka import topic_metadata
 from pipeline.client.kafka.trouble import KafkaTrouble
-from pipeline.client.reply_table import Outcome
 from pipeline.client.results import Results
 from pipeline.client.wire import Wire
 from pipeline.errors import AccessDenied, ConnectorError, SchemaUnavailable, Undecodable
@@ -38,8 +37,6 @@ class KafkaGroupReader:
 
     def __init__(self, address: Address, group: str, client_id: str) -> None:
         self._topic = address.result_topic
-        self._lock = threading.Lock()  # one read at a time
-        self._handed_out: dict[int, int] = {}  # partition: next offset
         self._wire = Wire(address)
         self._results = Results(self._wire)
         properties = kafka_properties.group_consumer(dict(address.kafka), client_id, group)
@@ -66,37 +63,34 @@ class KafkaGroupReader:
             raise refusal or error from None
         return reader
 
-    def read(self, timeout_s: float) -> dict[str, Outcome]:
+    def read(self, timeout_s: float, done: Sequence[Mark] = ()) -> Sequence[Read]:
         """See GroupReader. Joining a group needs some calls, or a timeout of seconds."""
-        with self._lock:
-            self._commit()
-            deadline_s = time.monotonic() + timeout_s
-            while True:
-                left_s = deadline_s - time.monotonic()
-                first = self._consumer.poll(max(0.0, min(_POLL_S, left_s)))
-                if first is not None:
-                    outcomes = self._take([first, *self._consumer.consume(MAX_READ - 1, 0)])
-                    if outcomes:
-                        return outcomes
-                if left_s <= 0:
-                    return {}
+        self._commit(done)
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            left_s = deadline_s - time.monotonic()
+            first = self._consumer.poll(max(0.0, min(_POLL_S, left_s)))
+            if first is not None:
+                results = self._take([first, *self._consumer.consume(MAX_READ - 1, 0)])
+                if results:
+                    return results
+            if left_s <= 0:
+                return ()
 
-    def close(self, *, is_handled: bool = True) -> None:
+    def close(self, done: Sequence[Mark] = ()) -> None:
         """See GroupReader."""
-        with self._lock:
-            try:
-                if is_handled:
-                    self._commit()
-            finally:
-                self._wire.close()
-                self._consumer.close()
+        try:
+            self._commit(done)
+        finally:
+            self._wire.close()
+            self._consumer.close()
 
     def leave_to_parent(self) -> None:
         """See fork.Owner."""
         fork.keep_for_ever(self._consumer)
 
-    def _take(self, messages: list[Message]) -> dict[str, Outcome]:
-        outcomes: dict[str, Outcome] = {}
+    def _take(self, messages: list[Message]) -> list[Read]:
+        results: list[Read] = []
         for position, message in enumerate(messages):
             error = message.error()
             if error is not None:
@@ -110,12 +104,11 @@ class KafkaGroupReader:
             id_, outcome = self._results.read(message.value() or b"", outgoing.id_of(headers, key), place, headers)
             if isinstance(outcome, SchemaUnavailable):
                 self._go_back(messages[position:])
-                if not outcomes:
+                if not results:
                     raise outcome
-                return outcomes
-            self._handed_out[partition] = offset + 1
-            outcomes[id_] = outcome
-        return outcomes
+                return results
+            results.append(Read(id_, outcome, (partition, offset + 1)))
+        return results
 
     def _go_back(self, messages: list[Message]) -> None:
         """Have these read again."""
@@ -139,11 +132,11 @@ class KafkaGroupReader:
             raise refusal
         log.warning("reading %s: %s", self._topic, refusal or error.str())
 
-    def _commit(self) -> None:
-        if not self._handed_out:
+    def _commit(self, done: Sequence[Mark]) -> None:
+        if not done:
             return
-        offsets = [TopicPartition(self._topic, partition, end) for partition, end in self._handed_out.items()]
-        self._handed_out = {}
+        ends: dict[int, int] = dict(mark for mark in done if isinstance(mark, tuple))  # in order, so the last one counts
+        offsets = [TopicPartition(self._topic, partition, end) for partition, end in ends.items()]
         try:
             self._consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as error:  # a partition that was taken away meanwhile: its new owner reads these again

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pipeline import redis_access, redis_wire
 from pipeline.client.address import Address
+from pipeline.client.hand_out import Mark, Read
 from pipeline.client.outgoing import id_of
 from pipeline.client.redis.place import RedisPlace
-from pipeline.client.reply_table import Outcome
 from pipeline.client.results import Results
 from pipeline.client.wire import Wire
 from pipeline.errors import SchemaUnavailable
@@ -41,11 +40,11 @@ class RedisGroupReader:
 
     def __init__(self, address: Address, place: RedisPlace, group: str, client_id: str) -> None:
         self._stream, self._group, self._client_id, self._place = address.result_topic, group, client_id, place
-        self._lock = threading.Lock()  # one read at a time
         self._wire = Wire(address)
         self._results = Results(self._wire)
         self._node: Node | None = None
-        self._handed_out: list[bytes] = []
+        self._read: dict[bytes, None] = {}  # what is not acknowledged
+        self._done: list[bytes] = []  # what is to be
         self._look_at_s = 0.0
         self._missed_after: bytes | None = None  # what this member has behind this id may have been lost on its way
 
@@ -67,46 +66,50 @@ class RedisGroupReader:
             else:
                 return reader
 
-    def read(self, timeout_s: float) -> dict[str, Outcome]:
+    def read(self, timeout_s: float, done: Sequence[Mark] = ()) -> Sequence[Read]:
         """See GroupReader."""
-        with self._lock:
-            deadline_s = time.monotonic() + timeout_s
-            while True:
-                left_s = deadline_s - time.monotonic()
-                try:
-                    node = self._connected()
-                    self._acknowledge(node)
-                    entries = self._missed(node) or self._abandoned(node)
-                    outcomes = self._take(entries or self._new(node, max(0.001, min(_BLOCK_S, left_s))))
-                except redis_access.errors() as error:
-                    self._let_go()
-                    self._missed_after = b"0"
-                    is_gone = redis_access.is_forgotten(error)  # a connection makes the group anew
-                    if not is_gone and (not redis_access.is_away(error) or left_s <= _RETRY_S):
-                        raise self._place.failure(error) from error
-                    time.sleep(_RETRY_S)
-                    continue
-                if outcomes or left_s <= 0:
-                    return outcomes
-
-    def close(self, *, is_handled: bool = True) -> None:
-        """See GroupReader."""
-        with self._lock:
+        self._note(done)
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            left_s = deadline_s - time.monotonic()
             try:
                 node = self._connected()
-                if is_handled:
-                    self._acknowledge(node)
-                elif self._handed_out:
-                    node.client.xclaim(
-                        self._stream, self._group, self._client_id, 0, self._handed_out, idle=_LET_GO_MS, justid=True
-                    )
-                if not node.client.xpending_range(self._stream, self._group, "-", "+", 1, self._client_id):
-                    node.ask(self._stream, "XGROUP DELCONSUMER", self._stream, self._group, self._client_id)
-            except Exception as error:  # noqa: BLE001  # whatever it is, it is read again
-                log.warning("%s: left without acknowledging, may be read again: %s", self._stream, error)
-            finally:
-                self._wire.close()
+                self._acknowledge(node)
+                entries = self._missed(node) or self._abandoned(node)
+                results = self._take(entries or self._new(node, max(0.001, min(_BLOCK_S, left_s))))
+            except redis_access.errors() as error:
                 self._let_go()
+                self._missed_after = b"0"
+                is_gone = redis_access.is_forgotten(error)  # a connection makes the group anew
+                if not is_gone and (not redis_access.is_away(error) or left_s <= _RETRY_S):
+                    raise self._place.failure(error) from error
+                time.sleep(_RETRY_S)
+                continue
+            if results or left_s <= 0:
+                return results
+
+    def close(self, done: Sequence[Mark] = ()) -> None:
+        """See GroupReader. What is not done is anybody's at once."""
+        self._note(done)
+        try:
+            node = self._connected()
+            self._acknowledge(node)
+            if self._read:
+                left = list(self._read)
+                node.client.xclaim(self._stream, self._group, self._client_id, 0, left, idle=_LET_GO_MS, justid=True)
+            if not node.client.xpending_range(self._stream, self._group, "-", "+", 1, self._client_id):
+                node.ask(self._stream, "XGROUP DELCONSUMER", self._stream, self._group, self._client_id)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is read again
+            log.warning("%s: left without acknowledging, may be read again: %s", self._stream, error)
+        finally:
+            self._wire.close()
+            self._let_go()
+
+    def _note(self, done: Sequence[Mark]) -> None:
+        for mark in done:
+            if isinstance(mark, bytes):
+                self._read.pop(mark, None)
+                self._done.append(mark)
 
     def _connected(self, timeout_s: float | None = None) -> Node:
         if self._node is None:
@@ -119,15 +122,15 @@ class RedisGroupReader:
         return self._node
 
     def _acknowledge(self, node: Node) -> None:
-        if self._handed_out:
-            node.ask(self._stream, "XACK", self._stream, self._group, *self._handed_out)
-            self._handed_out = []
+        if self._done:
+            node.ask(self._stream, "XACK", self._stream, self._group, *self._done)
+            self._done = []
 
     def _missed(self, node: Node) -> Sequence[Any]:
         """Return what this member has, and never saw: the connection broke on its way."""
         if self._missed_after is None:
             return ()
-        entries = self._read(node, self._missed_after)
+        entries = self._ask(node, self._missed_after)
         self._missed_after = entries[-1][0] if entries else None
         return [(entry_id, fields or ()) for entry_id, fields in entries]  # without fields: trimmed meanwhile
 
@@ -147,9 +150,9 @@ class RedisGroupReader:
         return [(entry_id, found.get(entry_id, ())) for entry_id in ids]
 
     def _new(self, node: Node, block_s: float) -> Sequence[Any]:
-        return self._read(node, b">", "BLOCK", max(1, int(block_s * 1000)))
+        return self._ask(node, b">", "BLOCK", max(1, int(block_s * 1000)))
 
-    def _read(self, node: Node, after: bytes, *options: Any) -> Sequence[Any]:
+    def _ask(self, node: Node, after: bytes, *options: Any) -> Sequence[Any]:
         found = node.ask(
             self._stream, "XREADGROUP GROUP", self._group, self._client_id, "COUNT", MAX_READ, *options,
             "STREAMS", self._stream, after,
@@ -157,8 +160,8 @@ class RedisGroupReader:
         entries: Sequence[Any] = found[0][1] if found else ()
         return entries
 
-    def _take(self, entries: Sequence[Any]) -> dict[str, Outcome]:
-        outcomes: dict[str, Outcome] = {}
+    def _take(self, entries: Sequence[Any]) -> list[Read]:
+        results: list[Read] = []
         unread: SchemaUnavailable | None = None
         for entry_id, fields in entries:
             value, key, headers, _ = redis_wire.read(fields)
@@ -168,11 +171,13 @@ class RedisGroupReader:
                 if isinstance(outcome, SchemaUnavailable):
                     unread = outcome  # not acknowledged, so it is read again after a minute
                     continue
-                outcomes[id_] = outcome
-            self._handed_out.append(entry_id)
-        if unread is not None and not outcomes:
+                self._read[entry_id] = None
+                results.append(Read(id_, outcome, entry_id))
+            else:
+                self._done.append(entry_id)
+        if unread is not None and not results:
             raise unread
-        return outcomes
+        return results
 
     def _let_go(self) -> None:
         if self._node is not None:
