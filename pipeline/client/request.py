@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict
 
 import msgspec
 import numpy as np
@@ -39,7 +39,19 @@ class RequestOptions(TypedDict, total=False):
     replies: Literal["here", "stored"]
 
 
-_IN_BODY = ("version", "label", "signature", "servable", "deadline_ms")
+_IN_BODY: Final = ("version", "label", "signature", "servable", "deadline_ms")
+# What an option may be, where it is not None.
+_KINDS: Final[Mapping[str, tuple[type, ...]]] = {
+    "version": (int, np.integer),
+    "label": (str,),
+    "signature": (str,),
+    "servable": (str,),
+    "deadline_ms": (int, np.integer),
+    "key": (str, bytes),
+    "headers": (Mapping, Iterable),
+    "parameters": (Mapping,),
+    "replies": (str,),
+}
 
 
 def parse(data: RequestData) -> PredictRequest:
@@ -59,15 +71,34 @@ def parse(data: RequestData) -> PredictRequest:
 
 
 def complete(request: PredictRequest, id_: str, servable: str, options: RequestOptions) -> PredictRequest:
-    """Return the request with its id, and with what ``options`` say; ``servable`` where nothing names one."""
+    """Return the request with its id, and with what ``options`` say; ``servable`` where nothing names one.
+
+    Raises TypeError for an option that there is not, or that is of another type.
+    """
     named: Mapping[str, Any] = options
+    _check(named)
     changes = {field: named[field] for field in _IN_BODY if named.get(field)}
-    if named.get("version") is not None or named.get("label"):  # one of them decides, and replaces both
-        changes |= {"version": named.get("version"), "label": named.get("label")}
+    version = named.get("version")
+    if version is not None or named.get("label"):  # one of them decides, and replaces both
+        changes |= {"version": None if version is None else int(version), "label": named.get("label")}
     if named.get("parameters"):
         changes["parameters"] = {**request.parameters, **named["parameters"]}
     servable = options.get("servable") or request.servable or servable
     return msgspec.structs.replace(request, **{**changes, "id": id_, "servable": servable})
+
+
+def _check(options: Mapping[str, Any]) -> None:
+    for name, value in options.items():
+        kinds = _KINDS.get(name)
+        if kinds is None:
+            raise TypeError(f"a request has no option {name!r}, only {', '.join(_KINDS)}")
+        if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
+            raise TypeError(f"option {name}: expected {' or '.join(kind.__name__ for kind in kinds)}, got {value!r}")
+    for name, text in (options.get("parameters") or {}).items():
+        if not isinstance(name, str) or not isinstance(text, str):
+            raise TypeError(f"option parameters: expected text by name, got {name!r}: {text!r}")
+    if options.get("replies", "here") not in ("here", "stored"):
+        raise TypeError(f"option replies: expected 'here' or 'stored', got {options['replies']!r}")
 
 
 def headers_of(options: RequestOptions) -> list[tuple[str, str | bytes]]:

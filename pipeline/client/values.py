@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.errors import RemoteError
 from pipeline.records import PredictResult
-from pipeline.tensors import Array, Tensor, check_objects, from_array
+from pipeline.tensors import Array, Tensor, from_array
 
 # What an answer is in Python: the array of the one output, or all of them by name.
 Value = Array | dict[str, Array]
@@ -27,7 +27,6 @@ def tensor_of(name: str, value: object) -> Tensor:
     """
     try:
         array = value if isinstance(value, np.ndarray) else _array(value)
-        check_objects(array)
         return from_array(name, array)
     except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(f"tensor {name!r}: {error}") from error

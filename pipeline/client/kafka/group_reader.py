@@ -135,7 +135,8 @@ class KafkaGroupReader:
     def _commit(self, done: Sequence[Mark]) -> None:
         if not done:
             return
-        ends: dict[int, int] = dict(mark for mark in done if isinstance(mark, tuple))  # in order, so the last one counts
+        # In order, so the last one of a partition counts.
+        ends: dict[int, int] = dict(mark for mark in done if isinstance(mark, tuple))
         offsets = [TopicPartition(self._topic, partition, end) for partition, end in ends.items()]
         try:
             self._consumer.commit(offsets=offsets, asynchronous=False)
