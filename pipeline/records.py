@@ -38,8 +38,13 @@ class Error(msgspec.Struct, frozen=True, gc=False):
     def of(cls, error: BaseException) -> Error:
         """Return the wire form of any exception; one that is not ours is ``internal`` with its type and text."""
         if isinstance(error, PenstockError):
-            return cls(error.code, str(error), error.retriable)
-        return cls("internal", f"{type(error).__name__}: {error}", retriable=False)
+            return cls(error.code, _sendable(str(error)), error.retriable)
+        return cls("internal", _sendable(f"{type(error).__name__}: {error}"), retriable=False)
+
+
+def _sendable(text: str) -> str:
+    """Return text in UTF-8's reach: what others raise may repeat half of a surrogate pair."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 class Source(msgspec.Struct, frozen=True, gc=False):

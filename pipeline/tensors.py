@@ -34,7 +34,7 @@ DTYPES: Final[dict[str, np.dtype[Any]]] = {
     "FP64": np.dtype("<f8"),
     "BYTES": np.dtype("O"),
 }
-# What numpy has had since ever, and how large the other axes of an array without elements may be in it.
+# What numpy has had since ever, and how large an axis, or all but the empty ones of an array without elements, may be.
 MOST_AXES: Final = 32
 _MOST_ELEMENTS: Final = 2**48
 _NAMES: Final = {dtype: name for name, dtype in DTYPES.items()}
@@ -55,12 +55,13 @@ class Tensor(msgspec.Struct, frozen=True, gc=False):
 
     def check(self) -> None:
         """Raise Undecodable unless the shape is valid and agrees with the number of bytes; allocates nothing."""
+        check_shape(self.name, self.shape)
         if self.datatype == "BYTES":
             _check_bytes(self)
         else:
             _check_numbers(self)
-        if len(self.shape) > MOST_AXES or not self.data:
-            _check_axes(self)
+        if not self.data and math.prod(axis for axis in self.shape if axis) > _MOST_ELEMENTS:
+            raise Undecodable(f"tensor {self.name!r} has no array of its shape {list(self.shape)}")
 
     def array(self) -> Array:
         """Return the elements, shape ``self.shape``; an object array of bytes for BYTES.
@@ -73,23 +74,26 @@ class Tensor(msgspec.Struct, frozen=True, gc=False):
         return array if array.flags.aligned else array.copy()
 
 
+def check_shape(name: str, shape: Sequence[int]) -> None:
+    """Raise Undecodable for a shape that no array has: before its axes are multiplied, which may take minutes."""
+    if len(shape) > MOST_AXES:
+        raise Undecodable(f"tensor {name!r} has {len(shape)} axes, the limit is {MOST_AXES}")
+    if shape and min(shape) < 0:
+        raise Undecodable(f"tensor {name!r} has a negative axis in its shape {list(shape)}")
+    if shape and max(shape) > _MOST_ELEMENTS:
+        raise Undecodable(f"tensor {name!r} has an axis of more than {_MOST_ELEMENTS} in its shape")
+
+
 def from_array(name: str, array: Array) -> Tensor:
     """Return the wire form of an array of any layout and byte order; text becomes BYTES in UTF-8.
 
-    Raises TypeError for a dtype that the protocol does not have (complex, datetime, structured).
+    Raises TypeError for a dtype that the protocol does not have (complex, datetime, structured) and for an object that
+    is neither text nor bytes, UnicodeEncodeError for text that UTF-8 has not (half of a surrogate pair).
     """
     name_of = datatype_of(array.dtype)
     if name_of == "BYTES":
         return Tensor(name, name_of, array.shape, _pack(array))
     return Tensor(name, name_of, array.shape, np.ascontiguousarray(array, DTYPES[name_of]).tobytes())
-
-
-def check_objects(array: Array) -> None:
-    """Raise TypeError for an object array of more than text and bytes: it would be sent as something that it is not."""
-    if array.dtype.kind == "O":
-        for element in array.ravel():
-            if not isinstance(element, str | bytes):
-                raise TypeError(f"element {element!r} of an object array is neither text nor bytes")
 
 
 def datatype_of(dtype: np.dtype[Any]) -> str:
@@ -160,7 +164,9 @@ def join(tensors: Sequence[Tensor]) -> Tensor:
 def _pack(array: Array) -> bytes:
     parts: list[bytes] = []
     for element in array.ravel():
-        value = element.encode() if isinstance(element, str) else bytes(element)
+        if not isinstance(element, str | bytes):
+            raise TypeError(f"element {element!r} of an object array is neither text nor bytes")
+        value = element.encode() if isinstance(element, str) else element
         parts += (len(value).to_bytes(4, "little"), value)
     return b"".join(parts)
 
@@ -183,8 +189,6 @@ def _objects(elements: list[bytes], shape: tuple[int, ...]) -> Array:
 
 def _check_numbers(tensor: Tensor) -> None:
     rows = math.prod(tensor.shape)
-    if rows < 0 or (tensor.shape and min(tensor.shape) < 0):
-        raise Undecodable(f"tensor {tensor.name!r} has a negative axis in its shape {list(tensor.shape)}")
     dtype = DTYPES.get(tensor.datatype)
     if dtype is None:
         raise Undecodable(f"tensor {tensor.name!r} has datatype {tensor.datatype!r}, expected one of {DATATYPES}")
@@ -195,17 +199,7 @@ def _check_numbers(tensor: Tensor) -> None:
         )
 
 
-def _check_axes(tensor: Tensor) -> None:
-    """Refuse what numpy can not make an array of; a tensor with data has axes no longer than its data."""
-    if len(tensor.shape) > MOST_AXES:
-        raise Undecodable(f"tensor {tensor.name!r} has {len(tensor.shape)} axes, the limit is {MOST_AXES}")
-    if math.prod(axis for axis in tensor.shape if axis) > _MOST_ELEMENTS:
-        raise Undecodable(f"tensor {tensor.name!r} has no array of its shape {list(tensor.shape)}")
-
-
 def _check_bytes(tensor: Tensor) -> None:
-    if any(axis < 0 for axis in tensor.shape):
-        raise Undecodable(f"tensor {tensor.name!r} has a negative axis in its shape {list(tensor.shape)}")
     position, count, view = 0, 0, memoryview(tensor.data)
     while position < len(view):
         position += 4 + int.from_bytes(view[position : position + 4], "little")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from typing import Final
@@ -20,6 +21,8 @@ _AGAIN_TIMEOUT_S: Final = 1.0
 _AGAIN_AFTER_S: Final = 0.25
 # Requests name topics of their own, where ``reply_topics`` has a ``*``.
 _MOST_TOPICS: Final = 1000
+# What a topic may be called. librdkafka raises for some other names, and a request's word may be as long as a record.
+_NAME: Final = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 # What the broker says of a topic that it will never write to: it is not there, its name is none, it is not for us.
 NOT_FOR_US: Final = NO_SUCH_TOPIC | {KafkaError.TOPIC_EXCEPTION, KafkaError.TOPIC_AUTHORIZATION_FAILED}
 
@@ -44,7 +47,7 @@ class TopicSizes:
         where it has been asked for before and seems to have grown.
         """
         count = self._counts.get(topic, 0)
-        if count > partition:
+        if count > partition or not _NAME.fullmatch(topic):
             return count
         failed_s = self._failed_s.get(topic)
         if failed_s is not None and self._now_s() - failed_s < _AGAIN_AFTER_S:
@@ -66,6 +69,8 @@ class TopicSizes:
 
     def why_missing(self, topic: str) -> KafkaError | None:
         """Return how the broker says what ``is_missing`` does, None where it is not. Blocks like ``of``."""
+        if not _NAME.fullmatch(topic):
+            return KafkaError(KafkaError.TOPIC_EXCEPTION)
         return None if self.of(topic, 0) else self._missing.get(topic)
 
     def _ask(self, topic: str, timeout_s: float) -> int:

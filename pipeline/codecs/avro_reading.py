@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
+from msgspec import structs
 
 from pipeline.codecs.codec import Limits
 from pipeline.errors import TooManyTensors, Undecodable
@@ -96,6 +97,8 @@ class _Layout(msgspec.Struct, frozen=True):
         end = len(value) - len(_NO_PARAMETERS) - len(tensor.data)
         if request.parameters or tensor.datatype == "BYTES" or not tensor.data or value[end:-2] != tensor.data:
             return None
+        # Without their data, which may be a view of the whole record: layouts are kept.
+        request, tensor = structs.replace(request, inputs=()), structs.replace(tensor, data=b"")
         return cls(at, value[start:end], len(value) - (value[at] >> 1), request, tensor)
 
     def read(self, value: bytes) -> PredictRequest | None:

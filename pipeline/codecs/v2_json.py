@@ -22,7 +22,7 @@ import numpy as np
 from pipeline.codecs.codec import Limits
 from pipeline.errors import RecordTooLarge, TooManyTensors, Undecodable
 from pipeline.records import Error, PredictRequest, PredictResult, Source
-from pipeline.tensors import DTYPES, Array, Tensor, from_array
+from pipeline.tensors import DTYPES, Array, Tensor, check_shape, from_array
 
 _T = TypeVar("_T")
 
@@ -222,7 +222,8 @@ def tensor_of(item: JsonTensor) -> Tensor:
     if item.data is msgspec.UNSET:
         raise Undecodable(f"tensor {item.name!r} has no data")
     data = _flat(item.data)
-    if any(axis < 0 for axis in item.shape) or math.prod(item.shape) != len(data):
+    check_shape(item.name, item.shape)
+    if math.prod(item.shape) != len(data):
         raise Undecodable(f"tensor {item.name!r} of shape {item.shape} has {len(data)} elements")
     packed: bytes | memoryview | None = _packed(data, item.datatype)
     if packed is None:

@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.errors import Undecodable
 from pipeline.isolation.messages import Placed
 from pipeline.isolation.segment import Arena
-from pipeline.tensors import DTYPES, Array, Tensor, check_objects, datatype_of, from_array
+from pipeline.tensors import DTYPES, Array, Tensor, datatype_of, from_array
 
 # Where vector instructions like their operands; mapped memory begins on a page.
 _ALIGNMENT: Final = 64
@@ -29,7 +29,6 @@ def put(arrays: Mapping[str, Array], arena: Arena) -> tuple[Placed, ...]:
         array = np.asarray(value)
         datatype = datatype_of(array.dtype)
         if datatype == "BYTES":
-            check_objects(array)
             content: Array | memoryview = memoryview(from_array(name, array).data)
             size_bytes = len(content)
         else:

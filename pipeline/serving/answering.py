@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from pipeline.connector import Answer
-from pipeline.errors import CircuitOpen, ModelFailed, PenstockError, ResultTooLarge
+from pipeline.errors import CircuitOpen, ModelFailed, NotRepresentable, PenstockError, ResultTooLarge
 from pipeline.records import Error, PredictResult, Source
 from pipeline.registry.handle import Handle
 from pipeline.serving import headers
@@ -62,6 +62,9 @@ class Answering:
                 value, own = encode(pending, result)
             except PenstockError as error:
                 pending.fail(error)
+                continue
+            except Exception as fault:  # noqa: BLE001  # else one result would stop every worker that its record comes to
+                pending.fail(NotRepresentable(f"its writer has a fault: {type(fault).__name__}: {fault}"))
                 continue
             if len(value) > most_bytes:
                 pending.fail(ResultTooLarge(str(handle.id), len(value), most_bytes))
@@ -132,7 +135,7 @@ class Answering:
         """Return the same of an error result; in the route's first format where the codec of the request fails."""
         try:
             return self._encode(pending, result)
-        except PenstockError:
+        except Exception:  # noqa: BLE001  # whatever it is: an error has a form in each format of ours
             return self._formats.encode_named(self._formats.default, result)
 
     def _echo(self, pending: Pending, own: Sequence[Header]) -> Sequence[Header]:

@@ -11,6 +11,7 @@ import msgspec
 
 from pipeline.clock import Clock
 from pipeline.errors import CircuitOpen, ModelFailed, PenstockError, PredictTimedOut, ServableDied
+from pipeline.records import Error
 from pipeline.settings import CircuitSettings
 
 # Requests of the batch that tries whether the servable answers again. More than one: a single one may be at fault.
@@ -115,7 +116,7 @@ class Circuit:
     def _fail(self, error: PenstockError) -> Standing | None:
         before = self._standing
         failed = before.failed_batches + 1
-        self._standing = Standing(before.state, failed, f"{error.code}: {error}"[:_LONGEST_TEXT])
+        self._standing = Standing(before.state, failed, f"{error.code}: {Error.of(error).message}"[:_LONGEST_TEXT])
         if before.state is State.CLOSED and failed < self.settings.after_batches:
             return None
         if before.state is State.OPEN:  # a batch that was taken before

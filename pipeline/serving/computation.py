@@ -36,8 +36,9 @@ def compute(servable: Servable, form: Form, members: Sequence[Member], clock: Cl
     A call that raises is tried again in halves: k culprits among n requests cost about k log2 n calls, and no neighbour
     its answer. One that cost a process is tried again one by one, and when the last calls have all cost theirs, and
     much time, the rest is answered NotReady. Any other error that is retriable concerns the whole call: all of its
-    requests get it, and it is not tried again. The same holds for outputs that can not be cut. A member whose deadline
-    has passed when a call begins is not part of it, nor of a later one, and its outcome is DeadlineExceeded.
+    requests get it, and it is not tried again. The same holds for outputs that can not be cut into those of each
+    request; one that can not be written is the culprit's alone. A member whose deadline has passed when a call begins
+    is not part of it, nor of a later one, and its outcome is DeadlineExceeded.
     """
     return _Computation(servable, form, members, clock).outcomes()
 
@@ -98,20 +99,26 @@ class _Computation:
             error = prediction.as_error(self._form.servable, raised)
             if error.cost_a_process:
                 self._losses, self._lost_s = self._losses + 1, self._lost_s + self._clock.monotonic_s() - started_s
-            smaller = divide(call.parts, error)
-            for parts in smaller:
-                self._make(call_of(self._form, parts))
-            if not smaller:
-                self._fail(call.parts, error, started_ms)
+            self._divide(call.parts, error, started_ms)
             return
         self._losses, self._lost_s = 0, 0.0
         compute_us = int((self._clock.monotonic_s() - started_s) * 1e6)
         try:
             cut = prediction.cut(self._form, call, outputs)
+            outcomes = [Outcome(tensors, None, started_ms, compute_us) for tensors in cut]
         except ModelFailed as error:
             self._fail(call.parts, error, started_ms)
-            return
-        self._note(call.parts, [Outcome(tensors, None, started_ms, compute_us) for tensors in cut])
+        except Exception as raised:  # noqa: BLE001  # it may return anything, too, such as text that UTF-8 has not
+            self._divide(call.parts, prediction.as_error(self._form.servable, raised), started_ms)
+        else:
+            self._note(call.parts, outcomes)
+
+    def _divide(self, parts: Sequence[Part], error: PenstockError, started_ms: int) -> None:
+        smaller = divide(parts, error)
+        for some in smaller:
+            self._make(call_of(self._form, some))
+        if not smaller:
+            self._fail(parts, error, started_ms)
 
     def _still_wanted(self, parts: Sequence[Part], now_ms: int) -> Sequence[Part]:
         """The parts of members that have not failed by another part, and whose time is not over: that fails, too."""

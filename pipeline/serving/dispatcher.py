@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -40,6 +41,8 @@ from pipeline.serving.members import members_of
 from pipeline.serving.pending import Pending
 from pipeline.settings import BatchingSettings, RouteSettings
 from pipeline.settings.cluster_serving import FORMAT as CLUSTER_SERVING
+
+log = logging.getLogger(__name__)
 
 
 class Servables(Protocol):
@@ -141,30 +144,40 @@ class Dispatcher:
         return self._read(Pending(record, self._formats.default, Envelope()))
 
     def _read(self, pending: Pending) -> Pending:
-        record = pending.record
         try:
-            if record.headers or self._is_framed_route:
-                self._open(pending)
-            if record.fault:
-                raise Undecodable(record.fault)
-            if record.kills:
-                self._check_kills(record, 1)  # then even reading its id has killed a worker
-            request = self._request(pending)
-            if record.headers or not request.id:
-                request = headers.completed(request, pending.envelope, record)
-            pending.request = request
-            if record.kills:
-                self._check_kills(record, 0)
-            if not request.inputs:
-                raise NoInputs
-            if record.headers:
-                self._check_headers(pending.envelope, record.topic)
+            self._read_request(pending)
         except PenstockError as error:
-            pending.fail(error)
-            # Whatever else is wrong with a record: its error result goes nowhere either where no result may go.
-            if not self._may_reply(pending.envelope.reply_topic, record.topic):
-                pending.envelope.reply_topic = pending.envelope.reply_partition = None
+            self._fail(pending, error)
+        except Exception as fault:  # else one record would stop every worker that it comes to
+            record = pending.record
+            log.debug("%s[%d]@%d", record.topic, record.partition, record.offset, exc_info=True)
+            self._fail(pending, Undecodable(f"its reader has a fault: {type(fault).__name__}: {fault}"))
         return pending
+
+    def _fail(self, pending: Pending, error: PenstockError) -> None:
+        pending.fail(error)
+        # Whatever else is wrong with a record: its error result goes nowhere either where no result may go.
+        if not self._may_reply(pending.envelope.reply_topic, pending.record.topic):
+            pending.envelope.reply_topic = pending.envelope.reply_partition = None
+
+    def _read_request(self, pending: Pending) -> None:
+        record = pending.record
+        if record.headers or self._is_framed_route:
+            self._open(pending)
+        if record.fault:
+            raise Undecodable(record.fault)
+        if record.kills:
+            self._check_kills(record, 1)  # then even reading its id has killed a worker
+        request = self._request(pending)
+        if record.headers or not request.id:
+            request = headers.completed(request, pending.envelope, record)
+        pending.request = request
+        if record.kills:
+            self._check_kills(record, 0)
+        if not request.inputs:
+            raise NoInputs
+        if record.headers:
+            self._check_headers(pending.envelope, record.topic)
 
     def _check_kills(self, record: Record, beyond: int) -> None:
         allowed = self._route.poison_after_kills or 0

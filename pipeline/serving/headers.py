@@ -56,6 +56,7 @@ _LONG_DIGITS: Final = 19
 # How many bytes of headers an error result repeats where the result with all of them was too large.
 _SMALL_ECHO_BYTES: Final = 8192
 _OK: Final = (_STATUS, b"ok")
+_LONGEST_REMEMBERED: Final = 256
 
 
 class HeaderTable:
@@ -178,7 +179,9 @@ def merged(echoed: Iterable[Header], own: Iterable[Header]) -> list[Header]:
 
 def full(result: PredictResult, record: Record) -> list[Header]:
     """Return what a result says about itself besides its bytes: who answered, what, and how it ended."""
-    own: list[Header] = list(_who(result.servable, result.version, result.digest))
+    # In an error the servable is the request's word: one as long as a record must not be remembered.
+    who = _who if len(result.servable) <= _LONGEST_REMEMBERED else _who.__wrapped__
+    own: list[Header] = list(who(result.servable, result.version, result.digest))
     own += _where(record.topic, record.partition)
     own.append((_SOURCE[2], str(record.offset).encode()))
     if result.error is None:

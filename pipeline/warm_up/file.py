@@ -18,7 +18,7 @@ from pipeline.codecs import schemas
 from pipeline.codecs.avro_codec import tensors_of
 from pipeline.errors import PenstockError, WarmUpFailed
 from pipeline.records import WarmUp
-from pipeline.tensors import Array, Tensor, check_objects, from_array
+from pipeline.tensors import Array, Tensor, from_array
 
 FILE_NAME: Final = "warm-up.avro"
 MAX_RECORDS: Final = 1000  # as TensorFlow Serving
@@ -104,8 +104,6 @@ def read(version: str | os.PathLike[str]) -> tuple[WarmUp, ...]:
 
 
 def _tensors(arrays: Mapping[str, Array]) -> tuple[Tensor, ...]:
-    for array in arrays.values():
-        check_objects(array)
     return tuple([from_array(name, array) for name, array in arrays.items()])
 
 

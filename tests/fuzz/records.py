@@ -102,6 +102,7 @@ _JSON: Final[tuple[Any, ...]] = (
     _one(),
     _one(data=[[1.5, None]]),
     _one(shape=[1] * 70, data=[1]),
+    _one(shape=[2**62] * 400, data=[1]),
     _one(shape=[0, 2**70], data=[]),
     _one(shape=[2**40, 2**40], data=[]),
     _one(data=[1e400, -1e400]),
@@ -189,11 +190,13 @@ _NAMES: Final = (
     "content-type", "x-request-id", "ce_id", "model", "mlserver-model", "model-version", "mlserver-version",
     "reply_to", "kafka_replyTopic", "Faust-Ag-ReplyTo", "reply_partition", "kafka_replyPartition",
     "deadline-ms", "timeout-ms", "status", "error-code", "ce_specversion", "traceparent", "mine", "", "ü", "a" * 300,
+    "Inference-Header-Content-Length",
 )  # fmt: skip
 _VALUES: Final = (
     None, b"", b"0", b"1", b"-1", b"3", b"99999999999", b"9" * 18, b"9" * 19, b"9" * 5000, b"\xff\xfe", b"\0",
     b"\xff\xff\xff\xff", b"\0\0\0\1", b"\x7f\xff\xff\xff", b"\0" * 20, b"application/json", b"application/avro",
     b"APPLICATION/JSON; charset=utf-8", b"text/plain", b"adder", b"stable", b"results", b"*", "ü".encode(), b"v" * 2000,
+    b"results.\0x", b"results." + b"r" * 600,
 )  # fmt: skip
 # What is as it should be, so that something is left to go wrong later.
 _GOOD: Final[tuple[tuple[str, bytes | None], ...]] = (

@@ -153,3 +153,10 @@ def test_the_broker_is_asked_again_only_for_a_partition_beyond_those_it_told_and
     assert sizes.of("t", 77) == 4  # asked a moment ago
     now_s += 1.0
     assert sizes.of("t", 77) == 100
+
+
+@pytest.mark.parametrize("name", ["replies.\0x", "r" * 600, "", "a b"], ids=["a NUL", "too long", "empty", "a space"])
+def test_a_name_that_no_topic_has_is_missing_without_asking(name: str) -> None:
+    sizes = TopicSizes(Producer({}))  # librdkafka raises ValueError and RuntimeError for some of these
+    assert sizes.is_missing(name)
+    assert sizes.of(name, 0) == 0

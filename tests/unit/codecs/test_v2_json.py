@@ -95,7 +95,7 @@ def test_bytes_are_strings_or_base64() -> None:
         (x([1], "COMPLEX"), "datatype"),
         (x([1, 2], shape=[3]), "elements"),
         (x([[1], 2], shape=[2]), "unevenly"),
-        (x([1], shape=[-1]), "elements"),
+        (x([1], shape=[-1]), "negative axis"),
         (x(["%%"], "BYTES", parameters={"content_type": "base64"}), "BYTES"),
     ],
 )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
+import tracemalloc
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -26,10 +29,15 @@ GOOD = from_array("x", np.array([[1, 2]], np.float32))
 ROUTE = RouteSettings(servable="adder", request_topic="q", result_topic="r", reply_topics=("mine.*",))
 
 
-def answer(value: PredictRequest | bytes, headers: Headers = (), fault: str = "") -> tuple[Answer, PredictResult]:
+def answered(value: PredictRequest | bytes, headers: Headers = (), fault: str = "") -> Answer:
     data = value if isinstance(value, bytes) else AVRO.encode_request(value)
     it = Dispatcher(ROUTE, manager_with({ServableId("adder", 3): AddingServable()}, CLOCK), [AVRO], CLOCK)
     [made] = it.answer(it.decode([Record(data, b"key", headers, "q", 1, 0, CLOCK.unix_ms(), fault)]))
+    return made
+
+
+def answer(value: PredictRequest | bytes, headers: Headers = (), fault: str = "") -> tuple[Answer, PredictResult]:
+    made = answered(value, headers, fault)
     return made, AVRO.decode_result(made.value)
 
 
@@ -79,6 +87,52 @@ def test_a_shape_that_no_array_has_is_undecodable_in_each_format(shape: list[int
         AVRO.decode_request(AVRO.encode_request(PredictRequest("a", inputs=(tensor,))), Limits())
 
 
+@pytest.mark.parametrize("format_", ["avro", "json", "binary"])
+@pytest.mark.parametrize(("axes", "axis"), [(400, 2**62), (100_000, 2**62), (3, 10**4000)], ids=str)
+def test_a_shape_of_any_length_is_answered_at_once(format_: str, axes: int, axis: int) -> None:
+    """Its product would have thousands of digits, which no text may have, or take minutes."""
+    value: PredictRequest | bytes
+    body: dict[str, Any] = {"name": "x", "datatype": "FP32", "shape": [axis] * axes, "data": [1]}
+    headers: Headers = ()
+    if format_ == "avro":
+        value = PredictRequest("a", inputs=(Tensor("x", "FP32", (min(axis, 2**62),) * axes, b"\0" * 4),))
+    elif format_ == "json":
+        value = json.dumps({"inputs": [body]}).encode()
+    else:
+        head = json.dumps({"inputs": [{**body, "parameters": {"binary_data_size": 4}}]}, default=str)
+        head = head.replace(', "data": [1]', "")
+        value, headers = head.encode() + b"\0" * 4, [("Inference-Header-Content-Length", str(len(head)).encode())]
+    began_s = time.process_time()
+    letter = answered(value, headers).dead_letter
+    assert letter is not None
+    assert letter.code == "undecodable"
+    assert time.process_time() - began_s < 2.0  # it took 25 s
+
+
+class Broken:
+    """A codec with a fault of its own."""
+
+    content_type = "application/x-broken"
+
+    def recognises(self, value: bytes) -> bool:
+        return value == b"broken"
+
+    def decode_request(self, value: bytes, limits: Limits) -> PredictRequest:
+        raise ZeroDivisionError("its fault")
+
+    encode_request = encode_result = decode_result = decode_request
+
+
+def test_a_fault_of_a_codec_costs_one_record() -> None:
+    it = Dispatcher(ROUTE, manager_with({ServableId("adder", 3): AddingServable()}, CLOCK), [AVRO, Broken()], CLOCK)
+    good = AVRO.encode_request(PredictRequest("a", inputs=(GOOD,)))
+    records = [Record(value, b"k", (), "q", 1, 0, CLOCK.unix_ms()) for value in (good, b"broken", good)]
+    letters = [made.dead_letter for made in it.answer(it.decode(records))]
+    assert [letter is None for letter in letters] == [True, False, True]
+    assert letters[1] is not None
+    assert "has a fault: ZeroDivisionError: its fault" in letters[1].message
+
+
 def test_a_number_of_more_than_64_bits_is_undecodable() -> None:
     value = AVRO.encode_request(PredictRequest("", version=5, inputs=(GOOD,)))
     prefix = schemas.prefix("PredictRequest") + b"\0\0\2"
@@ -120,3 +174,27 @@ def test_what_was_wrong_with_a_record_before_its_answer_was_refused_is_the_reaso
     error = AVRO.decode_result(refused.value).error
     assert error is not None
     assert error.code == "undecodable"
+
+
+@pytest.mark.parametrize("name_bytes", [1, 2**18], ids=["large data", "a long name"])
+def test_nothing_of_a_request_is_kept_that_is_as_large_as_it(name_bytes: int) -> None:
+    """Rows of like requests are read by the last one's layout, and what results of a batch share is made once."""
+    full = msgspec.structs.replace(ROUTE, result_headers="full")
+    it = Dispatcher(full, manager_with({ServableId("adder", 3): AddingServable()}, CLOCK), [AvroCodec()], CLOCK)
+    data = np.zeros((2**15, 2), np.float32)
+
+    def ask(number: int) -> None:
+        name = f"{number:04}".ljust(name_bytes, "n")
+        request = PredictRequest("a", name, inputs=(from_array("x", data if name_bytes == 1 else data[:1]),))
+        record = Record(AVRO.encode_request(request), b"k", (), "q", 1, 0, CLOCK.unix_ms())
+        assert it.answer(it.decode([record]))
+
+    ask(0)
+    tracemalloc.start()
+    try:
+        for number in range(40):
+            ask(number)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 2**20  # of 10 MiB
