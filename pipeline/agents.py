@@ -162,8 +162,12 @@ class Route:
                 self._crash(error)
                 return
 
+    def begin_to_stop(self) -> None:
+        """Take no more requests; does not wait."""
+        self._stopping.set()
+
     def stop(self, timeout_s: float) -> bool:
-        """Stop polling, let what is in flight be delivered and acknowledged, leave; return whether all of it was.
+        """Take no more requests, let what is in flight be delivered and acknowledged, leave; return whether all was.
 
         Blocks; the event loop must go on meanwhile.
         """

@@ -7,9 +7,12 @@
 from __future__ import annotations
 
 import faulthandler
+import logging
 import os
 import socket
 import tempfile
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -32,9 +35,13 @@ from pipeline.web.address import check_address
 from pipeline.web.pages import add_pages
 
 if TYPE_CHECKING:
-    app: faust.App
+    app: PenstockApp
+
+log = logging.getLogger(__name__)
 
 _NAME: Final = "penstock"
+# How long threads may take to end when everything else has ended.
+_END_S: Final = 10.0
 
 
 class HostStrategy(BootStrategy):
@@ -47,11 +54,21 @@ class PenstockApp(faust.App):
     """A Faust app that hosts agents on channels."""
 
     BootStrategy = HostStrategy
+    is_whole_process = False
+
+    async def on_stop(self) -> None:
+        """See faust.App. Where the process is this app's alone, it ends soon, even where a thread hangs.
+
+        In a model or in storage; the interpreter would wait for it.
+        """
+        await super().on_stop()
+        if self.is_whole_process:
+            threading.Thread(target=_end_in_time, name="penstock-end", daemon=True).start()
 
 
 def create_app(
     settings: Settings, *, is_watching: bool | None = None, settings_file: SettingsFile | None = None
-) -> faust.App:
+) -> PenstockApp:
     """Return the Faust app of one worker: an agent for each route, the registry, and the pages.
 
     Nothing is started and nothing is connected. ``is_watching`` overrides ``watch.in_worker``. While the worker runs,
@@ -75,7 +92,8 @@ def create_app(
     worker_id = settings.worker.id or f"{socket.gethostname()}-{settings.worker.web_port}"
     registry, metrics = Registry(settings, worker_id, clock), Metrics()
     others = [codec for name, codec in load_codecs().items() if name != "avro"]  # each route has one of its own
-    pool = ThreadPoolExecutor(max(settings.worker.compute_threads, len(settings.routes)), "penstock-compute")
+    # A route computes on one thread at a time.
+    pool = ThreadPoolExecutor(max(1, len(settings.routes)), "penstock-compute")
     schemas = WorkerSchemas(settings.schema_registry, clock, pool)
     routes: dict[str, tuple[Route, RequestChannel]] = {}
     for name, route_settings in settings.routes.items():
@@ -116,11 +134,19 @@ def run_worker(
         check_address(settings_file.current.worker)
     application = create_app(settings_file.current, is_watching=is_watching, settings_file=settings_file)
     application.conf.web_enabled = with_web
+    application.is_whole_process = True
     worker = faust.Worker(application, loglevel=log_level, redirect_stdouts=False)
     try:
         worker.execute_from_commandline()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
+
+
+def _end_in_time() -> None:
+    time.sleep(_END_S)
+    log.error("the process ends with status 1: %g s after everything else there are threads at work:", _END_S)
+    faulthandler.dump_traceback()
+    os._exit(1)
 
 
 def _add_agent(application: faust.App, route: Route) -> RequestChannel:
@@ -134,10 +160,11 @@ def _add_agent(application: faust.App, route: Route) -> RequestChannel:
     return channel
 
 
-def __getattr__(name: str) -> faust.App:
+def __getattr__(name: str) -> PenstockApp:
     if name == "app":
         file = SettingsFile(environ=os.environ)
         made = create_app(file.current, settings_file=file)
+        made.is_whole_process = True
         globals()["app"] = made
         return made
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

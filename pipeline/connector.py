@@ -22,6 +22,24 @@ from pipeline.settings import Checked, RouteSettings, checked
 Headers = Sequence[tuple[str, bytes | None]]
 
 NO_LIMIT: Final = sys.maxsize
+# How many bytes of the request's headers, and of its key, a record repeats that was too large with all of them.
+_SMALL_BYTES: Final = 8192
+
+
+def small_headers(headers: Headers) -> list[tuple[str, bytes | None]]:
+    """Return headers, in order, without those that would make them more than 8 KiB together."""
+    kept, size_bytes = [], 0
+    for name, value in headers:
+        more = len(name) + len(value or b"")
+        if size_bytes + more <= _SMALL_BYTES:
+            kept.append((name, value))
+            size_bytes += more
+    return kept
+
+
+def small_key(key: bytes | None) -> bytes | None:
+    """Return a key, or None where it has more than 8 KiB."""
+    return key if key is None or len(key) <= _SMALL_BYTES else None
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

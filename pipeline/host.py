@@ -282,8 +282,16 @@ class WorkerService(mode.Service):
         self._is_draining = True
         # After a crash nobody answers any more: what is in flight is delivered again.
         budget_s = _CRASHED_BUDGET_S if self._has_crashed else self._settings.worker.drain_timeout_s
-        routes = [asyncio.to_thread(route.stop, budget_s) for route, _ in self._routes.values()]
-        for name, is_empty in zip(self._routes, await asyncio.gather(*routes), strict=True):
+        routes = [route for route, _ in self._routes.values()]
+        for route in routes:
+            route.begin_to_stop()
+        loop = asyncio.get_running_loop()
+        pool = ThreadPoolExecutor(
+            max(1, len(routes)), "penstock-drain"
+        )  # all at once: to_thread has only a few threads
+        stopped = await asyncio.gather(*[loop.run_in_executor(pool, route.stop, budget_s) for route in routes])
+        pool.shutdown(wait=False)
+        for name, is_empty in zip(self._routes, stopped, strict=True):
             if not is_empty:
                 log.warning("route %s was not done within %g s; its last requests are delivered again", name, budget_s)
         if self._source is not None:

@@ -53,4 +53,4 @@ class Serving:
             "options": dict(runtime.OPTIONS),
         }
         route = {"max_batch_size": self.batch}
-        return penstock.command(place, {model.NAME: stream}, {"compute_threads": 1}, route)
+        return penstock.command(place, {model.NAME: stream}, route=route)

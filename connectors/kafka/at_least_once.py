@@ -156,26 +156,34 @@ class AtLeastOnce:
         A batch that is not full has emptied the log: its answers go out at once, because ``flush`` does not linger.
         Under load they linger for ``linger.ms``, which saves a third of the worker's time: fewer, fuller requests.
         """
-        while not self._stopping.is_set():
-            if self._unbatched is not None:
-                self._serve(self._unbatched.poll, 0)
-            if not len(self._producer):
-                self._is_sending.wait(_IDLE_S)
-                self._is_sending.clear()
-            if self._is_urgent:
-                self._serve(self._producer.flush, _URGENT_S)
-            else:
-                self._serve(self._producer.poll, _LOADED_S)
+        try:
+            while not self._stopping.is_set():
+                if self._unbatched is not None:
+                    self._serve(self._unbatched.poll, 0)
+                if not len(self._producer):
+                    self._is_sending.wait(_IDLE_S)
+                    self._is_sending.clear()
+                if self._is_urgent:
+                    self._serve(self._producer.flush, _URGENT_S)
+                else:
+                    self._serve(self._producer.poll, _LOADED_S)
+        except Exception as error:  # a thread's exception would be lost, and the route wait for ever
+            log.exception("delivering")
+            self._end(ConnectorError(f"results of {self._route.group}", f"{type(error).__name__}: {error}"))
 
     def _serve(self, call: Callable[[float], object], timeout_s: float) -> None:
         """Take delivery reports by a call of a producer. Where that has ended for good, this is where it says why."""
         try:
             call(timeout_s)
         except KafkaException as error:
-            with self._changed:
-                self._ended = ended = self._refusals.of_producer(error.args[0], self._route.result_topic)
-                waiting = list(self._waiting)
-            self._fail(waiting, ended)
+            self._end(self._refusals.of_producer(error.args[0], self._route.result_topic))
+
+    def _end(self, reason: ConnectorError) -> None:
+        """Say that nothing will be delivered any more."""
+        with self._changed:
+            self._ended = reason
+            waiting = list(self._waiting)
+        self._fail(waiting, reason)
 
     def _fail(self, futures: Iterable[Future[None]], error: PenstockError) -> None:
         """Say that answers will not be delivered, of those of which nothing was said yet."""

@@ -14,7 +14,7 @@ from msgspec import structs
 from connectors.kafka.dead_letters import DeadLetters
 from connectors.kafka.refusals import Refusals
 from connectors.kafka.topic_sizes import NOT_FOR_US, TopicSizes
-from pipeline.connector import Answer, Headers, Record, Refuse
+from pipeline.connector import Answer, Headers, Record, Refuse, small_key
 from pipeline.errors import PenstockError, ReplyRefused, ResultTooLarge
 from pipeline.settings import RouteSettings
 
@@ -29,7 +29,7 @@ Report = Callable[[KafkaError | None, Message], None]
 class Item(NamedTuple):
     """One record that goes out for a batch: the answer at a position, or the dead letter that belongs to it.
 
-    A bare letter goes without the value of its request, which made it too large.
+    A bare letter goes without what made it too large: the value of its request, and headers and key beyond 8 KiB.
     """
 
     position: int
@@ -238,8 +238,8 @@ class Outbox:
                 raise KafkaException(why)
             if answer.dead_letter is not None:
                 headers = self._dead_letters.headers(record, answer.dead_letter, is_bare=item.is_bare)
-                value = None if item.is_bare else record.value
-                self._produce(producer, topic, value, record.key, record, headers, None, report)
+                value, key = (None, small_key(record.key)) if item.is_bare else (record.value, record.key)
+                self._produce(producer, topic, value, key, record, headers, None, report)
         elif topic != self._route.results_of(record.topic) and self._sizes.is_missing(topic):
             raise KafkaException(KafkaError(KafkaError._UNKNOWN_TOPIC))  # librdkafka would hope for it, for 30 s
         else:

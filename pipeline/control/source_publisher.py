@@ -65,6 +65,7 @@ class SourcePublisher:
         self._fleet_changes = -1
         self._vetoes: set[gate.Veto] = set()
         self._problem = ""
+        self._refused: set[str] = set()
         self._woken = threading.Event()
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="penstock-publish", daemon=True)
@@ -122,22 +123,25 @@ class SourcePublisher:
             return 0.0
         if self._fleet is not None:
             self._look_at(self._fleet)
-        try:
-            due = self._arbiter.due()
-            while due and not self._is_stopping.is_set():
-                for record in due:
+        due = self._arbiter.due()
+        while due and not self._is_stopping.is_set():
+            # What was refused last time comes last: it may be at fault itself, and must not keep the others.
+            for record in sorted(due, key=lambda it: it.stream in self._refused):
+                try:
                     generation = self._publisher.publish(record)
-                    self._arbiter.published(record, generation)
-                    self._problem = ""
-                    self._on_published(record, generation)
-                due = self._arbiter.due()
-        except AccessDenied:
-            raise
-        except ConnectorError as error:
-            if str(error) != self._problem:
-                self._problem = str(error)
-                log.warning("%s; waiting", error)
-            return _RETRY_S
+                except AccessDenied:
+                    raise
+                except ConnectorError as error:
+                    self._refused.add(record.stream)
+                    if str(error) != self._problem:
+                        self._problem = str(error)
+                        log.warning("the aspiration of %s: %s; waiting", record.stream, error)
+                    return _RETRY_S
+                self._refused.discard(record.stream)
+                self._arbiter.published(record, generation)
+                self._problem = ""
+                self._on_published(record, generation)
+            due = self._arbiter.due()
         return 0.0
 
     def _is_caught_up(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from pipeline.connector import Headers, Record
+from pipeline.connector import Headers, Record, small_headers
 from pipeline.errors import BadRequest, kinds
 from pipeline.records import Error
 
@@ -37,7 +37,8 @@ class Reason(msgspec.Struct, frozen=True):
     """Why a request was put aside, by whom and when.
 
     ``worker`` is the client id of the route's connector, ``group`` its consumer group; ``timestamp_type`` that of the
-    request, as librdkafka numbers it. ``omitted_bytes`` is the size of a value that had to be left out, else None.
+    request, as librdkafka numbers it. ``omitted_bytes`` is the size of a value that had to be left out, else None; then
+    the request's headers beyond 8 KiB are left out, too.
     """
 
     error: Error
@@ -68,7 +69,8 @@ class Letter(msgspec.Struct, frozen=True):
 def write(record: Record, reason: Reason, sets: str) -> list[tuple[str, bytes | None]]:
     """Return all headers of the dead letter of a request; ``sets`` is ``spring``, ``connect`` or ``both``."""
     message = _cut(reason.error.message)
-    found = [*record.headers, *_ours(record, reason, message)]
+    own = record.headers if reason.omitted_bytes is None else small_headers(record.headers)
+    found = [*own, *_ours(record, reason, message)]
     if sets in ("spring", "both"):
         found += _spring(record, reason, message)
     if sets in ("connect", "both"):

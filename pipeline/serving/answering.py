@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from pipeline.connector import Answer
+from pipeline.connector import Answer, small_headers, small_key
 from pipeline.errors import CircuitOpen, ModelFailed, NotRepresentable, PenstockError, ResultTooLarge
 from pipeline.records import Error, PredictResult, Source
 from pipeline.registry.handle import Handle
@@ -121,8 +121,7 @@ class Answering:
             pending.fail(error)
         answer = self.refusal(pending)
         if isinstance(error, ResultTooLarge):  # perhaps for what it repeats
-            small, key = headers.small(answer.headers), headers.small_key(answer.key)
-            answer = msgspec.structs.replace(answer, headers=small, key=key)
+            answer = msgspec.structs.replace(answer, headers=small_headers(answer.headers), key=small_key(answer.key))
         return answer
 
     def _encode(self, pending: Pending, result: PredictResult) -> tuple[bytes, Sequence[Header]]:

@@ -53,8 +53,6 @@ _DEADLINES: Final = ("deadline_ms", "timeout_ms")  # of several the earliest cou
 _LIMITS: Final = {"reply_partition": 2**31, "json_bytes": 2**31, "deadline_ms": 2**62, "timeout_ms": 2**62}
 # The least number of digits that may not fit into 64 bits.
 _LONG_DIGITS: Final = 19
-# How many bytes of headers an error result repeats where the result with all of them was too large.
-_SMALL_ECHO_BYTES: Final = 8192
 _OK: Final = (_STATUS, b"ok")
 _LONGEST_REMEMBERED: Final = 256
 
@@ -152,22 +150,6 @@ def completed(request: PredictRequest, envelope: Envelope, record: Record) -> Pr
     if envelope.deadline_ms is not None and request.deadline_ms is None:
         changes["deadline_ms"] = envelope.deadline_ms
     return msgspec.structs.replace(request, **changes) if changes else request
-
-
-def small(headers: Iterable[Header]) -> list[Header]:
-    """Return headers, in order, without those that would make them more than 8 KiB together."""
-    kept, size_bytes = [], 0
-    for name, value in headers:
-        more = len(name) + len(value or b"")
-        if size_bytes + more <= _SMALL_ECHO_BYTES:
-            kept.append((name, value))
-            size_bytes += more
-    return kept
-
-
-def small_key(key: bytes | None) -> bytes | None:
-    """Return a key, or None where it is so large that a result with it may not fit."""
-    return key if key is None or len(key) <= _SMALL_ECHO_BYTES else None
 
 
 def merged(echoed: Iterable[Header], own: Iterable[Header]) -> list[Header]:

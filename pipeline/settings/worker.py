@@ -8,6 +8,7 @@ from pipeline.errors import InvalidSettings
 from pipeline.settings.section import Section
 
 HIGHEST_NICENESS: Final = 19
+HIGHEST_PORT: Final = 65535
 
 
 class WorkerSettings(Section, frozen=True):
@@ -16,7 +17,6 @@ class WorkerSettings(Section, frozen=True):
     id: str = ""
     web_host: str = "127.0.0.1"
     web_port: int = 6066
-    compute_threads: int = 2
     load_threads: int = 2
     load_niceness: int = 10
     drain_timeout_s: float = 20.0
@@ -43,9 +43,14 @@ def check_worker(worker: WorkerSettings, place: str) -> None:
         "retry_failed_after_s",
         "memory_limit_bytes",
         "cache_limit_bytes",
+        "drain_timeout_s",
     ):
         if getattr(worker, field) < 0:
             raise InvalidSettings(f"{place}.{field}", f"must not be negative, got {getattr(worker, field)}")
+    if worker.load_threads < 1:
+        raise InvalidSettings(f"{place}.load_threads", f"must be at least 1, got {worker.load_threads}")
+    if not 0 < worker.web_port <= HIGHEST_PORT:
+        raise InvalidSettings(f"{place}.web_port", f"must be from 1 to {HIGHEST_PORT}, got {worker.web_port}")
     if not 0 <= worker.load_niceness <= HIGHEST_NICENESS:
         reason = f"must be from 0 to {HIGHEST_NICENESS}, got {worker.load_niceness}"
         raise InvalidSettings(f"{place}.load_niceness", reason)

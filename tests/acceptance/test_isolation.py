@@ -56,7 +56,6 @@ def test_servables_that_crash_hang_or_are_killed_cost_nobody_else_anything(deplo
     it = deploy(
         servables={"factor": good, **{name: {**bad, "base_path": f"models/{name}"} for name in BAD}},
         routes={"factor": {}, **{name: {"max_batch_size": 64} for name in BAD}},
-        worker={"compute_threads": 1},
     )
     (tmp_path / "bad_model.py").write_text(MODEL)
     it.drop("factor", 1, {"factor": b"10"})
@@ -112,6 +111,20 @@ def test_a_worker_that_is_told_to_stop_does_not_wait_for_a_call_that_hangs(deplo
     worker.signal(signal.SIGTERM)
     assert worker.wait(20) == 0
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_worker_that_is_told_to_stop_ends_though_a_model_in_a_thread_hangs(deploy: Deploy, tmp_path: Path) -> None:
+    stream = {"base_path": "models/hanging", "kind": "python", "options": {"class": "bad_model:Bad"}}
+    it = deploy(servables={"hanging": stream}, routes={"hanging": {}}, worker={"drain_timeout_s": 2})
+    (tmp_path / "bad_model.py").write_text(MODEL.replace("ctypes.PyDLL(None).sleep(600)", "time.sleep(600)"))
+    it.drop("hanging", 1, {"deed": b"hanging"})
+    worker = it.worker("one", "--watch").wait_until_ready()
+    send(it, "hanging", [13])
+    wait_for("the call", lambda: 'penstock_batches_in_flight{route="hanging"} 1' in worker.get("/metrics")[1])
+    worker.signal(signal.SIGTERM)
+    assert worker.wait(40) == 1
+    assert 'bad_model.py", line' in worker.log
+    assert "route hanging was not done within 2 s" in worker.log
 
 
 def send(it: Deployment, name: str, numbers: Iterable[int]) -> None:

@@ -304,6 +304,14 @@ def sourcing(place: Place, topic: str) -> Iterator[Sourcing]:
     assert not sourcing.failures
 
 
+def test_a_stream_whose_aspiration_is_too_large_keeps_no_other(sourcing: Sourcing) -> None:
+    many = replace(aspired("a"), versions=tuple(AspiredVersion(n, "/m/" + "p" * 100, "s" * 64) for n in range(12_000)))
+    for stream in (many, aspired("b", 1), aspired("c", 1)):
+        sourcing.publish(stream)
+    sourcing.publish.start()
+    until(lambda: {"b", "c"} <= {record.stream for record in sourcing.accepted}, "the others are published")
+
+
 def test_a_source_leaves_a_pinned_stream_alone_and_catches_up_when_it_is_unpinned(
     sourcing: Sourcing, publisher: AspiredPublisher, caplog: Any
 ) -> None:

@@ -223,7 +223,7 @@ def test_mistakes_are_one_line(job: Path) -> None:
 
 def test_the_worker_starts_with_the_settings_of_the_job_beside_its_own_file(job: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(job)
-    (job / "penstock.yaml").write_text("worker: {compute_threads: 5}\n")
+    (job / "penstock.yaml").write_text("worker: {load_threads: 5}\n")
     seen: dict[str, Any] = {}
 
     def run_worker(file: Any, **options: Any) -> int:
@@ -234,5 +234,5 @@ def test_the_worker_starts_with_the_settings_of_the_job_beside_its_own_file(job:
     result = run("--cluster-serving", "config.yaml", "--id", "w")
     assert result.exit_code == 0, result.output
     it = seen["settings"]
-    assert (it.worker.compute_threads, it.worker.id, list(it.routes), seen["is_watching"]) == (5, "w", ["j"], True)
+    assert (it.worker.load_threads, it.worker.id, list(it.routes), seen["is_watching"]) == (5, "w", ["j"], True)
     assert Path(it.servables["j"].base_path).name == "j"
