@@ -53,6 +53,7 @@ _AROUND_BYTES: Final = 4096
     metavar="FILE",
     help="Answer for the job of a config.yaml of Cluster Serving; the settings file is used beside it.",
 )
+@options.log_level_option
 def front_end(
     route: str,
     config: Path | None,
@@ -62,12 +63,14 @@ def front_end(
     timeout_s: float,
     max_in_flight: int,
     job_file: Path | None,
+    log_level: str,
 ) -> None:
     """Answer POST /predict for ROUTE, as the HTTP front end of Cluster Serving did.
 
     ROUTE has format: cluster-serving; it may be left out where only one has. Its workers answer: this process sends
     them requests over the broker, and waits. Runs until SIGTERM or Ctrl-C, then finishes what it has begun.
     """
+    options.log_to_stderr(log_level)
     settings = options.load(config, bootstrap, {} if job_file is None else _job(job_file))
     name = route or _only(settings)
     at = _checked(settings, name)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
     from pipeline.settings_file import SettingsFile
 
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -35,6 +37,24 @@ def settings_options(function: F) -> F:
 def json_option(function: F) -> F:
     """Add ``--json``, as the argument ``as_json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON value instead of text.")(function)
+
+
+def log_level_option(function: F) -> F:
+    """Add ``--log-level``, as the argument ``log_level``."""
+    return click.option(
+        "--log-level",
+        type=click.Choice(_LEVELS, case_sensitive=False),
+        default="INFO",
+        show_default=True,
+        help="What is logged.",
+    )(function)
+
+
+def log_to_stderr(level: str) -> None:
+    """Log from ``level`` on, a line each, as a worker does."""
+    import logging  # noqa: PLC0415  # `penstock --help` does not wait for it
+
+    logging.basicConfig(level=level.upper(), format="[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s")
 
 
 def load(config: Path | None, bootstrap: str | None, overrides: Mapping[str, Any] | None = None) -> Settings:

@@ -62,6 +62,12 @@ def topics(
     In Redis there is nothing to create: its streams come with use, and its own settings are looked at.
     Exit status 1 where something is wrong in the end.
     """
+    if not create and not alter:
+        given = [("--partitions", partitions), ("--replication-factor", replication_factor), ("--dry-run", dry_run)]
+        if idle := [name for name, value in given if value]:
+            raise click.UsageError(f"{' and '.join(idle)} go with --create or --alter")
+    elif replication_factor and not create:
+        raise click.UsageError("--replication-factor goes with --create")
     settings = options.load(config, bootstrap)
     asked = partitions if alter and partitions else 0
     reports = _inspect(settings, asked)

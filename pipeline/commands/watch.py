@@ -45,12 +45,14 @@ _RELOAD_INTERVAL_S = 1.0
 @click.option(
     "--halt-on-failure", "is_halting", is_flag=True, help="Take a version that fails on one worker out everywhere."
 )
+@options.log_level_option
 def watch(
     config: Path | None,
     bootstrap: str | None,
     once: bool,  # noqa: FBT001  # click passes options by name
     await_versions_s: float | None,
     is_halting: bool,  # noqa: FBT001
+    log_level: str,
 ) -> None:
     """Look for versions below every base path, and publish the aspired set of a stream whenever it changes.
 
@@ -58,6 +60,9 @@ def watch(
     changed for the quiet period, or by its marker or manifest. Runs until SIGTERM or Ctrl-C; a broker or a directory
     that is away is waited for, and changed settings of servables are taken up.
     """
+    if await_versions_s is not None and not once:
+        raise click.UsageError("--await-versions goes with --once")
+    options.log_to_stderr(log_level)
     chosen: dict[str, Any] = {} if await_versions_s is None else {"await_versions_s": await_versions_s}
     if is_halting:
         chosen["halt_on_failure"] = True

@@ -14,8 +14,6 @@ from pipeline.errors import InvalidSettings
 if TYPE_CHECKING:
     from pipeline.settings import Settings
 
-_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-
 
 @click.command(
     cls=CommandWithExamples,
@@ -41,13 +39,7 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
     help="Run so many workers, a process and a share of the cores each, with the web ports from --web-port upwards.",
 )
 @click.option("--watch", "is_watching", is_flag=True, help="Look for versions too, as `penstock watch` does.")
-@click.option(
-    "--log-level",
-    type=click.Choice(_LEVELS, case_sensitive=False),
-    default="INFO",
-    show_default=True,
-    help="What is logged.",
-)
+@options.log_level_option
 @click.option(
     "--cluster-serving",
     "job_file",
@@ -104,8 +96,6 @@ def worker(
 
 def _run_several(count: int, settings: Settings, *, is_watching: bool) -> int:
     """Run this very command in several processes; what differs from one to the other is not passed on."""
-    import logging  # noqa: PLC0415  # `penstock --help` does not wait for it
-
     from pipeline.clock import SystemClock  # noqa: PLC0415  # as above
     from pipeline.commands import worker_processes  # noqa: PLC0415  # as above
 
@@ -116,9 +106,7 @@ def _run_several(count: int, settings: Settings, *, is_watching: bool) -> int:
             arguments += [option, str(given[name])]
     if given["without_web"]:
         arguments += ["--without-web"]
-    logging.basicConfig(
-        level=given["log_level"].upper(), format="[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
-    )
+    options.log_to_stderr(given["log_level"])
     worker = settings.worker
     starts = worker_processes.starts(count, arguments, worker.id, worker.web_port, is_watching=is_watching)
     return worker_processes.WorkerProcesses(starts, SystemClock()).run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import os
 import signal
 import subprocess
@@ -180,6 +181,8 @@ def test_versions_shows_what_workers_published(place: Place) -> None:
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[1].split()[:4] == ["digits", "2", "w-1", "AVAILABLE"]
     assert json.loads(place.run("versions", "--json").stdout)[0]["load_ms"] == 31
+    for unknown in (("nobody",), ("digits/3",), ("show", "nobody", "--json"), ("workers", "nobody")):
+        assert place.run("versions", *unknown).exit_code == 1, unknown
 
 
 def test_pinning_publishes_one_record_though_no_worker_is_alive(place: Place) -> None:
@@ -313,7 +316,7 @@ def test_watch_waits_for_topics_prints_each_set_and_ends_on_a_signal(place: Plac
     finally:
         status, _, log = ended(watcher, signal.SIGINT)
     assert status == 0
-    assert log.strip() == f"topic {place.aspired}: can be read again"
+    assert re.fullmatch(rf"\[[-\d :,]+\] \[\d+\] \[INFO\] topic {place.aspired}: can be read again", log.strip())
 
 
 def test_kafka_prints_its_address_and_ends_on_a_signal(place: Place) -> None:

@@ -71,6 +71,8 @@ def show(
             click.echo(note)
     else:
         click.echo(f"no worker has reported a version{f' of {what}' if what else ''}", err=True)
+    if what and not states:
+        click.get_current_context().exit(1)
 
 
 def _show_one(fleet: Fleet, states: Sequence[ServableState]) -> None:

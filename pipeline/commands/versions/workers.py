@@ -37,3 +37,5 @@ def workers(stream: str | None, config: Path | None, bootstrap: str | None, as_j
             click.echo(note)
     else:
         click.echo(f"no worker{f' that serves {stream}' if stream else ''} has been heard from", err=True)
+    if stream and not found:
+        click.get_current_context().exit(1)

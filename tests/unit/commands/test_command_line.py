@@ -201,6 +201,10 @@ def test_a_route_that_is_not_in_the_settings_is_refused(queues: Queues) -> None:
         ("predict", "digits"),
         ("versions", "--watch", "--json"),
         ("topics", "--partitions", "0"),
+        ("topics", "--partitions", "8"),
+        ("topics", "--dry-run"),
+        ("topics", "--alter", "--replication-factor", "3"),
+        ("watch", "--await-versions", "1"),
         ("worker", "--log-level", "LOUD"),
     ],
 )
@@ -265,7 +269,7 @@ def test_versions_workers_shows_how_far_each_is(states: None) -> None:
 
 def test_versions_of_nobody_says_so_on_stderr(states: None) -> None:
     result = run("versions", "none")
-    assert (result.exit_code, result.stdout) == (0, "")
+    assert (result.exit_code, result.stdout) == (1, "")
     assert "no worker has reported a version of none" in result.stderr
 
 
