@@ -258,7 +258,10 @@ class DeadlineExceeded(BadRequest):
     code = "deadline_exceeded"
 
     def __str__(self) -> str:
-        return f"the deadline passed {self.now_ms - self.deadline_ms} ms before the computation could begin"
+        return (
+            f"the deadline passed {self.now_ms - self.deadline_ms} ms before the computation could begin; "
+            "allow more time, add workers, or compare the clocks of client and worker"
+        )
 
 
 @dataclass(eq=False)

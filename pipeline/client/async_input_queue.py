@@ -14,6 +14,7 @@ from pipeline.client.input_queue import (
     FLUSH_TIMEOUT_S,
     SEND_TIMEOUT_S,
     build,
+    deadline_after,
     encode,
     timed_out,
     value_or_raise,
@@ -101,7 +102,7 @@ class AsyncInputQueue(Queue):
         **options: Unpack[RequestOptions],
     ) -> Value:
         """See InputQueue."""
-        deadline_s = time.monotonic() + timeout
+        deadline_s = deadline_after(timeout)
         request = parse(request_data)
         connection = await self._connect(timeout)
         options = with_deadline(options, request, timeout)
@@ -120,10 +121,11 @@ class AsyncInputQueue(Queue):
         """See InputQueue."""
         if self._is_closed:
             return
+        deadline_s = time.monotonic() + timeout
         try:
             await self.flush(timeout)
         finally:
-            await asyncio.to_thread(self._release, timeout)
+            await asyncio.to_thread(self._release, max(0.0, deadline_s - time.monotonic()))
 
     async def __aenter__(self) -> Self:
         return await self.open()

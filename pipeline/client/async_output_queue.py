@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Self, Unpack
 
+from pipeline.client.connection import Connection
 from pipeline.client.hand_out import HandOut, Read
 from pipeline.client.input_queue import FLUSH_TIMEOUT_S, timed_out, value_or_raise
 from pipeline.client.link import GroupReader, group_reader_of
@@ -116,7 +117,7 @@ class AsyncOutputQueue(Queue):
         while True:
             outcome = table.get(uri) if is_kept else table.pop(uri)
             if outcome is None and connection.has_store:
-                outcome = await asyncio.to_thread(connection.stored, uri, is_kept=is_kept)
+                outcome = await _stored(connection, uri, is_kept=is_kept)
             left_s = deadline_s - time.monotonic()
             if outcome is not None or left_s <= 0:
                 return outcome
@@ -153,3 +154,21 @@ class AsyncOutputQueue(Queue):
                 self._reading = None
                 hand_out.add(reading.result())
             return hand_out.take(limit)
+
+
+async def _stored(connection: Connection, id_: str, *, is_kept: bool) -> Outcome | None:
+    """See Link. What a cancelled caller has taken out of the store is kept here, for the next one."""
+    looking = asyncio.create_task(asyncio.to_thread(connection.stored, id_, is_kept=is_kept))
+
+    def keep(done: asyncio.Task[Outcome | None]) -> None:
+        outcome = None if done.cancelled() or done.exception() else done.result()
+        if isinstance(outcome, PredictResult):
+            connection.table.expect(id_)
+            connection.table.put(id_, outcome)
+
+    try:
+        return await asyncio.shield(looking)
+    except asyncio.CancelledError:
+        if not is_kept:
+            looking.add_done_callback(keep)
+        raise

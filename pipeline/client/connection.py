@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Sequence
+from typing import Final
 
 from pipeline.client.address import Address
 from pipeline.client.link import Sender, link_of
@@ -16,6 +17,9 @@ from pipeline.client.outgoing import ID_HEADER, Outgoing
 from pipeline.client.reply_table import Outcome, ReplyTable
 from pipeline.client.wire import Wire
 from pipeline.errors import ConnectorError
+
+# How long the thread of a connection may take to end, whatever time is left.
+_END_S: Final = 0.5
 
 
 class Connection:
@@ -101,11 +105,12 @@ class Connection:
         return Outgoing(id_, value, key.encode() if isinstance(key, str) else key, named)
 
     def close(self, timeout_s: float) -> None:
-        """Deliver what was sent and end; ConnectorError for what could not be delivered in ``timeout_s``."""
+        """Deliver what was sent and end, in ``timeout_s``; ConnectorError for what could not be delivered."""
+        deadline_s = time.monotonic() + timeout_s
         try:
             if self._is_linked:
                 self._link.sender.flush(timeout_s)
         finally:
             self.wire.close()
             if self._is_linked:
-                self._link.close(timeout_s)
+                self._link.close(max(_END_S, deadline_s - time.monotonic()))

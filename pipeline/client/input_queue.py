@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterable, Mapping
 from queue import Empty, SimpleQueue
@@ -92,7 +93,7 @@ class InputQueue(Queue):
         """Send many requests, (uri, data) each, and return their ids in order; ``options`` hold for all of them.
 
         They are sent as the iterable yields them. Returns before the broker has taken them all: ``flush`` waits for
-        that.
+        that. What one of them raises, as in ``send``, ends it, and those before it are sent.
         """
         return [self.send(data, id=uri, **options) for uri, data in items]
 
@@ -104,9 +105,9 @@ class InputQueue(Queue):
         dict of tensors by name, one value for the only input, or JSON text; see request.parse.
 
         Raises TimedOut, RemoteError with the wire's code for an error result, ConnectorError where the broker is away,
-        TypeError for a value that is no tensor.
+        TypeError for a value that is no tensor or an option that there is not, ValueError for a timeout without an end.
         """
-        deadline_s = time.monotonic() + timeout
+        deadline_s = deadline_after(timeout)
         request = parse(request_data)
         connection = self._opened(timeout, to_send=True)
         options = with_deadline(options, request, timeout)
@@ -132,13 +133,17 @@ class InputQueue(Queue):
             connection.sender.flush(timeout)
 
     def close(self, timeout: float = FLUSH_TIMEOUT_S) -> None:
-        """Flush, and let go of the connection; idempotent. Raises ConnectorError for what was not taken."""
+        """Flush, and let go of the connection, in ``timeout`` seconds; idempotent.
+
+        Raises ConnectorError for what was not taken.
+        """
         if self._is_closed:
             return
+        deadline_s = time.monotonic() + timeout
         try:
             self.flush(timeout)
         finally:
-            self._release(timeout)
+            self._release(max(0.0, deadline_s - time.monotonic()))
 
     def __enter__(self) -> Self:
         return self.open()
@@ -159,6 +164,15 @@ def build(
 ) -> PredictRequest:
     """Return a request that is ready to be encoded: its id is ``id_``, else what JSON brought, else a new one."""
     return complete(request, id_ or request.id or connection.new_id(), servable, options)
+
+
+def deadline_after(timeout_s: float) -> float:
+    """Return when so many seconds are over, on the monotonic clock; ValueError where that is never."""
+    if not math.isfinite(timeout_s):
+        raise ValueError(
+            f"timeout is {timeout_s!r}, expected seconds: each request has a time after which nobody waits"
+        )
+    return time.monotonic() + timeout_s
 
 
 def with_deadline(options: RequestOptions, request: PredictRequest, timeout_s: float) -> RequestOptions:

@@ -353,6 +353,35 @@ def test_whoever_leaves_results_early_reads_the_others_later_with_asyncio(place,
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "redis://127.0.0.1:1"])
+def test_closing_takes_no_longer_than_it_may_though_the_broker_is_away(address, monkeypatch):
+    queue = InputQueue(bootstrap=address)
+    flushed = []
+    connection = queue._own()
+
+    class Stuck:
+        def flush(self, timeout_s):
+            flushed.append(timeout_s)
+            time.sleep(timeout_s)
+            raise ConnectorError("here", "nothing was taken")
+
+    monkeypatch.setattr(type(connection), "sender", property(lambda _: Stuck()))
+    monkeypatch.setattr(connection, "is_open", lambda **_: True)
+    with pytest.raises(ConnectorError, match="nothing was taken"):
+        queue.close(timeout=0.2)
+    assert sum(flushed) <= 0.2
+
+
+@pytest.mark.parametrize(
+    ("timeout", "error"), [(None, TypeError), (float("inf"), ValueError), (float("nan"), ValueError)]
+)
+def test_a_prediction_has_a_time_after_which_nobody_waits(timeout, error):
+    with pytest.raises(error):
+        InputQueue(bootstrap="127.0.0.1:1").predict(ROW, timeout=timeout)
+    with pytest.raises(error):
+        asyncio.run(AsyncInputQueue(bootstrap="127.0.0.1:1").predict(ROW, timeout=timeout))
+
+
 def test_a_cancelled_read_of_a_group_loses_nothing(place, worker):
     async def main():
         async with AsyncInputQueue(**place) as queue, AsyncOutputQueue(**place, group="g") as results:

@@ -18,6 +18,7 @@ from pipeline.client import AsyncInputQueue, AsyncOutputQueue, ConnectorError, I
 from pipeline.client.address import Address
 from pipeline.client.redis import receiver
 from pipeline.client.redis.place import RedisPlace
+from pipeline.client.redis.store import Store
 from pipeline.client.redis.trouble import RedisTrouble
 from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.errors import AccessDenied, AuthenticationFailed, InvalidSettings, Undecodable
@@ -260,6 +261,35 @@ def test_a_result_that_lies_in_a_hash_is_found_by_its_id_whoever_asked(redis, to
                 np.testing.assert_array_equal(await twin.query("b", timeout=5), ROW)
 
         asyncio.run(main())
+
+
+def test_a_cancelled_look_into_the_hashes_loses_nothing(redis, topic_name, monkeypatch):
+    server, place = redis_py.Redis.from_url(redis.url), {"route": topic_name, "bootstrap": redis.url}
+    value = AvroCodec().encode_result(PredictResult("", "m", 1, (from_array("y", ROW),)))
+    server.hset(f"{topic_name}.results:a", "value", value)
+    may_go_on, began = threading.Event(), threading.Event()
+
+    def slow(self, id_):
+        began.set()
+        may_go_on.wait(DEADLINE_S)
+        return delete(self, id_)
+
+    delete = Store.delete
+    monkeypatch.setattr(Store, "delete", slow)
+
+    async def main():
+        async with AsyncOutputQueue(**place) as results:
+            looking = asyncio.create_task(results.query_and_delete("a"))
+            await asyncio.to_thread(began.wait, DEADLINE_S)
+            looking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await looking
+            may_go_on.set()
+            np.testing.assert_array_equal(await results.query_and_delete("a", timeout=DEADLINE_S), ROW)
+            assert await results.query("a") is None
+
+    asyncio.run(main())
+    assert not server.exists(f"{topic_name}.results:a")
 
 
 def test_a_result_that_can_not_be_read_stays_where_it_is(redis, topic_name):
