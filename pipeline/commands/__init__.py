@@ -6,17 +6,16 @@ done, 1 refused or failed (one line says why and what next), 2 not understood.
 
 from __future__ import annotations
 
-import importlib
 from typing import Any, Final
 
 import click
 
 from pipeline import __version__
+from pipeline.commands.lazy_group import LazyGroup
 from pipeline.errors import PenstockError
 from pipeline.local.errors import LocalBrokerError
 
-# In the order in which a newcomer needs them. Each is a module of this package with a command of the same name,
-# an underscore for each dash.
+# In the order in which a newcomer needs them.
 NAMES: Final = (
     "demo",
     "check",
@@ -32,20 +31,8 @@ NAMES: Final = (
 )
 
 
-class LazyGroup(click.Group):
-    """The commands in ``NAMES``, with every error of ours as one readable line."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click calls it so
-        """See click.Group."""
-        return list(NAMES)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """See click.Group."""
-        if cmd_name not in NAMES:
-            return None
-        name = cmd_name.replace("-", "_")
-        command: click.Command = getattr(importlib.import_module(f"{__name__}.{name}"), name)
-        return command
+class _Readable(LazyGroup):
+    """Its commands, with every error of ours as one readable line."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """See click.Command."""
@@ -55,7 +42,12 @@ class LazyGroup(click.Group):
             raise click.ClickException(str(error)) from error
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Readable,
+    package=__name__,
+    names=NAMES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="penstock")
 def main() -> None:
     """Kafka-native model serving: a request is a record, a new version rolls out through a topic.
