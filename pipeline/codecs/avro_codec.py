@@ -2,16 +2,14 @@
 
 A record of our own schema is read and written by hand (``avro_reading``, ``avro_writing``), whatever names the schema:
 single-object encoding before it, or Confluent's id or GUID, where a registry is set. A record of another (older or
-newer) writer schema goes through Apache Avro's resolution. Tests compare this codec with Apache Avro in both directions
-on generated records.
+newer) schema that the registry knows goes through Apache Avro's resolution; one that only another fingerprint names is
+refused. Tests compare this codec with Apache Avro in both directions on generated records.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
-
-import avro.schema
 
 from pipeline.codecs import confluent, schemas
 from pipeline.codecs.avro_framing import AvroFraming
@@ -31,16 +29,15 @@ Headers = tuple[tuple[str, bytes], ...]
 
 
 class AvroCodec:
-    """See Codec. ``writers`` are schemas of other versions of the two records that shall be understood too.
+    """See Codec. ``schemas_by_name`` are those of a schema registry.
 
-    ``schemas_by_name`` are those of a schema registry. ``requests`` and ``results`` say how what is written is framed.
+    ``requests`` and ``results`` say how what is written is framed.
     """
 
     content_type = "application/avro"
 
     def __init__(
         self,
-        writers: tuple[avro.schema.Schema, ...] = (),
         schemas_by_name: WriterSchemas | None = None,
         *,
         requests: AvroFraming | None = None,
@@ -48,7 +45,6 @@ class AvroCodec:
     ) -> None:
         self._request_prefix = schemas.prefix(_REQUEST)
         self._result_prefix = schemas.prefix(_RESULT)
-        self._writers = {schemas.prefix_of(writer): writer for writer in writers}
         self._by_name = schemas_by_name
         self._requests, self._results = requests or AvroFraming(), results or AvroFraming()
         self._own = RequestReader(schemas.PREFIX_BYTES)
@@ -72,7 +68,7 @@ class AvroCodec:
         if confluent.leads(value):
             name = confluent.name_before(value)
             return self._request_named(name, value, len(name), limits)
-        return _request_of(schemas.decode(_REQUEST, value, self._writers), limits)
+        raise schemas.of_another_schema(_REQUEST, value)
 
     def decode_request_of(self, name: bytes, value: bytes, limits: Limits) -> PredictRequest:
         """Return the request in bytes without a prefix, whose schema a header names; raises as ``decode_request``."""
@@ -91,7 +87,7 @@ class AvroCodec:
         if confluent.leads(value):
             name = confluent.name_before(value)
             return self._result_named(name, value, len(name))
-        return _result_of(schemas.decode(_RESULT, value, self._writers))
+        raise schemas.of_another_schema(_RESULT, value)
 
     def decode_result_of(self, name: bytes, value: bytes) -> PredictResult:
         """Return the result in bytes without a prefix, whose schema a header names; raises as ``decode_result``."""

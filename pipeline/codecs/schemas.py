@@ -52,19 +52,16 @@ def encode(name: str, datum: dict[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def decode(name: str, value: bytes, writers: dict[bytes, avro.schema.Schema]) -> dict[str, Any]:
-    """Return a record that was written with this schema, or with one of ``writers`` (by prefix), by Avro's resolution.
+def decode(name: str, value: bytes) -> dict[str, Any]:
+    """Return a record that was written with this very schema; raises Undecodable for anything else."""
+    if not value.startswith(prefix(name)):
+        raise of_another_schema(name, value)
+    return resolve(name, schema(name), value, PREFIX_BYTES)
 
-    Raises Undecodable for anything else.
-    """
-    head = value[:PREFIX_BYTES]
-    own = schema(name)
-    writer = own if head == prefix(name) else writers.get(head)
-    if writer is None:
-        raise Undecodable(
-            f"no writer schema of {name} has the prefix {head.hex()}; this reader has {prefix(name).hex()}"
-        )
-    return resolve(name, writer, value, PREFIX_BYTES)
+
+def of_another_schema(name: str, value: bytes) -> Undecodable:
+    """Return what is wrong with a value that has not the prefix of ``name``."""
+    return Undecodable(f"it begins with {value[:PREFIX_BYTES].hex()}, and a {name} with {prefix(name).hex()}")
 
 
 def resolve(name: str, writer: avro.schema.Schema, value: bytes, at: int) -> dict[str, Any]:

@@ -50,12 +50,12 @@ class WorkerEncoder:
 
 
 def decode_aspired(key: bytes | None, value: bytes) -> AspiredVersions:
-    """Return one aspiration, written by whichever version of the schema.
+    """Return one aspiration, written by this version of the schema.
 
     Raises Undecodable also where the record would mislead its readers: a key that is not the stream's name (compaction
     would keep the wrong record), a negative version, a version named twice.
     """
-    aspired = _record(AspiredVersions, schemas.decode("AspiredVersions", value, {}))
+    aspired = _record(AspiredVersions, schemas.decode("AspiredVersions", value))
     if decode_key(key) != aspired.stream:
         raise Undecodable(f"its key {key!r} is not the name of its stream, {aspired.stream!r}")
     numbers = [version.version for version in aspired.versions]
@@ -69,8 +69,8 @@ def decode_aspired(key: bytes | None, value: bytes) -> AspiredVersions:
 def decode_state(value: bytes) -> ServableState | WorkerState:
     """Return one record of the states topic, whichever of the two it is; raises Undecodable."""
     if value.startswith(schemas.prefix("WorkerState")):
-        return _record(WorkerState, schemas.decode("WorkerState", value, {}))
-    return _record(ServableState, schemas.decode("ServableState", value, {}))
+        return _record(WorkerState, schemas.decode("WorkerState", value))
+    return _record(ServableState, schemas.decode("ServableState", value))
 
 
 def decode_key(key: bytes | None) -> str:
