@@ -15,6 +15,6 @@ from pipeline.settings.cluster_serving import FORMAT
 _FORMATS: Final[dict[str, Callable[[RouteSettings, Clock], Entries]]] = {FORMAT: ClusterServingEntries}
 
 
-def entries_of(route: RouteSettings, clock: Clock | None = None) -> Entries:
+def entries_of(route: RouteSettings) -> Entries:
     """Return how the entries of a route are read and written."""
-    return _FORMATS.get(route.format, PlainEntries)(route, clock or SystemClock())
+    return _FORMATS.get(route.format, PlainEntries)(route, SystemClock())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from connectors.redis import scripts
@@ -46,14 +46,12 @@ class Intake:
         consumer: str,
         entries: Entries,
         held: Held,
-        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._server = server
         self._stream, self._group = route.request_topic, route.group
         self._consumer = consumer
         self._entries = entries
         self._held = held
-        self._now_s = now_s
         self._max_wait_s = route.max_wait_ms / 1000
         self._claim_after_s = route.redis.claim_after_s
         self._looks_for_suspects = bool(route.poison_after_kills)
@@ -76,7 +74,7 @@ class Intake:
         if not self._is_prepared:
             self._run(scripts.PREPARE)
             self._is_prepared = True
-        now_s = self._now_s()
+        now_s = time.monotonic()
         if now_s >= self._next_sign_s:
             self._next_sign_s = now_s + self._claim_after_s / _PER_CLAIM
             self._keep()
@@ -158,19 +156,19 @@ class Intake:
             self._add_old(found)
 
     def _wait_for_new(self, count: int, timeout_s: float) -> None:
-        deadline_s = self._now_s() + timeout_s
+        deadline_s = time.monotonic() + timeout_s
         left_s = timeout_s
         while True:
             self._read(count, min(left_s, self._server.longest_block_s))
-            left_s = deadline_s - self._now_s()
+            left_s = deadline_s - time.monotonic()
             if self._read_ahead or left_s <= 0:
                 return
             self.attend()
 
     def _wait_for_more(self, max_records: int, max_bytes: int) -> None:
-        deadline_s = self._now_s() + self._max_wait_s
+        deadline_s = time.monotonic() + self._max_wait_s
         while True:
-            left_s = deadline_s - self._now_s()
+            left_s = deadline_s - time.monotonic()
             size = sum(len(record.value) for record in self._read_ahead)
             missing = max_records - len(self._read_ahead)
             if left_s <= 0 or missing <= 0 or size >= max_bytes:

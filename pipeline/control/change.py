@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
 
 _LOOK_S: Final = 0.1
+_TIMEOUT_S: Final = 10.0
 
 
 class Outcome(enum.StrEnum):
@@ -51,12 +52,12 @@ class Report(msgspec.Struct, frozen=True):
 class Change:
     """Follows both control topics while it is entered; for one thread. Entering blocks until what they hold is known.
 
-    Raises ConnectorError from every method when the broker is away for ``timeout_s``.
+    Raises ConnectorError from every method when the broker is away for ten seconds.
     """
 
-    def __init__(self, settings: Settings, stream: str, publisher: str, clock: Clock, timeout_s: float = 10.0) -> None:
+    def __init__(self, settings: Settings, stream: str, publisher: str, clock: Clock) -> None:
         logs, control = logs_of(settings), settings.control
-        self._stream, self._clock, self._timeout_s = stream, clock, timeout_s
+        self._stream, self._clock = stream, clock
         self._failures: list[Exception] = []
         self._lock = threading.Lock()
         self._standing: tuple[int, AspiredVersions | None] = (-1, None)
@@ -74,13 +75,13 @@ class Change:
     def __enter__(self) -> Self:
         self._follower.start()
         self._fleet.start()
-        deadline_s = self._clock.monotonic_s() + self._timeout_s
+        deadline_s = self._clock.monotonic_s() + _TIMEOUT_S
         for reader in (self._follower, self._fleet):
             while not reader.caught_up.wait(_LOOK_S):
                 self._check()
                 if self._clock.monotonic_s() > deadline_s:
                     self._stop()
-                    raise ConnectorError("the control topics", reader.problem or f"not read in {self._timeout_s:g} s")
+                    raise ConnectorError("the control topics", reader.problem or f"not read in {_TIMEOUT_S:g} s")
         return self
 
     def __exit__(
@@ -101,7 +102,7 @@ class Change:
 
     def publish(self, edit: Edit) -> int:
         """Publish the record of an edit; returns its generation."""
-        return self._publisher.publish(edit.record, self._timeout_s)
+        return self._publisher.publish(edit.record, _TIMEOUT_S)
 
     def wait(
         self,
@@ -144,9 +145,9 @@ class Change:
             if self._standing[0] > generation:
                 return None
         if before is None:
-            return self._publisher.forget(self._stream, self._timeout_s)
+            return self._publisher.forget(self._stream, _TIMEOUT_S)
         fresh = msgspec.structs.replace(before, publisher="", published_at_ms=0, found=False)
-        return self._publisher.publish(fresh, self._timeout_s)
+        return self._publisher.publish(fresh, _TIMEOUT_S)
 
     def _progress(self, record: AspiredVersions, generation: int) -> Progress:
         fleet = self._fleet.fleet()

@@ -105,12 +105,12 @@ class FleetFollower:
                 self._records.pop(key, None)
 
 
-def read_fleet(logs: Logs, topic: str, client_id: str = "penstock", timeout_s: float = 10.0) -> Fleet:
+def read_fleet(logs: Logs, topic: str, timeout_s: float = 10.0) -> Fleet:
     """Return what the topic holds now.
 
     Blocks for ``timeout_s`` at most; raises ConnectorError. A record that can not be decoded is logged and left out.
     """
-    records = read_all(logs, topic, client_id, timeout_s).items()
+    records = read_all(logs, topic, timeout_s).items()
     return _fleet(record for key, value in records if (record := _decoded(topic, key, value)) is not None)
 
 

@@ -146,7 +146,7 @@ def logs_of(settings: Settings) -> Logs:
     return KafkaLogs(settings.kafka)
 
 
-def read_all(logs: Logs, topic: str, client_id: str = "penstock", timeout_s: float = 10.0) -> dict[bytes, bytes]:
+def read_all(logs: Logs, topic: str, timeout_s: float = 10.0) -> dict[bytes, bytes]:
     """Return the last value of each key that the log holds now, without those that were forgotten.
 
     Blocks until the end is reached; raises ConnectorError when that takes longer than ``timeout_s``, saying why.
@@ -159,7 +159,7 @@ def read_all(logs: Logs, topic: str, client_id: str = "penstock", timeout_s: flo
         else:
             latest[key or b""] = value
 
-    reader = logs.reader(topic, client_id, on_record=on_record, on_fatal=lambda _error: None, log_level=logging.DEBUG)
+    reader = logs.reader(topic, "penstock", on_record=on_record, on_fatal=lambda _error: None, log_level=logging.DEBUG)
     deadline = time.monotonic() + timeout_s
     try:
         while not reader.caught_up.is_set():

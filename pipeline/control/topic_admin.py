@@ -30,6 +30,8 @@ BROKER_DEFAULT: Final = -1
 _SAFE_COPIES: Final = 3
 _SAFE: Final = {"min.insync.replicas": "2"}
 
+# How long a change may take, and then until all brokers show it.
+_DONE_TIMEOUT_S: Final = 30.0
 _SEEN_TIMEOUT_S: Final = 10.0
 _SEEN_INTERVAL_S: Final = 0.05
 
@@ -77,7 +79,6 @@ def create_missing(
     specs: Iterable[TopicSpec],
     partitions: int = DEFAULT_PARTITIONS,
     replication: int = BROKER_DEFAULT,
-    timeout_s: float = 30.0,
 ) -> list[str]:
     """Create those of the topics that do not exist, and return their names; the others stay as they are.
 
@@ -90,7 +91,7 @@ def create_missing(
     if not new:
         return []
     admin = Admin(kafka)  # held: its futures fail when it goes
-    futures = admin.create_topics(new, operation_timeout=timeout_s, request_timeout=timeout_s)
+    futures = admin.create_topics(new, operation_timeout=_DONE_TIMEOUT_S, request_timeout=_DONE_TIMEOUT_S)
     # Where somebody was faster, that is as good.
     exists = KafkaError.TOPIC_ALREADY_EXISTS
     created = [
@@ -100,7 +101,7 @@ def create_missing(
     return created
 
 
-def alter(kafka: Kafka, findings: Iterable[Finding], timeout_s: float = 30.0) -> list[str]:
+def alter(kafka: Kafka, findings: Iterable[Finding]) -> list[str]:
     """Change topics to what the findings say of them, and return their names. Partitions are added, never removed.
 
     Blocks until the broker has done it. Raises ConnectorError; what was changed before the failure stays.
@@ -116,7 +117,7 @@ def alter(kafka: Kafka, findings: Iterable[Finding], timeout_s: float = 30.0) ->
     changed: list[str] = []
     if configs:
         futures = admin.incremental_alter_configs(
-            [_new_config(*item) for item in configs.items()], request_timeout=timeout_s
+            [_new_config(*item) for item in configs.items()], request_timeout=_DONE_TIMEOUT_S
         )
         changed += [
             resource.name
@@ -125,7 +126,7 @@ def alter(kafka: Kafka, findings: Iterable[Finding], timeout_s: float = 30.0) ->
         ]
     if counts:
         more = [NewPartitions(name, count) for name, count in counts.items()]
-        grown = admin.create_partitions(more, operation_timeout=timeout_s, request_timeout=timeout_s)
+        grown = admin.create_partitions(more, operation_timeout=_DONE_TIMEOUT_S, request_timeout=_DONE_TIMEOUT_S)
         changed += [
             name
             for name, future in grown.items()

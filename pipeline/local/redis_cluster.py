@@ -17,18 +17,18 @@ _SLOTS: Final = 16384
 # So far above its port a node listens for the other nodes.
 _BUS: Final = 10_000
 _POLL_INTERVAL_S: Final = 0.05
+_TIMEOUT_S: Final = 30
 
 
 class LocalRedisCluster:
     """Three masters that share the slots, at ``url``; otherwise as LocalRedis. It needs the extra ``redis``."""
 
-    def __init__(self, *, append_only: bool = False, start_timeout_s: float = 30.0) -> None:
+    def __init__(self, *, append_only: bool = False) -> None:
         """Nothing is started yet."""
         # A master that is gone for a moment must not take the others out of service.
         config = ("cluster-enabled yes", "cluster-node-timeout 5000", "cluster-require-full-coverage no")
         ports = free_ports(_MASTERS, and_above=_BUS)
         self.nodes = tuple(LocalRedis(port=port, append_only=append_only, config=config) for port in ports)
-        self._start_timeout_s = start_timeout_s
 
     @property
     def url(self) -> str:
@@ -45,10 +45,10 @@ class LocalRedisCluster:
                 slots = range(_SLOTS * number // _MASTERS, _SLOTS * (number + 1) // _MASTERS)
                 client.execute_command("CLUSTER ADDSLOTS", *slots)
                 client.execute_command("CLUSTER MEET", "127.0.0.1", self.nodes[0].port)
-            deadline_s = time.monotonic() + self._start_timeout_s
+            deadline_s = time.monotonic() + _TIMEOUT_S
             while not all(map(_is_whole, clients)):
                 if time.monotonic() > deadline_s:
-                    _refuse(self._start_timeout_s)
+                    _refuse()
                 time.sleep(_POLL_INTERVAL_S)
             for client in clients:
                 client.close()
@@ -79,5 +79,5 @@ def _is_whole(client: Any) -> bool:
     return "cluster_state:ok" in text or "'cluster_state': 'ok'" in text
 
 
-def _refuse(timeout_s: float) -> None:
-    raise LocalBrokerError(f"the nodes of a Redis cluster did not find each other within {timeout_s:g} s")
+def _refuse() -> None:
+    raise LocalBrokerError(f"the nodes of a Redis cluster did not find each other within {_TIMEOUT_S} s")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -141,6 +140,3 @@ def pack(texts: list[bytes]) -> Texts:
 def writer(what: str, column: Column, workspace: Workspace) -> NumbersWriter | TextsWriter:
     """Return what collects a column of this datatype."""
     return TextsWriter(column, workspace) if column.datatype == "BYTES" else NumbersWriter(what, column, workspace)
-
-
-Outputs = Mapping[str, Values]
