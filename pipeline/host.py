@@ -79,8 +79,7 @@ class Registry:
 
     def batching_of(self, stream: str) -> BatchingSettings:
         """Return how requests of a stream are batched now. From any thread."""
-        set_ = self._settings.servables.get(stream)
-        return BatchingSettings() if set_ is None else set_.batching
+        return self.rollout.batching_of(stream)
 
     def update(self, settings: Settings) -> None:
         """Serve the streams of other settings from now on. Not for an event loop: it may wait for a lock."""

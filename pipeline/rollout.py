@@ -211,7 +211,8 @@ class RollOut:
             self._adapters.spawner.open()
             self._has_spawner = True
 
-    def _batching_of(self, stream: str) -> BatchingSettings:
+    def batching_of(self, stream: str) -> BatchingSettings:
+        """Return how requests of a stream are batched now. From any thread."""
         set_ = self._settings.servables.get(stream)
         return BatchingSettings() if set_ is None else set_.batching
 
@@ -228,7 +229,7 @@ class RollOut:
         kind = stream.kind or record.kind
         error = LoadFailed(str(id_), "a version is a number from 0 up") if version.version < 0 else None
         roots = self._settings.storage_roots
-        batching = partial(self._batching_of, record.stream)
+        batching = partial(self.batching_of, record.stream)
         loader = VersionLoader(id_, version, kind, stream, batching, roots, self._adapters, self._fetcher)
         return Aspired(
             id_, None if error else loader, error, generation, kind, version.path, version.digest, version.revision

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,16 @@ def print_json(value: Any) -> None:  # whatever msgspec can encode
     import msgspec  # noqa: PLC0415  # `penstock --help` does not wait for it
 
     click.echo(msgspec.json.encode(value))
+
+
+def bytes_value(value: bytes | None) -> Any:
+    """Return text where bytes are UTF-8, else ``{"b64": ...}``, which the client reads too."""
+    if value is None:
+        return None
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"b64": base64.b64encode(value).decode()}
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Any:

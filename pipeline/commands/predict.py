@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -158,12 +157,7 @@ def _values(tensor: Tensor) -> Any:
 
 
 def _texts(values: Any) -> Any:
-    if isinstance(values, list):
-        return [_texts(value) for value in values]
-    try:
-        return values.decode()
-    except UnicodeDecodeError:
-        return {"b64": base64.b64encode(values).decode()}
+    return [_texts(value) for value in values] if isinstance(values, list) else output.bytes_value(values)
 
 
 def _print(result: PredictResult) -> None:

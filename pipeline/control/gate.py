@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pipeline.control.merging import Content, Halt
-from pipeline.control.rows import is_failure, was_available
+from pipeline.control.rows import is_failure, reason_of, was_available
 from pipeline.records import AspiredVersion, ServableState, State
 
 if TYPE_CHECKING:
@@ -38,12 +38,7 @@ def vetoes(fleet: Fleet) -> tuple[Veto, ...]:
     It counts on a worker that serves another version of the stream, or did in the same life. One that can serve none,
     such as a new one without access to the storage, has troubles of its own, and takes nothing from the others.
     """
-    return tuple(
-        Veto(
-            row.stream, _content(row), row.worker, "" if row.error is None else f"{row.error.code}: {row.error.message}"
-        )
-        for row in _failures(fleet)
-    )
+    return tuple(Veto(row.stream, _content(row), row.worker, reason_of(row)) for row in _failures(fleet))
 
 
 def halts(fleet: Fleet) -> Mapping[str, Halt]:

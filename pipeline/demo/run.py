@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pipeline.control.rows import reason_of
 from pipeline.demo import digits, report
 from pipeline.demo.stage import Stage, StageFailed
 from pipeline.demo.stream import Live, Pace, Sender, Tally
@@ -154,4 +155,4 @@ def _broken(stage: Stage) -> report.BrokenVersion:
     state = stage.state(3)
     if state is None:
         return report.BrokenVersion("never seen", "")
-    return report.BrokenVersion(state.state, f"{state.error.code}: {state.error.message}" if state.error else "")
+    return report.BrokenVersion(state.state, reason_of(state))

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import IO, Final
 
 import numpy as np
@@ -21,6 +20,7 @@ from pipeline.isolation.channel import Channel
 from pipeline.isolation.messages import Answered, Call, Failed, Load, Loaded, Message, Unload, Unloaded
 from pipeline.isolation.segment import Arena, Segment
 from pipeline.isolation.spawner import Spawner
+from pipeline.registry import memory
 from pipeline.tensors import Array
 
 logger = logging.getLogger(__name__)
@@ -74,9 +74,7 @@ class Process:
     @property
     def resident_bytes(self) -> int | None:
         """What it has resident now, None where the system does not say."""
-        with suppress(OSError, ValueError):
-            return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        return None
+        return memory.resident_bytes(self.pid)
 
     def load(self, question: Load) -> Loaded:
         """Have it load; blocks for as long as that takes.

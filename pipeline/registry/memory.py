@@ -1,17 +1,17 @@
-"""How much memory this process has now."""
+"""How much memory a process has now."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final
-
-_STATM: Final = Path("/proc/self/statm")
 
 
-def resident_bytes() -> int | None:
-    """Return the resident set size of this process, None where the system does not tell it (it is Linux that does)."""
+def resident_bytes(pid: int | None = None) -> int | None:
+    """Return the resident set size of a process, by default this one; None where the system does not tell it.
+
+    It is Linux that does, while there is such a process.
+    """
     try:
-        return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return int(Path(f"/proc/{pid or 'self'}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return None

@@ -6,6 +6,8 @@ import base64
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from pipeline.commands import output
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -48,7 +50,7 @@ def as_dict(letter: DeadLetter, servable: str) -> dict[str, Any]:
         "attempts": said.attempts,
         "worker": said.worker,
         "servable": servable,
-        "key": bytes_value(letter.key),
+        "key": output.bytes_value(letter.key),
         "value_bytes": letter.said.omitted_bytes if letter.value is None else len(letter.value),
         "request": {"topic": said.topic, **letter.origin_facts, "timestamp_ms": said.timestamp_ms},
     }
@@ -71,7 +73,7 @@ def contents(letter: DeadLetter, request: PredictRequest | None) -> dict[str, An
                 name: {"datatype": tensor.datatype, "shape": list(tensor.shape)} for name, tensor in named.items()
             },
         }
-    headers = [[name, bytes_value(value)] for name, value in letter.said.own]
+    headers = [[name, output.bytes_value(value)] for name, value in letter.said.own]
     return {"headers": headers, "decoded": decoded, "value": _base64(letter.value)}
 
 
@@ -122,16 +124,6 @@ def bytes_text(value: bytes | None) -> str:
     except UnicodeDecodeError:
         return f"hex:{value.hex()}"
     return text if text.isprintable() and not text.startswith("hex:") else f"hex:{value.hex()}"
-
-
-def bytes_value(value: bytes | None) -> Any:
-    """Return text where bytes are UTF-8, else ``{"b64": ...}``, as `penstock predict --json` does."""
-    if value is None:
-        return None
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return {"b64": _base64(value)}
 
 
 def _base64(value: bytes | None) -> str | None:

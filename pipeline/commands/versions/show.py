@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.clock import SystemClock
 from pipeline.commands import options, output
 from pipeline.commands.examples import CommandWithExamples
 from pipeline.commands.until_stopped import until_stopped
@@ -66,7 +66,7 @@ def show(
     elif states and version is not None:
         _show_one(fleet, states)
     elif states:
-        output.print_table(*rendering.versions_table(fleet, states, _now_ms()))
+        output.print_table(*rendering.versions_table(fleet, states, SystemClock().unix_ms()))
         for note in rendering.notes(fleet, stream):
             click.echo(note)
     else:
@@ -85,7 +85,7 @@ def _show_one(fleet: Fleet, states: Sequence[ServableState]) -> None:
             click.echo()
             output.print_table(*details.tensors_table(group[0].description))
         click.echo()
-        output.print_table(*details.workers_table(fleet, group, _now_ms()))
+        output.print_table(*details.workers_table(fleet, group, SystemClock().unix_ms()))
 
 
 def _show_live(settings: Settings, stream: str | None, with_ended: bool) -> None:  # noqa: FBT001  # passed through
@@ -111,8 +111,5 @@ def _view(fleet: Fleet, stream: str | None, with_ended: bool) -> Any:  # noqa: F
     from rich.console import Group  # noqa: PLC0415
 
     states = rendering.chosen(fleet, stream, with_ended=with_ended)
-    return Group(output.table(*rendering.versions_table(fleet, states, _now_ms())), *rendering.notes(fleet, stream))
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+    table = output.table(*rendering.versions_table(fleet, states, SystemClock().unix_ms()))
+    return Group(table, *rendering.notes(fleet, stream))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.clock import SystemClock
 from pipeline.commands import options, output
 from pipeline.commands.examples import CommandWithExamples
 from pipeline.commands.versions import rendering
@@ -32,7 +32,7 @@ def workers(stream: str | None, config: Path | None, bootstrap: str | None, as_j
     if as_json:
         output.print_json(found)
     elif found:
-        output.print_table(*rendering.workers_table(found, stream, time.time_ns() // 1_000_000))
+        output.print_table(*rendering.workers_table(found, stream, SystemClock().unix_ms()))
         for note in rendering.notes(fleet, stream):
             click.echo(note)
     else:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import importlib
-from typing import Any, Final
+from typing import Final
 
 from pipeline.description import TensorSpec
-from pipeline.errors import InvalidInput, MissingExtra
+from pipeline.errors import InvalidInput
+from pipeline.servables.framework import imported
 from pipeline.servables.image import header
 from pipeline.servables.image.header import NoImage
 from pipeline.servables.image.recipe import ImageOptions
@@ -68,8 +68,4 @@ class Images:
         )
 
     def _servable(self, options: ImageOptions) -> ImageServable:
-        try:
-            cv2: Any = importlib.import_module("cv2")
-        except (ImportError, OSError) as error:
-            raise MissingExtra("images", f"OpenCV can not be imported ({error})", "images") from error
-        return ImageServable("image", options, cv2)
+        return ImageServable("image", options, imported("images", "cv2", "OpenCV", "images"))
