@@ -61,7 +61,7 @@ def one_by_one(url: str, topic: str, count: int) -> Callable[[], None]:
     """Return what sends them by XADD, encoded by fastavro while it goes, [1, 2] each."""
     import redis  # noqa: PLC0415  # the others do without these here
 
-    from benchmarks.produce import requests as make_requests  # noqa: PLC0415
+    from benchmarks.produce import requests as make_requests  # noqa: PLC0415  # as above
 
     client = redis.Redis.from_url(url, protocol=2)
     client.ping()

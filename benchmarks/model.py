@@ -47,7 +47,7 @@ def expected(rows: Floats) -> Floats:
 def graph() -> Any:
     """Return the model as OpenVINO's graph."""
     import openvino  # noqa: PLC0415  # the load generator and the collector need this module without it
-    from openvino import opset13 as opset  # noqa: PLC0415
+    from openvino import opset13 as opset  # noqa: PLC0415  # as above
 
     first, second = weights()
     rows = opset.parameter([-1, FEATURES], openvino.Type.f32, name=INPUT)

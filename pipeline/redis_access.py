@@ -60,8 +60,8 @@ def connect(settings: RedisSettings, client_name: str, *, retries: int = 3, time
 def package() -> Any:
     """Return the package redis; ConnectorError where it is not installed."""
     try:
-        import redis  # noqa: PLC0415 - an extra, imported on use
-        import redis.cluster  # noqa: PLC0415
+        import redis  # noqa: PLC0415  # an extra, imported on use
+        import redis.cluster  # noqa: PLC0415  # as above
     except ImportError as error:
         raise ConnectorError("connector redis", _MISSING) from error
     return redis
@@ -116,8 +116,8 @@ def failure(settings: RedisSettings, error: Exception) -> ConnectorError:
 
 
 def _options(settings: RedisSettings, address: RedisAddress, client_name: str, retries: int) -> dict[str, Any]:
-    from redis.backoff import ExponentialWithJitterBackoff  # noqa: PLC0415 - an extra, imported on use
-    from redis.retry import Retry  # noqa: PLC0415
+    from redis.backoff import ExponentialWithJitterBackoff  # noqa: PLC0415  # an extra, imported on use
+    from redis.retry import Retry  # noqa: PLC0415  # as above
 
     options: dict[str, Any] = {
         "db": address.database,
@@ -164,7 +164,7 @@ def _sentinel_options(settings: RedisSettings, options: dict[str, Any]) -> dict[
 
 
 def _is_tls(error: BaseException) -> bool:
-    import ssl  # noqa: PLC0415 - slow to load, and for a failure alone
+    import ssl  # noqa: PLC0415  # slow to load, and for a failure alone
 
     seen: BaseException | None = error
     broken = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)  # the connection, and not the agreement

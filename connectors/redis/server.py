@@ -52,7 +52,7 @@ class Server:
         """Whether scripts can write this key beside the request stream: in a cluster it must be in the same slot."""
         if not self.is_cluster:
             return True
-        from redis.crc import key_slot  # noqa: PLC0415 - an extra, imported on use
+        from redis.crc import key_slot  # noqa: PLC0415  # an extra, imported on use
 
         return bool(key_slot(_bytes(key)) == key_slot(self._stream.encode()))
 

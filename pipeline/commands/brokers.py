@@ -20,7 +20,7 @@ def broker_of(settings: Settings, route: str) -> QueueOptions:
 
 def as_mapping(section: Section) -> dict[str, Any]:
     """Return a section as the client takes it."""
-    import msgspec  # noqa: PLC0415  # `penstock --help` does not wait for it
+    import msgspec
 
     found: dict[str, Any] = msgspec.to_builtins(section)
     return found

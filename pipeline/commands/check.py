@@ -45,7 +45,7 @@ class Check:
 )
 @options.settings_options
 @options.json_option
-def check(config: Path | None, bootstrap: str | None, as_json: bool) -> None:  # noqa: FBT001  # click passes options by name
+def check(config: Path | None, bootstrap: str | None, as_json: bool) -> None:
     """Check settings, base paths, plugins, the broker and its topics, the schema registry; start and change nothing.
 
     Exit status 1 where there is a problem.
@@ -89,7 +89,7 @@ def _base_path(name: str, stream: StreamSettings) -> Check:
         return _object_store(what, place)
     if "://" in place:
         return Check("note", what, f"{place} is not on this machine, and was not looked at")
-    from pipeline.storage.versions import sort_children  # noqa: PLC0415  # `penstock --help` does not wait for it
+    from pipeline.storage.versions import sort_children
 
     try:
         versions, _ = sort_children(child.name for child in Path(place).iterdir())
@@ -103,8 +103,8 @@ def _base_path(name: str, stream: StreamSettings) -> Check:
 
 
 def _object_store(what: str, place: str) -> Check:
-    from pipeline.storage.object_folder import ObjectFolder  # noqa: PLC0415  # as above
-    from pipeline.storage.versions import sort_children  # noqa: PLC0415  # as above
+    from pipeline.storage.object_folder import ObjectFolder
+    from pipeline.storage.versions import sort_children
 
     try:
         versions, _ = sort_children(ObjectFolder(place).children())
@@ -126,8 +126,8 @@ def _versions(what: str, place: str, versions: Collection[int]) -> Check:
 
 
 def _plugins(settings: Settings) -> Iterator[Check]:
-    from pipeline import kafka_properties, plugins  # noqa: PLC0415  # reads the metadata of all packages
-    from pipeline.codecs.installed import load_codecs  # noqa: PLC0415  # imports numpy
+    from pipeline import kafka_properties, plugins
+    from pipeline.codecs.installed import load_codecs
 
     needed = {(plugins.CONNECTORS, route.connector) for route in settings.routes.values()}
     needed |= {(plugins.STORAGE, stream.storage) for stream in settings.servables.values()}
@@ -161,8 +161,8 @@ def _plugin(find: Callable[[], Any]) -> Check | None:
 
 
 def _schema_registry(settings: Settings) -> Iterator[Check]:
-    from pipeline.schema_registry.client import RegistryClient  # noqa: PLC0415  # loads an HTTP client
-    from pipeline.schema_registry.findings import look  # noqa: PLC0415  # as above
+    from pipeline.schema_registry.client import RegistryClient
+    from pipeline.schema_registry.findings import look
 
     try:
         registry = RegistryClient(settings.schema_registry)
@@ -175,7 +175,7 @@ def _schema_registry(settings: Settings) -> Iterator[Check]:
 
 
 def _permissions(settings: Settings) -> Permissions:
-    from pipeline.control import permissions, topic_admin  # noqa: PLC0415  # loads Kafka's client
+    from pipeline.control import permissions, topic_admin
 
     is_needed = any(route.is_pattern and route.connector == "kafka" for route in settings.routes.values())
     existing = topic_admin.names(settings.kafka, 5.0) if is_needed else ()
@@ -183,11 +183,11 @@ def _permissions(settings: Settings) -> Permissions:
 
 
 def _kafka(settings: Settings) -> Iterator[Check]:
-    from pipeline.control import topics  # noqa: PLC0415  # `penstock --help` does not wait for it
+    from pipeline.control import topics
 
     if not topics.wanted(settings):
         return
-    from pipeline.control import topic_admin  # noqa: PLC0415  # loads Kafka's client
+    from pipeline.control import topic_admin
 
     try:
         permissions = _permissions(settings)
@@ -207,8 +207,8 @@ def _kafka(settings: Settings) -> Iterator[Check]:
 
 
 def _redis(settings: Settings) -> Iterator[Check]:
-    from pipeline.control import redis_streams  # noqa: PLC0415  # as above
-    from pipeline.redis_address import address_of  # noqa: PLC0415  # as above
+    from pipeline.control import redis_streams
+    from pipeline.redis_address import address_of
 
     if not redis_streams.is_needed(settings):
         return
@@ -222,7 +222,7 @@ def _redis(settings: Settings) -> Iterator[Check]:
 
 
 def _topics(reports: Sequence[TopicReport]) -> Iterator[Check]:
-    from pipeline.control.topics import Role  # noqa: PLC0415  # as above
+    from pipeline.control.topics import Role
 
     for report in reports:
         for finding in report.findings:

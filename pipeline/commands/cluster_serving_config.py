@@ -62,7 +62,7 @@ class Translation(NamedTuple):
 
 def read(file: Path) -> Translation:
     """Return the settings that a file stands for; raises InvalidSettings."""
-    import yaml  # noqa: PLC0415  # `penstock --help` does not wait for it
+    import yaml
 
     try:
         config = yaml.safe_load(file.read_text("utf-8"))

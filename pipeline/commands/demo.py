@@ -57,7 +57,7 @@ def demo(
     requests: int,
     per_s: int,
     keep: Path | None,
-    as_json: bool,  # noqa: FBT001  # click passes options by name
+    as_json: bool,
 ) -> None:
     """Serve handwritten digits, roll out version 2 in mid-stream, and see a broken version 3 refused.
 
@@ -76,11 +76,11 @@ def demo(
         raise click.UsageError("--broker kafka starts a Kafka; --bootstrap and --config name one that is running")
     if keep is not None and keep.exists():
         raise InvalidSettings("--keep", f"{keep} exists already; name a new directory")
-    from rich.console import Console  # noqa: PLC0415  # `penstock --help` waits for none of these
+    from rich.console import Console
 
-    from pipeline.demo.report import to_object  # noqa: PLC0415
-    from pipeline.demo.run import Plan  # noqa: PLC0415
-    from pipeline.demo.show import Show  # noqa: PLC0415
+    from pipeline.demo.report import to_object
+    from pipeline.demo.run import Plan
+    from pipeline.demo.show import Show
 
     show = Show(Console(quiet=as_json))
     outcome = _run(Plan(requests, per_s, keep), _venue(kind, config, bootstrap), show)
@@ -93,8 +93,8 @@ def demo(
 
 
 def _run(plan: Plan, venue: AbstractContextManager[Broker], show: Show) -> Outcome:
-    from pipeline.demo.run import run  # noqa: PLC0415
-    from pipeline.demo.stage import StageFailed  # noqa: PLC0415
+    from pipeline.demo.run import run
+    from pipeline.demo.stage import StageFailed
 
     try:
         with _terminable():
@@ -106,7 +106,7 @@ def _run(plan: Plan, venue: AbstractContextManager[Broker], show: Show) -> Outco
 def _venue(
     kind: Literal["embedded", "kafka"], config: Path | None, bootstrap: str | None
 ) -> AbstractContextManager[Broker]:
-    from pipeline.demo import broker  # noqa: PLC0415
+    from pipeline.demo import broker
 
     if bootstrap is not None or config is not None:
         settings = options.load(config, bootstrap)

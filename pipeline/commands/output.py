@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def print_json(value: Any) -> None:  # whatever msgspec can encode
     """Print one JSON value on one line; NaN and infinities, which JSON does not have, become null."""
-    import msgspec  # noqa: PLC0415  # `penstock --help` does not wait for it
+    import msgspec
 
     click.echo(msgspec.json.encode(value))
 
@@ -30,8 +30,8 @@ def bytes_value(value: bytes | None) -> Any:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Any:
     """Return a rich table, to print or to keep up to date; cells are shown as they are, without markup."""
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.table import Table
+    from rich.text import Text
 
     made = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
@@ -43,7 +43,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Any:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table; one that is not for a terminal is not cut to the width of one."""
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
     console = Console(highlight=False)
     if not console.is_terminal:

@@ -69,7 +69,7 @@ def predict(
     format_: str,
     datatypes: tuple[str, ...],
     timeout_s: float,
-    as_json: bool,  # noqa: FBT001  # click passes options by name
+    as_json: bool,
 ) -> None:
     """Send one request to ROUTE, and print the answer.
 
@@ -93,7 +93,7 @@ def predict(
 
 
 def _read(text: str, datatypes: tuple[str, ...]) -> Any:
-    from pipeline.commands import predict_input  # noqa: PLC0415  # imports numpy
+    from pipeline.commands import predict_input
 
     return predict_input.tensors(predict_input.read(text), predict_input.parse_datatypes(datatypes))
 
@@ -107,7 +107,7 @@ def _ask(
     request: RequestOptions,
     timeout_s: float,
 ) -> PredictResult:
-    from pipeline.client import InputQueue, OutputQueue  # noqa: PLC0415  # loads Kafka's client
+    from pipeline.client import InputQueue, OutputQueue
 
     if settings.routes and route not in settings.routes:
         raise InvalidSettings("ROUTE", f"{route!r} is not among the routes: {', '.join(settings.routes)}")
@@ -161,7 +161,7 @@ def _texts(values: Any) -> Any:
 
 
 def _print(result: PredictResult) -> None:
-    import numpy as np  # noqa: PLC0415
+    import numpy as np
 
     click.echo(f"{result.servable}/{result.version}  ({result.id}, computed in {result.compute_us / 1000:.1f} ms)")
     with np.printoptions(precision=6, suppress=True):

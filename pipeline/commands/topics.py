@@ -50,12 +50,12 @@ _STATUS = {True: "problem", False: "note"}
 def topics(
     config: Path | None,
     bootstrap: str | None,
-    create: bool,  # noqa: FBT001  # click passes options by name
-    alter: bool,  # noqa: FBT001
+    create: bool,
+    alter: bool,
     partitions: int | None,
     replication_factor: int | None,
-    dry_run: bool,  # noqa: FBT001
-    as_json: bool,  # noqa: FBT001
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Compare the topics that the settings need with those that exist; create and correct them where that is asked.
 
@@ -73,15 +73,15 @@ def topics(
     reports = _inspect(settings, asked)
     missing = [report.spec for report in reports if create and report.described is None and not report.spec.is_pattern]
     if missing and not dry_run:
-        from pipeline.control import topic_admin  # noqa: PLC0415  # loads Kafka's client
-        from pipeline.control.topics import DEFAULT_PARTITIONS  # noqa: PLC0415  # as above
+        from pipeline.control import topic_admin
+        from pipeline.control.topics import DEFAULT_PARTITIONS
 
         copies = replication_factor or topic_admin.BROKER_DEFAULT
         topic_admin.create_missing(settings.kafka, missing, partitions or DEFAULT_PARTITIONS, copies)
         reports = _inspect(settings, asked)
     wrong = [found for report in reports for found in report.findings if alter and (found.fix or found.partitions)]
     if wrong and not dry_run:
-        from pipeline.control import topic_admin  # noqa: PLC0415  # loads Kafka's client
+        from pipeline.control import topic_admin
 
         topic_admin.alter(settings.kafka, wrong)
         reports = _inspect(settings, asked)
@@ -97,9 +97,9 @@ def topics(
 
 def _inspect(settings: Settings, partitions: int) -> list[TopicReport]:
     """Return the reports; the topics of routes shall have ``partitions`` at least, 0 for no matter how many."""
-    import msgspec  # noqa: PLC0415  # `penstock --help` does not wait for it
+    import msgspec
 
-    from pipeline.control import topic_reports  # noqa: PLC0415  # as above
+    from pipeline.control import topic_reports
 
     def adjust(spec: TopicSpec) -> TopicSpec:
         if not partitions or spec.partitions is not None:

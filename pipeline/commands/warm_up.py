@@ -73,10 +73,10 @@ def write(
     version_dir: Path,
     inputs: tuple[str, ...],
     expected: tuple[str, ...],
-    golden: bool,  # noqa: FBT001  # click passes options by name
+    golden: bool,
     datatypes: tuple[str, ...],
     expected_datatypes: tuple[str, ...],
-    append: bool,  # noqa: FBT001
+    append: bool,
     config: Path | None,
     bootstrap: str | None,
     servable: str | None,
@@ -93,8 +93,8 @@ def write(
         raise click.UsageError("--golden and --expected exclude each other")
     if expected and len(expected) != len(inputs):
         raise click.UsageError(f"{len(inputs)} INPUT and {len(expected)} --expected: give one for each")
-    from pipeline.commands import warm_up_input  # noqa: PLC0415  # imports numpy
-    from pipeline.warm_up import file  # noqa: PLC0415
+    from pipeline.commands import warm_up_input
+    from pipeline.warm_up import file
 
     records = warm_up_input.records(inputs, datatypes, expected, expected_datatypes, fields)
     if golden:
@@ -107,9 +107,9 @@ def write(
 @warm_up.command(cls=CommandWithExamples, examples=("penstock warm-up show models/digits/3",))
 @version_dir
 @options.json_option
-def show(version_dir: Path, as_json: bool) -> None:  # noqa: FBT001  # click passes options by name
+def show(version_dir: Path, as_json: bool) -> None:
     """Show the requests in VERSION_DIR/warm-up.avro."""
-    from pipeline.warm_up import file  # noqa: PLC0415  # imports avro and numpy
+    from pipeline.warm_up import file
 
     rows = [warm_up_rows.of_record(position, record) for position, record in enumerate(file.read(version_dir))]
     if as_json:
@@ -131,14 +131,14 @@ def check(
     servable: str | None,
     kind: str | None,
     kind_options: str | None,
-    as_json: bool,  # noqa: FBT001  # click passes options by name
+    as_json: bool,
 ) -> None:
     """Load VERSION_DIR here as a worker would, have it answer all of its requests, and unload it.
 
     Exit status 1 where a worker would refuse the version. For CI, before the directory is published.
     """
     version = _version(version_dir, config, bootstrap, servable, kind, kind_options)
-    from pipeline.warm_up import file, gate  # noqa: PLC0415  # imports avro and numpy
+    from pipeline.warm_up import file, gate
 
     records = file.read(version_dir)
     gate.check_required(version.id, records, version.warm_up)
@@ -162,16 +162,16 @@ def _version(
     kind: str | None,
     kind_options: str | None,
 ) -> LocalVersion:
-    from pipeline.commands.local_version import LocalVersion, parse_options  # noqa: PLC0415  # imports numpy
+    from pipeline.commands.local_version import LocalVersion, parse_options
 
     return LocalVersion(path, options.load(config, bootstrap), servable, kind, parse_options(kind_options))
 
 
 def _golden(version: LocalVersion, records: Sequence[WarmUp]) -> list[WarmUp]:
     """Return the records with what the version answers now as expected outputs."""
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
-    from pipeline.warm_up.run import predict  # noqa: PLC0415  # imports numpy
+    from pipeline.warm_up.run import predict
 
     with version.loaded() as servable:
         return [
@@ -184,7 +184,7 @@ def _golden(version: LocalVersion, records: Sequence[WarmUp]) -> list[WarmUp]:
 
 def _verdicts(version: LocalVersion, records: Sequence[WarmUp]) -> list[tuple[Verdict, float]]:
     """Return the verdict of each record with its duration in milliseconds."""
-    from pipeline.warm_up.run import run  # noqa: PLC0415  # imports numpy
+    from pipeline.warm_up.run import run
 
     found = []
     with version.loaded() as servable:

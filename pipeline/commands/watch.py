@@ -49,9 +49,9 @@ _RELOAD_INTERVAL_S = 1.0
 def watch(
     config: Path | None,
     bootstrap: str | None,
-    once: bool,  # noqa: FBT001  # click passes options by name
+    once: bool,
     await_versions_s: float | None,
-    is_halting: bool,  # noqa: FBT001
+    is_halting: bool,
     log_level: str,
 ) -> None:
     """Look for versions below every base path, and publish the aspired set of a stream whenever it changes.
@@ -70,7 +70,7 @@ def watch(
     settings = file.current
     if not settings.servables:
         raise InvalidSettings("servables", "there are none to watch; add one to penstock.yaml")
-    from pipeline.control.source_publisher import SourcePublisher  # noqa: PLC0415  # loads Kafka's client
+    from pipeline.control.source_publisher import SourcePublisher
 
     if once or settings.watch.missing_base_path == "error":
         _require_base_paths(settings)
@@ -160,7 +160,7 @@ def _bracket_s(settings: Settings, name: str) -> float:
 
 
 def _sources(settings: Settings, publish: Callable[[AspiredVersions], None]) -> Sources:
-    from pipeline.storage.sources import Sources  # noqa: PLC0415  # imports plugins
+    from pipeline.storage.sources import Sources
 
     return Sources(settings, publish)
 

@@ -54,12 +54,12 @@ def worker(
     bootstrap: str | None,
     worker_id: str | None,
     web_port: int | None,
-    without_web: bool,  # noqa: FBT001  # click passes options by name
+    without_web: bool,
     processes: int,
-    is_watching: bool,  # noqa: FBT001
+    is_watching: bool,
     log_level: str,
     job_file: Path | None,
-    dry_run: bool,  # noqa: FBT001
+    dry_run: bool,
 ) -> None:
     """Serve: answer the requests of every route with the versions that are aspired.
 
@@ -86,7 +86,7 @@ def worker(
         )
     if processes > 1:
         click.get_current_context().exit(_run_several(processes, file.current, is_watching=is_watching))
-    from pipeline.app import run_worker  # noqa: PLC0415  # imports Faust
+    from pipeline.app import run_worker
 
     status = run_worker(
         file, log_level=log_level.upper(), with_web=not without_web, is_watching=True if is_watching else None
@@ -96,8 +96,8 @@ def worker(
 
 def _run_several(count: int, settings: Settings, *, is_watching: bool) -> int:
     """Run this very command in several processes; what differs from one to the other is not passed on."""
-    from pipeline.clock import SystemClock  # noqa: PLC0415  # as above
-    from pipeline.commands import worker_processes  # noqa: PLC0415  # as above
+    from pipeline.clock import SystemClock
+    from pipeline.commands import worker_processes
 
     given = click.get_current_context().params
     arguments = ["--log-level", given["log_level"]]
@@ -114,9 +114,9 @@ def _run_several(count: int, settings: Settings, *, is_watching: bool) -> int:
 
 def _job(file: Path, *, is_dry: bool) -> dict[str, Any]:
     """Return the settings of a job, or print them; what has no effect is said on stderr."""
-    import yaml  # noqa: PLC0415  # `penstock --help` does not wait for it
+    import yaml
 
-    from pipeline.commands import cluster_serving_config, cluster_serving_model  # noqa: PLC0415  # as above
+    from pipeline.commands import cluster_serving_config, cluster_serving_model
 
     found = cluster_serving_config.read(file)
     stream = cluster_serving_model.stream_of(found.job, found.model_path, file, found.threads, is_dry=is_dry)

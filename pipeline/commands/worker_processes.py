@@ -160,7 +160,7 @@ def _settle_in(parent: int, cores: str) -> None:
 
 
 def _main(parent: str, cores: str, *arguments: str) -> Any:
-    from pipeline.commands import main  # noqa: PLC0415  # the cores come first
+    from pipeline.commands import main
 
     _settle_in(int(parent), cores)
     return main(list(arguments), prog_name="penstock")

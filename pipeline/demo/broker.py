@@ -38,7 +38,7 @@ class Broker:
 @contextmanager
 def embedded() -> Iterator[Broker]:
     """A mock cluster of librdkafka's in this process: nothing to install, ready at once, gone with the demo."""
-    from pipeline.local.mock import MockKafka  # noqa: PLC0415 - loads librdkafka
+    from pipeline.local.mock import MockKafka
 
     with MockKafka() as mock:
 
@@ -55,7 +55,7 @@ def embedded() -> Iterator[Broker]:
 @contextmanager
 def local_kafka() -> Iterator[Broker]:
     """A real Kafka on this machine, without Docker; raises LocalBrokerError where the extra ``broker`` is missing."""
-    from pipeline.local.kafka import LocalKafka  # noqa: PLC0415
+    from pipeline.local.kafka import LocalKafka
 
     with LocalKafka() as kafka:
         text = f"Apache Kafka on this machine ({kafka.bootstrap})"
@@ -81,14 +81,14 @@ def own(kafka: Mapping[str, Scalar]) -> Iterator[Broker]:
 
 
 def _create(settings: Settings) -> None:
-    from pipeline.control.topic_admin import create_missing  # noqa: PLC0415
+    from pipeline.control.topic_admin import create_missing
 
     create_missing(settings.kafka, topics.wanted(settings))
 
 
 def _forget(kafka: Mapping[str, Scalar], names: list[str], group: str) -> None:
-    from confluent_kafka import KafkaException  # noqa: PLC0415
-    from confluent_kafka.admin import AdminClient  # noqa: PLC0415
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
 
     try:
         admin = AdminClient(kafka_properties.admin(kafka, "penstock-demo"))

@@ -48,8 +48,8 @@ def split() -> tuple[Part, Part]:
     The same on every machine. Raises MissingExtra where scikit-learn is not installed.
     """
     try:
-        from sklearn.datasets import load_digits  # noqa: PLC0415 - an extra, and a second to import
-        from sklearn.model_selection import train_test_split  # noqa: PLC0415
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split
     except ImportError as error:
         raise MissingExtra("penstock demo", f"its digits come with scikit-learn ({error})", "demo") from error
     data: Any = load_digits()
@@ -61,14 +61,14 @@ def split() -> tuple[Part, Part]:
 
 def train_linear(part: Part) -> Any:
     """Return version 1: logistic regression, strongly regularised, as a first model is before anybody tunes it."""
-    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+    from sklearn.linear_model import LogisticRegression
 
     return _fit(LogisticRegression(C=0.1, max_iter=1000), part)
 
 
 def train_net(part: Part) -> Any:
     """Return version 2: 64 pixels, 128 hidden units, 10 digits. Takes a second; the same on every machine."""
-    from sklearn.neural_network import MLPClassifier  # noqa: PLC0415
+    from sklearn.neural_network import MLPClassifier
 
     return _fit(MLPClassifier((128,), alpha=1e-3, max_iter=500, random_state=_SEED), part)
 
@@ -88,8 +88,8 @@ def export(layers: Sequence[Layer], directory: Path) -> None:
     The caller renames the directory into place when it is complete, as everybody should who drops a version.
     """
     try:
-        import openvino as ov  # noqa: PLC0415 - an extra
-        from openvino import opset13 as ops  # noqa: PLC0415
+        import openvino as ov
+        from openvino import opset13 as ops
     except ImportError as error:
         raise MissingExtra("penstock demo", f"its models are OpenVINO's ({error})", "demo") from error
     pixels = ops.parameter([-1, layers[0].weights.shape[0]], np.float32, name=INPUT)
@@ -97,7 +97,7 @@ def export(layers: Sequence[Layer], directory: Path) -> None:
     values: Any = pixels
     for number, layer in enumerate(layers):
         values = ops.relu(values) if number else values
-        values = ops.add(ops.matmul(values, layer.weights, False, False), layer.bias)  # noqa: FBT003 - the opset's form
+        values = ops.add(ops.matmul(values, layer.weights, False, False), layer.bias)  # noqa: FBT003  # the opset's form
     values = ops.softmax(values, 1)
     values.output(0).set_names({OUTPUT})
     directory.mkdir(parents=True)
@@ -114,7 +114,7 @@ def export_corrupt(directory: Path) -> None:
 
 def _fit(model: Any, part: Part) -> Any:
     # Comes with scikit-learn.
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # noqa: PLC0415 - it has no types
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no types
 
     # So little work: on a busy machine, several threads would mostly wait for each other.
     with threadpool_limits(1):

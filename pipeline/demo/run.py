@@ -82,7 +82,7 @@ def run(plan: Plan, venue: AbstractContextManager[Broker], show: Show) -> Outcom
 
 
 def _stream(plan: Plan, broker: Broker, stage: Stage, test: digits.Part, show: Show) -> Report:
-    from pipeline.client import InputQueue  # noqa: PLC0415 - a Kafka client, on use
+    from pipeline.client import InputQueue
 
     tally = Tally(broker.kafka, f"{broker.route}.results")
     with InputQueue(broker.route, kafka=broker.kafka) as queue:

@@ -28,11 +28,11 @@ class Child:
     def __init__(self, argv: Sequence[str | Path], log_path: Path) -> None:
         """Start the program; raises OSError when it can not be executed."""
         with log_path.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - the callers' fixed programs, no shell
+            self._process = subprocess.Popen(  # noqa: S603  # the callers' fixed programs, no shell
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
         try:
-            self._watch = subprocess.Popen(  # noqa: S603
+            self._watch = subprocess.Popen(  # noqa: S603  # a fixed program
                 ["/bin/sh", "-c", _WATCH, "watch", str(self._process.pid)],
                 stdin=subprocess.PIPE,
                 start_new_session=True,

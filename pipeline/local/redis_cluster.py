@@ -37,7 +37,7 @@ class LocalRedisCluster:
 
     def start(self) -> Self:
         """Start the nodes, share the slots among them, and return when all of them know that."""
-        import redis  # noqa: PLC0415 - an extra, imported on use
+        import redis  # noqa: PLC0415  # an extra, imported on use
 
         try:
             clients: list[Any] = [redis.Redis(port=node.start().port) for node in self.nodes]

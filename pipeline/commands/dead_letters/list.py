@@ -26,7 +26,7 @@ from pipeline.commands.examples import CommandWithExamples
     "--limit", type=click.IntRange(1), default=100, show_default=True, help="How many, the latest of those there are."
 )
 @options.json_option
-def list_letters(limit: int, as_json: bool, **filters: Any) -> None:  # noqa: FBT001  # click passes options by name
+def list_letters(limit: int, as_json: bool, **filters: Any) -> None:
     """List the dead letters of ROUTE: where they lie, when and why they were put aside, where they came from."""
     selection = Selection(**filters)
     with selection.reader() as reader:

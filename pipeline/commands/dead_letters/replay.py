@@ -57,9 +57,9 @@ def replay_letters(
     starts: tuple[Offset, ...],
     start: EntryId | None,
     group: str,
-    is_dry: bool,  # noqa: FBT001  # click passes options by name
-    yes: bool,  # noqa: FBT001
-    as_json: bool,  # noqa: FBT001
+    is_dry: bool,
+    yes: bool,
+    as_json: bool,
     **filters: Any,
 ) -> None:
     """Send dead letters of ROUTE again: key, value and headers as they were, without the reason.
@@ -69,7 +69,7 @@ def replay_letters(
     """
     selection = Selection(**filters)
     selection.refuse_others({"--from-offset": starts}, {"--from-id": start})
-    from pipeline.dead_letters.replay import Replay, obstacle  # noqa: PLC0415  # imports numpy
+    from pipeline.dead_letters.replay import Replay, obstacle
 
     with selection.sender() as sender, selection.reader(starts, start, group) as reader:
         replay = Replay(sender, to=to, is_allowed=selection.is_allowed, rate_per_s=rate_per_s or 0.0)

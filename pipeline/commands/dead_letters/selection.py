@@ -74,7 +74,7 @@ class PlaceType(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Place:
         """See click.ParamType."""
-        from pipeline.dead_letters.places import id_of, offset_of  # noqa: PLC0415  # loads msgspec
+        from pipeline.dead_letters.places import id_of, offset_of
 
         found = id_of(str(value)) if self._is_id else offset_of(str(value))
         if found is None:
@@ -155,21 +155,21 @@ class Selection:
     def reader(self, starts: Sequence[Offset] = (), start: EntryId | None = None, group: str = "") -> LetterReader:
         """Return a reader of the letters; ``starts`` are where partitions begin, ``start`` where a stream does."""
         if self.is_redis:
-            from pipeline.dead_letters.redis_reader import RedisLetterReader  # noqa: PLC0415  # for this broker alone
+            from pipeline.dead_letters.redis_reader import RedisLetterReader
 
             return RedisLetterReader(self.settings.redis, self.topic, start=start, group=group)
-        from pipeline.dead_letters.kafka_reader import KafkaLetterReader  # noqa: PLC0415  # loads Kafka's client
+        from pipeline.dead_letters.kafka_reader import KafkaLetterReader
 
         return KafkaLetterReader(self.settings.kafka, self.topic, starts=starts, group=group)
 
     def sender(self) -> LetterSender:
         """Return a sender to the broker that has the letters."""
         if self.is_redis:
-            from pipeline.dead_letters.redis_sender import RedisLetterSender  # noqa: PLC0415  # as above
+            from pipeline.dead_letters.redis_sender import RedisLetterSender
 
             lengths = {route.request_topic: route.redis.max_length for route in self._routes()}
             return RedisLetterSender(self.settings.redis, lengths)
-        from pipeline.dead_letters.kafka_sender import KafkaLetterSender  # noqa: PLC0415  # as above
+        from pipeline.dead_letters.kafka_sender import KafkaLetterSender
 
         return KafkaLetterSender(self.settings.kafka)
 
@@ -182,13 +182,13 @@ class Selection:
 
     def servable(self, letter: DeadLetter) -> str:
         """Return who was asked; empty where neither the request nor the settings say."""
-        from pipeline.dead_letters.letters import servable_of  # noqa: PLC0415  # imports numpy
+        from pipeline.dead_letters.letters import servable_of
 
         return servable_of(letter, self._codecs, self._at.content_type) or self._at.servable
 
     def request(self, letter: DeadLetter) -> PredictRequest | None:
         """Return what was asked, or None where the bytes are no request."""
-        from pipeline.dead_letters.letters import request_of  # noqa: PLC0415  # as above
+        from pipeline.dead_letters.letters import request_of
 
         return request_of(letter, self._codecs, self._at.content_type)
 
@@ -202,7 +202,7 @@ class Selection:
 
     def _place(self, route: str | None, topic: str | None) -> _At:
         """Return where the letters are: a topic alone at the broker of its route, else where versions are."""
-        from pipeline.settings.cluster_serving import FORMAT  # noqa: PLC0415  # loads msgspec
+        from pipeline.settings.cluster_serving import FORMAT
 
         versions = self.settings.control.connector
         routes = self.settings.routes
@@ -228,8 +228,8 @@ class Selection:
 
 
 def _choice(filters: dict[str, Any]) -> tuple[Choice, str]:
-    from pipeline.dead_letters.letters import Choice  # noqa: PLC0415  # imports numpy
-    from pipeline.errors import kinds  # noqa: PLC0415
+    from pipeline.dead_letters.letters import Choice
+    from pipeline.errors import kinds
 
     codes = frozenset(filters.pop("codes"))
     unknown = codes - kinds().keys()
@@ -240,6 +240,6 @@ def _choice(filters: dict[str, Any]) -> tuple[Choice, str]:
 
 
 def _codecs() -> list[Codec]:
-    from pipeline.codecs.installed import load_codecs  # noqa: PLC0415  # imports numpy
+    from pipeline.codecs.installed import load_codecs
 
     return list(load_codecs().values())

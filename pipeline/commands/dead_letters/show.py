@@ -23,7 +23,7 @@ from pipeline.commands.examples import CommandWithExamples
 @choice_options
 @click.option("--limit", type=click.IntRange(1), default=10, show_default=True, help="How many, from the oldest on.")
 @options.json_option
-def show_letters(limit: int, as_json: bool, **filters: Any) -> None:  # noqa: FBT001  # click passes options by name
+def show_letters(limit: int, as_json: bool, **filters: Any) -> None:
     """Show dead letters of ROUTE: the reason, the headers, and the request, decoded where its bytes are one.
 
     --json has the whole value, in base64. Exit status 1 where there is none.

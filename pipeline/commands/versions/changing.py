@@ -73,10 +73,10 @@ def carry_out(stream: str, wish: Wish, edit_of: Callable[[AspiredVersions, Known
     Raises ConnectorError, InvalidSettings where there is nothing to change, and ends the command with 1 where the fleet
     did not follow.
     """
-    from pipeline.clock import SystemClock  # noqa: PLC0415  # these load Kafka's client
-    from pipeline.control.change import Change  # noqa: PLC0415
-    from pipeline.control.known_versions import KnownVersions  # noqa: PLC0415
-    from pipeline.records import AspiredVersions  # noqa: PLC0415
+    from pipeline.clock import SystemClock
+    from pipeline.control.change import Change
+    from pipeline.control.known_versions import KnownVersions
+    from pipeline.records import AspiredVersions
 
     settings = options.load(wish.config, wish.bootstrap)
     configured = settings.servables.get(stream)
@@ -103,11 +103,11 @@ def require_standing(standing: AspiredVersions) -> None:
 
 
 def _wait(change: Change, edit: Edit, generation: int, before: AspiredVersions | None, wish: Wish) -> None:
-    import msgspec  # noqa: PLC0415  # `penstock --help` does not wait for it
+    import msgspec
 
-    from pipeline.commands.versions.progress_view import progress_view  # noqa: PLC0415
-    from pipeline.control.change import Outcome  # noqa: PLC0415
-    from pipeline.control.progress import Stage  # noqa: PLC0415
+    from pipeline.commands.versions.progress_view import progress_view
+    from pipeline.control.change import Outcome
+    from pipeline.control.progress import Stage
 
     def is_over(seen: Progress) -> bool:
         return seen.is_over or (wish.is_halting and bool(seen.of(Stage.FAILED)))
@@ -122,7 +122,7 @@ def _wait(change: Change, edit: Edit, generation: int, before: AspiredVersions |
 
 
 def _conclude(report: Report, wish: Wish) -> None:
-    from pipeline.commands.versions.verdict import verdict  # noqa: PLC0415  # loads Kafka's client
+    from pipeline.commands.versions.verdict import verdict
 
     is_good, text = verdict(report, wish.timeout_s)
     if wish.as_json:

@@ -71,7 +71,7 @@ def tensors_table(description: Description) -> Table:
 
 def workers_table(fleet: Fleet, states: Sequence[ServableState], now_ms: int) -> Table:
     """Return columns and rows: one for each worker and life of the version on it."""
-    from pipeline.control.rows import reason_of  # noqa: PLC0415  # loads Kafka's client
+    from pipeline.control.rows import reason_of
 
     signs = {worker.worker: worker for worker in fleet.workers}
     rows: list[Sequence[str]] = [

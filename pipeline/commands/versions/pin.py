@@ -18,6 +18,6 @@ from pipeline.commands.versions.changing import VERSION, Wish, carry_out, change
 @change_options
 def pin(stream: str, versions: tuple[int, ...], wish: Wish) -> None:
     """Serve exactly VERSIONS of STREAM. What sources find is not published until the stream is unpinned."""
-    from pipeline.control import edits  # noqa: PLC0415  # loads Kafka's client
+    from pipeline.control import edits
 
     carry_out(stream, wish, lambda standing, known: edits.pin(standing, [known.find(number) for number in versions]))

@@ -20,8 +20,8 @@ _COLUMNS = ("worker", "stage", "reason")
 @contextmanager
 def progress_view(*, is_quiet: bool) -> Iterator[Callable[[Progress], None]]:
     """Yield a function that shows progress on stderr; one that shows nothing where ``is_quiet``."""
-    from rich.console import Console  # noqa: PLC0415  # `penstock --help` does not wait for it
-    from rich.live import Live  # noqa: PLC0415
+    from rich.console import Console
+    from rich.live import Live
 
     console = Console(stderr=True, highlight=False)
     if is_quiet:

@@ -23,6 +23,6 @@ def promote(stream: str, version: int, label: str, wish: Wish) -> None:
     Each worker moves the label when it has the version; until then requests with the label are answered as before. A
     version that has a label stays loaded whatever sources find.
     """
-    from pipeline.control import edits  # noqa: PLC0415  # loads Kafka's client
+    from pipeline.control import edits
 
     carry_out(stream, wish, lambda standing, known: edits.promote(standing, known.find(version), label))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @change_options
 def reload(stream: str, version: int | None, wish: Wish) -> None:
     """Load VERSION of STREAM anew, or all that are aspired, beside what is loaded, which answers until then."""
-    from pipeline.control import edits  # noqa: PLC0415  # loads Kafka's client
+    from pipeline.control import edits
 
     def edit(standing: AspiredVersions, _known: KnownVersions) -> Edit:
         require_standing(standing)

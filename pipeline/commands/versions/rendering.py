@@ -21,7 +21,7 @@ _DIGEST_CHARACTERS = 8
 
 def chosen(fleet: Fleet, stream: str | None, version: int | None = None, *, with_ended: bool) -> list[ServableState]:
     """Return the states of a version, of a stream, or of all; without those that ended, but not by their own fault."""
-    from pipeline.control.rows import is_failure  # noqa: PLC0415  # loads Kafka's client
+    from pipeline.control.rows import is_failure
 
     return [
         state
@@ -34,7 +34,7 @@ def chosen(fleet: Fleet, stream: str | None, version: int | None = None, *, with
 
 def versions_table(fleet: Fleet, states: Sequence[ServableState], now_ms: int) -> Table:
     """Return columns and rows: one for each state. Of two incarnations of a version the number is shown."""
-    from pipeline.control.rows import reason_of  # noqa: PLC0415  # loads Kafka's client
+    from pipeline.control.rows import reason_of
 
     signs = {worker.worker: worker for worker in fleet.workers}
     lives = Counter((state.worker, state.stream, state.version) for state in states)
@@ -60,7 +60,7 @@ def versions_table(fleet: Fleet, states: Sequence[ServableState], now_ms: int) -
 
 def workers_table(workers: Sequence[WorkerState], stream: str | None, now_ms: int) -> Table:
     """Return columns and rows: one for each stream of each worker."""
-    from pipeline.control.fleet import is_vanished  # noqa: PLC0415  # loads Kafka's client
+    from pipeline.control.fleet import is_vanished
 
     rows: list[Sequence[str]] = []
     for worker in workers:
@@ -99,7 +99,7 @@ def short_digest(digest: str | None) -> str:
 
 def state_text(state: ServableState, sign: WorkerState | None, now_ms: int) -> str:
     """Return a state and, where nobody can vouch for it any more, that its worker is gone."""
-    from pipeline.control.fleet import is_vanished  # noqa: PLC0415  # loads Kafka's client
+    from pipeline.control.fleet import is_vanished
 
     if state.state == "END":
         return str(state.state)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @change_options
 def rollback(stream: str, target: int | None, wish: Wish) -> None:
     """Serve a lower version of STREAM again, and pin it: the versions above it leave, and their labels move to it."""
-    from pipeline.control import edits  # noqa: PLC0415  # loads Kafka's client
+    from pipeline.control import edits
 
     def edit(standing: AspiredVersions, known: KnownVersions) -> Edit:
         require_standing(standing)

@@ -36,9 +36,9 @@ def show(
     what: str | None,
     config: Path | None,
     bootstrap: str | None,
-    with_ended: bool,  # noqa: FBT001  # click passes options by name
-    is_live: bool,  # noqa: FBT001
-    as_json: bool,  # noqa: FBT001
+    with_ended: bool,
+    is_live: bool,
+    as_json: bool,
 ) -> None:
     """Show the versions of STREAM, or of all streams: on which worker, in which state, since when, and why.
 
@@ -56,8 +56,8 @@ def show(
     if is_live:
         _show_live(settings, stream, with_ended)
         return
-    from pipeline.control.fleet import read_fleet  # noqa: PLC0415  # `penstock --help` does not wait for it
-    from pipeline.control.logs import logs_of  # noqa: PLC0415  # as above
+    from pipeline.control.fleet import read_fleet
+    from pipeline.control.logs import logs_of
 
     fleet = read_fleet(logs_of(settings), settings.control.states_topic)
     states = rendering.chosen(fleet, stream, version, with_ended=with_ended)
@@ -88,11 +88,11 @@ def _show_one(fleet: Fleet, states: Sequence[ServableState]) -> None:
         output.print_table(*details.workers_table(fleet, group, SystemClock().unix_ms()))
 
 
-def _show_live(settings: Settings, stream: str | None, with_ended: bool) -> None:  # noqa: FBT001  # passed through
-    from rich.live import Live  # noqa: PLC0415
+def _show_live(settings: Settings, stream: str | None, with_ended: bool) -> None:
+    from rich.live import Live
 
-    from pipeline.control.fleet import FleetFollower  # noqa: PLC0415
-    from pipeline.control.logs import logs_of  # noqa: PLC0415
+    from pipeline.control.fleet import FleetFollower
+    from pipeline.control.logs import logs_of
 
     failures: list[Exception] = []
     follower = FleetFollower(logs_of(settings), settings.control.states_topic, "penstock-versions", failures.append)
@@ -107,8 +107,8 @@ def _show_live(settings: Settings, stream: str | None, with_ended: bool) -> None
         raise failures[0] if isinstance(failures[0], ConnectorError) else click.ClickException(str(failures[0]))
 
 
-def _view(fleet: Fleet, stream: str | None, with_ended: bool) -> Any:  # noqa: FBT001  # passed through
-    from rich.console import Group  # noqa: PLC0415
+def _view(fleet: Fleet, stream: str | None, with_ended: bool) -> Any:
+    from rich.console import Group
 
     states = rendering.chosen(fleet, stream, with_ended=with_ended)
     table = output.table(*rendering.versions_table(fleet, states, SystemClock().unix_ms()))

@@ -16,6 +16,6 @@ from pipeline.commands.versions.changing import Wish, carry_out, change_options
 @change_options
 def unlabel(stream: str, label: str, wish: Wish) -> None:
     """Take LABEL away from STREAM. The version that it pointed to is left to the sources."""
-    from pipeline.control import edits  # noqa: PLC0415  # loads Kafka's client
+    from pipeline.control import edits
 
     carry_out(stream, wish, lambda standing, _known: edits.unlabel(standing, label))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @change_options
 def unload(stream: str, version: int | None, wish: Wish) -> None:
     """Unload VERSION of STREAM, or all of its versions, and pin what is left: sources do not bring it back."""
-    from pipeline.control import edits  # noqa: PLC0415  # loads Kafka's client
+    from pipeline.control import edits
 
     def edit(standing: AspiredVersions, _known: KnownVersions) -> Edit:
         require_standing(standing)

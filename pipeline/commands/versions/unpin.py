@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @change_options
 def unpin(stream: str, wish: Wish) -> None:
     """Let sources decide again which versions of STREAM are served; a running watcher does so at once."""
-    from pipeline.control import edits  # noqa: PLC0415  # loads Kafka's client
+    from pipeline.control import edits
 
     def edit(standing: AspiredVersions, known: KnownVersions) -> Edit:
         require_standing(standing)

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 @click.argument("stream", required=False)
 @options.settings_options
 @options.json_option
-def workers(stream: str | None, config: Path | None, bootstrap: str | None, as_json: bool) -> None:  # noqa: FBT001  # click passes options by name
+def workers(stream: str | None, config: Path | None, bootstrap: str | None, as_json: bool) -> None:
     """Show every worker that serves STREAM, or any: when it was last heard from, and how far it has followed."""
     settings = options.load(config, bootstrap)
-    from pipeline.control.fleet import read_fleet  # noqa: PLC0415  # `penstock --help` does not wait for it
-    from pipeline.control.logs import logs_of  # noqa: PLC0415  # as above
+    from pipeline.control.fleet import read_fleet
+    from pipeline.control.logs import logs_of
 
     fleet = read_fleet(logs_of(settings), settings.control.states_topic)
     found = [
