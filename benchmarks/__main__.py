@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from benchmarks import plot, report
 from benchmarks.cases import (
+    backlog,
     burst,
     exactly_once,
     isolation,
-    large_backlog,
     latency,
     loads,
     memory,
@@ -79,7 +79,7 @@ _ALL: Final[tuple[tuple[Case, ...], ...]] = (
     (loads,),
     (memory,),
     (isolation,),
-    (large_backlog,),
+    (backlog,),
     (over_redis, redis_enqueue),
     (scaling,),
     (sizes,),

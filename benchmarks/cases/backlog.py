@@ -1,206 +1,174 @@
-"""One measurement: a backlog of requests, a contender that empties it, and the account of what it answered."""
+"""Backlog: resident memory of a worker that works off a million small requests, and thousands of large ones.
+
+Above the idle worker: the same process, ready, with nothing to do. Requests of 1 kB are 500 times as many as those of
+5 MB, so that both are gigabytes. They lie in the topic before the worker starts, so that it always finds as many as it
+takes; every one is accounted by its id afterwards.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks import accounting, figures, wire
+from benchmarks import accounting, large_backlog, machine, report
+from benchmarks.contenders import penstock
+from benchmarks.figures import each
+from benchmarks.harness import alternate
 from benchmarks.place import PARTITIONS, Place, Watch
-from benchmarks.process import Contender, Cores, helper, paused
-from benchmarks.workload import MLP
+from benchmarks.process import Contender, helper
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from benchmarks.harness import Harness, Rival
+    from benchmarks.harness import Harness
 
-Wait = Callable[[Sequence[Contender], Place], None]
-LIMIT_S: Final = 300.0
-CLOCK: Final = "the broker's timestamps of the results"
-REHEARSAL: Final = 20_000
-# Whoever commits nothing is done when nothing more has come for so long.
-_QUIET_S: Final = 20.0
+NAME: Final = "backlog"
+REQUESTS: Final = 2_000
+ROUNDS: Final = 1
+TARGET: Final = 600.0  # MiB
+_SMALL_BYTES, _LARGE_BYTES = 1_000, 5_000_000
+_MORE_SMALL: Final = 500
+_READY_S, _LIMIT_S, _HELPER_S = 120.0, 1_800.0, 1_800.0
+_SERVABLE: Final = """
+class Servable:
+    inputs = {"x": ("FP32", [-1, %d])}
+    outputs = {"y": ("FP32", [-1])}
+
+    def predict(self, inputs):
+        return {"y": inputs["x"][:, 0].copy()}
+"""
 
 
 @dataclass(frozen=True)
-class Backlog:
-    """What is asked: ``count`` requests, the first eleventh not counted.
+class Rival:
+    """A worker with a servable that computes next to nothing, so that memory is the only matter."""
 
-    ``expected``: the file with the answers, for a workload other than the MLP; ``streams``: among how many streams
-    requests take turns, 0 when they name none.
-    """
+    NAME: str
+    base_path: Path
+    request_bytes: int
 
-    count: int
-    workload: str = MLP.name
-    expected: Path | None = None
-    wire: str = wire.AVRO
-    streams: int = 0
-    partitions: int = PARTITIONS
+    DESCRIPTION: Final = "penstock worker --watch, at-least-once, default settings"
 
     @property
-    def warm_up(self) -> int:
-        """How many results come before those that are counted."""
-        return self.count // 11
+    def width(self) -> int:
+        """How many FP32 a request has."""
+        return large_backlog.columns(self.request_bytes)
 
-    def produce(self, place: Place) -> int:
-        """Fill the request topic and return the size of a request in bytes."""
-        options = ("--workload", self.workload, "--wire", self.wire, "--streams", self.streams)
-        made = helper("benchmarks.produce", place.bootstrap, place.requests, self.count, *options)
-        return int(made["request_bytes"])
-
-    def collect(self, place: Place) -> dict[str, Any]:
-        """Return what ``benchmarks.collect`` prints."""
-        topics = (place.bootstrap, place.requests, place.results)
-        expected = ("--expected", self.expected) if self.expected else ()
-        options = ("--workload", self.workload, "--wire", self.wire, *expected)
-        made: dict[str, Any] = helper("benchmarks.collect", *topics, self.warm_up, *options)
-        return made
+    def command(self, place: Place) -> list[str | Path]:
+        """Write the version and ``penstock.yaml``, and return the command."""
+        version = self.base_path / "1"
+        version.mkdir(parents=True, exist_ok=True)
+        (version / "servable.py").write_text(_SERVABLE % self.width)
+        stream = {"base_path": str(self.base_path), "kind": "python", "options": {"allow_code_in_version": True}}
+        return penstock.command(place, {"mlp": stream})
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One contender's round."""
+    """One backlog: MiB above the idle worker at most, MiB of that worker, and how fast it was."""
 
+    above_mib: float
+    idle_mib: float
     records_per_s: float
-    cpu_us: float
-    peak_rss_mib: float
     account: accounting.Account
-    request_bytes: int
-    result_bytes: int
 
 
-def measure(harness: Harness, rival: Rival, backlog: Backlog) -> Measured:
-    """Return how fast ``rival`` answers what lies there before it starts; raises BenchmarkError."""
-    with harness.place(rival.NAME, backlog.partitions) as place:
-        request_bytes = backlog.produce(place)
-        with harness.running(rival, place) as contender:
-            ticks = watch_commits([contender], place, backlog.count)
-            peak_mib = contender.peak_rss_mib
-        return _measured(backlog, place, ticks, peak_mib, request_bytes, place.uncommitted())
+def run(harness: Harness, rounds: int, requests: int) -> report.Report:
+    """Measure both sizes ``rounds`` times and return the report; raises BenchmarkError."""
+    base_path = harness.models.parent
+    rivals = {
+        Rival("small", base_path / "small", _SMALL_BYTES): requests * _MORE_SMALL,
+        Rival("large", base_path / "large", _LARGE_BYTES): requests,
+    }
+    measured = alternate(
+        list(rivals),
+        rounds,
+        lambda rival: _measure(harness, rival, rivals[rival]),
+        lambda _, one: f"{one.above_mib:.0f} MiB above {one.idle_mib:.0f} MiB",
+    )
+    return _report(harness, requests, measured)
 
 
-def rehearse(harness: Harness, rival: Rival, requests: int) -> None:
-    """Have ``rival`` empty a backlog that is not counted, for the broker is cold; raises BenchmarkError."""
-    measure(harness, rival, Backlog(min(REHEARSAL, requests)))
+def produce(place: Place, count: int, request_bytes: int) -> None:
+    """Fill the request topic."""
+    arguments = (place.bootstrap, place.requests, count, request_bytes)
+    helper("benchmarks.large_backlog", "produce", *arguments, timeout_s=_HELPER_S)
 
 
-def measure_up(
-    harness: Harness, rivals: Sequence[Rival], backlog: Backlog, wait: Wait, cores: Sequence[Cores] = ()
-) -> Measured:
-    """Return how fast one group answers what lies there when ``wait`` has returned; raises BenchmarkError.
-
-    It stands still while the load generator fills the topic: it never waits for a request, nor shares its cores then.
-    ``cores``: whose core each of ``rivals`` gets, instead of the harness's. Memory is that of all together.
-    """
-    with harness.place(rivals[0].NAME, backlog.partitions) as place:
-        with contextlib.ExitStack() as running:
-            contenders = [
-                running.enter_context(harness.running(rival, _own_folder(place, number), core))
-                for number, (rival, core) in enumerate(itertools.zip_longest(rivals, cores))
-            ]
-            wait(contenders, place)
-            with paused(contenders):
-                request_bytes = backlog.produce(place)
-            ticks = watch_commits(contenders, place, backlog.count)
-            peak_mib = sum(contender.peak_rss_mib for contender in contenders)
-        return _measured(backlog, place, ticks, peak_mib, request_bytes, place.uncommitted())
-
-
-def measure_groupless(harness: Harness, rival: Rival, backlog: Backlog) -> Measured:
-    """Return how fast ``rival`` answers, who reads what comes after its start and commits nothing; see ``measure``.
-
-    It is up, and all its partitions are read, before the load generator starts. ``uncommitted`` means nothing here: 0.
-    """
-    with harness.place(rival.NAME, backlog.partitions) as place:
-        with harness.running(rival, place) as contender:
-            helper("benchmarks.probe", place.bootstrap, place.requests, place.results, "--wire", backlog.wire)
-            watch = Watch(place, place.results)
-            try:
-                before = watch.end()
-                request_bytes = backlog.produce(place)
-                ticks = _watch_results(contender, watch, before, backlog.count)
-            finally:
-                watch.close()
-            peak_mib = contender.peak_rss_mib
-        return _measured(backlog, place, ticks, peak_mib, request_bytes, 0)
-
-
-def watch_commits(contenders: Sequence[Contender], place: Place, count: int) -> list[tuple[int, float]]:
-    """Return (results, CPU seconds of all together) over time, up to the last result.
-
-    The last request is committed then. By results, for some commit once a second or less. Markers of transactions count
-    as results: a few in a thousand.
-    """
-    ticks: list[tuple[int, float]] = [(0, 0.0)]
-    requests, results = Watch(place, place.requests), Watch(place, place.results)
-
-    def is_done() -> bool:
-        for contender in contenders:
-            contender.check()
-        if ticks[-1][0] < count:
-            ticks.append((results.end(), sum(contender.cpu_s for contender in contenders)))
-        return requests.committed() >= count
-
-    try:
-        contenders[0].wait(is_done, f"answering {count} requests", LIMIT_S)
-    finally:
-        requests.close()
-        results.close()
-    return ticks
-
-
-def _watch_results(contender: Contender, watch: Watch, before: int, count: int) -> list[tuple[int, float]]:
-    """Return (results, CPU seconds) over time, up to the last result, or until nothing more comes."""
-    ticks: list[tuple[int, float]] = [(0, contender.cpu_s)]
-    moved_s = time.monotonic()
-
-    def is_done() -> bool:
-        nonlocal moved_s
-        done = watch.end() - before
-        if done > ticks[-1][0]:
-            moved_s = time.monotonic()
-        ticks.append((done, contender.cpu_s))
-        return done >= count or time.monotonic() > moved_s + _QUIET_S
-
-    contender.wait(is_done, f"answering {count} requests", LIMIT_S)
-    return ticks
-
-
-def account(place: Place) -> accounting.Account:
-    """Return the account of all requests of a place whose contender has ended in good order."""
-    made: accounting.Account = Backlog(1).collect(place)["account"]
-    made["uncommitted"] = place.uncommitted()
+def collect(place: Place, count: int) -> dict[str, Any]:
+    """Return what ``benchmarks.large_backlog collect`` prints, the account with what is uncommitted."""
+    arguments = (place.bootstrap, place.results, count)
+    made: dict[str, Any] = helper("benchmarks.large_backlog", "collect", *arguments, timeout_s=_HELPER_S)
+    made["account"]["uncommitted"] = place.uncommitted()
     return made
 
 
-def _own_folder(place: Place, number: int) -> Place:
-    """Return the place with a folder for one of several processes."""
-    folder = place.folder / str(number)
-    folder.mkdir()
-    return replace(place, folder=folder)
+def _measure(harness: Harness, rival: Rival, count: int) -> Measured:
+    idle_mib = _idle_mib(harness, rival)
+    with harness.place(rival.NAME) as place:
+        produce(place, count, rival.request_bytes)
+        with harness.running(rival, place) as contender:
+            peak_mib, took_s = _work_off(contender, place, count)
+        account = collect(place, count)["account"]
+    return Measured(peak_mib - idle_mib, idle_mib, count / took_s, account)
 
 
-def _measured(
-    backlog: Backlog,
-    place: Place,
-    ticks: list[tuple[int, float]],
-    peak_mib: float,
-    request_bytes: int,
-    uncommitted: int,
-) -> Measured:
-    collected = backlog.collect(place)
-    account: accounting.Account = collected["account"]
-    account["uncommitted"] = uncommitted
-    return Measured(
-        records_per_s=collected["records_per_s"],
-        cpu_us=figures.cpu_us_per_record(ticks, backlog.warm_up) or 0.0,
-        peak_rss_mib=peak_mib,
-        account=account,
-        request_bytes=request_bytes,
-        result_bytes=collected["result_bytes"],
+def _idle_mib(harness: Harness, rival: Rival) -> float:
+    """Return what the worker has when it has answered one request and nothing is left to do."""
+    with harness.place(f"{rival.NAME}-idle") as place:
+        produce(place, 1, _SMALL_BYTES)
+        with harness.running(rival, place) as contender:
+            _wait(contender, place, 1, _READY_S)
+            return contender.rss_mib
+
+
+def _work_off(contender: Contender, place: Place, count: int) -> tuple[float, float]:
+    """Return the peak of the worker's memory, by samples and by the kernel's own mark, and the seconds it took."""
+    started_s = time.monotonic()
+    samples = _wait(contender, place, count, _LIMIT_S)
+    return max(*samples, contender.peak_rss_mib), time.monotonic() - started_s
+
+
+def _wait(contender: Contender, place: Place, count: int, limit_s: float) -> list[float]:
+    samples: list[float] = [0.0]
+    watch = Watch(place, place.requests)
+
+    def is_done() -> bool:
+        samples.append(contender.rss_mib)
+        return watch.committed() >= count
+
+    try:
+        contender.wait(is_done, f"answering {count} requests", limit_s)
+    finally:
+        watch.close()
+    return samples
+
+
+def _report(harness: Harness, requests: int, measured: dict[str, list[Measured]]) -> report.Report:
+    above_mib = each(measured, lambda one: one.above_mib)
+    settings: dict[str, Any] = {
+        "small_requests": requests * _MORE_SMALL,
+        "small_bytes": _SMALL_BYTES,
+        "large_requests": requests,
+        "large_bytes": _LARGE_BYTES,
+        "partitions": PARTITIONS,
+        "memory": "VmRSS every 0.1 s and VmHWM at the end",
+    }
+    return report.make(
+        case=NAME,
+        measure="resident memory at most while a backlog is worked off, above the idle worker",
+        unit="MiB",
+        target=TARGET,
+        better="lower",
+        ratio=max(max(several) for several in above_mib.values()),
+        rounds=above_mib,
+        others={
+            "idle worker, MiB": each(measured, lambda one: one.idle_mib),
+            "records/s, its start included": each(measured, lambda one: one.records_per_s),
+        },
+        descriptions=dict.fromkeys(measured, Rival.DESCRIPTION),
+        accounts=each(measured, lambda one: one.account),
+        settings=settings,
+        machine=machine.describe(harness.broker, str(harness.cores)),
     )

@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from benchmarks import accounting, machine, model, report
-from benchmarks.cases import backlog
+from benchmarks import accounting, backlog, machine, model, report
 from benchmarks.cases.latency import capacity
 from benchmarks.contenders import hand_written, penstock
 from benchmarks.figures import each

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.cases import comparison
+from benchmarks import comparison
 from benchmarks.contenders.penstock import Worker
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks import accounting, machine, model, report
-from benchmarks.cases import backlog
+from benchmarks import accounting, backlog, machine, model, report
 from benchmarks.contenders import hand_written, penstock
 from benchmarks.figures import each
 from benchmarks.harness import alternate

@@ -9,9 +9,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from benchmarks import figures
-from benchmarks.cases import comparison
-from benchmarks.cases.backlog import LIMIT_S, Backlog, Measured
+from benchmarks import comparison, figures
+from benchmarks.backlog import LIMIT_S, Backlog, Measured
 from benchmarks.contenders import hand_written_redis, penstock
 from benchmarks.contenders.hand_written_redis import HandWrittenRedis
 from benchmarks.redis_place import RedisPlace, rate_after

@@ -11,9 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks import environment, machine, model, report, wire
-from benchmarks.cases import backlog
-from benchmarks.cases.backlog import Backlog
+from benchmarks import backlog, environment, machine, model, report, wire
+from benchmarks.backlog import Backlog
 from benchmarks.contenders import hand_written, penstock
 from benchmarks.contenders.peer import Peer
 from benchmarks.figures import each
@@ -24,7 +23,7 @@ from benchmarks.process import BenchmarkError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from benchmarks.cases.backlog import Measured
+    from benchmarks.backlog import Measured
     from benchmarks.harness import Harness
     from benchmarks.place import Place
 

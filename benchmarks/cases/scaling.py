@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks import machine, report
-from benchmarks.cases import backlog
-from benchmarks.cases.backlog import Backlog
+from benchmarks import backlog, machine, report
+from benchmarks.backlog import Backlog
 from benchmarks.contenders import penstock
 from benchmarks.contenders.serving import Serving
 from benchmarks.figures import each
@@ -24,7 +23,7 @@ from benchmarks.process import Cores, helper
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.cases.backlog import Measured
+    from benchmarks.backlog import Measured
     from benchmarks.harness import Harness, Rival
     from benchmarks.place import Place
     from benchmarks.process import Contender

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks import accounting, machine, report
-from benchmarks.cases import backlog
-from benchmarks.cases.backlog import Backlog
+from benchmarks import accounting, backlog, machine, report
+from benchmarks.backlog import Backlog
 from benchmarks.contenders.serving import Serving
 from benchmarks.figures import each
 from benchmarks.harness import alternate

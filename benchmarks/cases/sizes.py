@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from benchmarks import accounting, figures, machine, report
-from benchmarks.cases import large_backlog
-from benchmarks.cases.backlog import CLOCK, watch_commits
+from benchmarks.backlog import CLOCK, watch_commits
+from benchmarks.cases import backlog
 from benchmarks.contenders import first_element
 from benchmarks.figures import each
 from benchmarks.harness import alternate
@@ -36,7 +36,7 @@ class Size:
 
     NAME: str
     request_bytes: int
-    ours: large_backlog.Rival
+    ours: backlog.Rival
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,7 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
     """Measure all rounds and return the report; raises BenchmarkError."""
     folder = harness.models.parent
     sizes = [
-        Size(name, size, large_backlog.Rival(f"penstock-{size}", folder / str(size), size))
-        for name, size in SIZES.items()
+        Size(name, size, backlog.Rival(f"penstock-{size}", folder / str(size), size)) for name, size in SIZES.items()
     ]
     _measure(harness, sizes[0], requests // 10)  # not counted: the broker is cold
     measured = alternate(sizes, rounds, lambda size: _measure(harness, size, requests), _show)
@@ -86,7 +85,7 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
             "CPU microseconds a record": each(measured, lambda one: one.ours.cpu_us),
             "CPU microseconds a record, by hand": each(measured, lambda one: one.theirs.cpu_us),
         },
-        descriptions={"penstock": large_backlog.Rival.DESCRIPTION, "by hand": first_element.Loop.DESCRIPTION},
+        descriptions={"penstock": backlog.Rival.DESCRIPTION, "by hand": first_element.Loop.DESCRIPTION},
         accounts={
             **{f"penstock, {name}": [one.ours.account for one in several] for name, several in measured.items()},
             **{f"by hand, {name}": [one.theirs.account for one in several] for name, several in measured.items()},
@@ -114,10 +113,10 @@ def _measure(harness: Harness, size: Size, requests: int) -> Measured:
 
 def _answer(harness: Harness, rival: Rival, request_bytes: int, asked: int) -> Answered:
     with harness.place(rival.NAME) as place:
-        large_backlog.produce(place, asked, request_bytes)
+        backlog.produce(place, asked, request_bytes)
         with harness.running(rival, place) as contender:
             ticks = watch_commits([contender], place, asked)
-        made = large_backlog.collect(place, asked)
+        made = backlog.collect(place, asked)
     cpu_us = figures.cpu_us_per_record(ticks, asked // 11) or 0.0
     return Answered(made["records_per_s"], cpu_us, made["account"])
 

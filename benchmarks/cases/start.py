@@ -11,9 +11,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from benchmarks import accounting, machine, model, report
-from benchmarks.cases import backlog
-from benchmarks.cases.backlog import Backlog, watch_commits
+from benchmarks import accounting, backlog, machine, model, report
+from benchmarks.backlog import Backlog, watch_commits
 from benchmarks.contenders import hand_written, penstock
 from benchmarks.figures import each
 from benchmarks.harness import alternate

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from benchmarks import machine, model, report
-from benchmarks.cases import backlog
-from benchmarks.cases.backlog import Backlog
+from benchmarks import backlog, machine, model, report
+from benchmarks.backlog import Backlog
 from benchmarks.contenders import penstock
 from benchmarks.contenders.streaming import Streaming
 from benchmarks.figures import each
@@ -20,7 +19,7 @@ from benchmarks.states import following
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from benchmarks.cases.backlog import Measured
+    from benchmarks.backlog import Measured
     from benchmarks.harness import Harness
     from benchmarks.place import Place
     from benchmarks.process import Contender

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks import accounting, figures, heavy, machine, model, report
+from benchmarks import accounting, backlog, figures, heavy, machine, model, report
 from benchmarks.avro_records import AvroRecord
-from benchmarks.cases import backlog
 from benchmarks.contenders.swapping import OTHER, Swapping, base_path
 from benchmarks.figures import each
 from benchmarks.harness import alternate

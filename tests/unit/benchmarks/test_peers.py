@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import accounting, environment
-from benchmarks.cases import backlog, peers, redis_enqueue
-from benchmarks.cases.backlog import Measured
+from benchmarks import accounting, backlog, environment
+from benchmarks.backlog import Measured
+from benchmarks.cases import peers, redis_enqueue
 from benchmarks.cases.peers import OURS, PEERS, count_for
 from benchmarks.place import Place
 from benchmarks.process import BenchmarkError

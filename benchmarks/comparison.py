@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks import machine, model, report
-from benchmarks.cases import backlog
-from benchmarks.cases.backlog import Backlog
+from benchmarks import backlog, machine, model, report
+from benchmarks.backlog import Backlog
 from benchmarks.figures import each
 from benchmarks.harness import alternate
 from benchmarks.place import PARTITIONS
@@ -14,7 +13,7 @@ from benchmarks.place import PARTITIONS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from benchmarks.cases.backlog import Measured
+    from benchmarks.backlog import Measured
     from benchmarks.harness import Harness, Rival
 
 
