@@ -21,14 +21,14 @@ import numpy as np
 
 from benchmarks import accounting, model
 from benchmarks.contenders.penstock import servable
+from benchmarks.own_registry import own_registry
 from benchmarks.swaps import Seen, Window, latency
-from pipeline import settings
-from pipeline.clock import SystemClock
-from pipeline.host import Registry
 from pipeline.records import AspiredVersion, AspiredVersions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from pipeline.host import Registry
 
 _ROWS: Final = 2000
 _OTHER: Final = "other"
@@ -114,14 +114,10 @@ def main(arguments: Sequence[str]) -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     streams = {model.NAME: servable(Path(models)), _OTHER: servable(Path(heavy).parent)}
-    set_ = settings.load(overrides={"servables": streams, "worker": {"load_niceness": int(niceness)}})
-    registry = Registry(set_, "benchmark", SystemClock())
-    try:
+    with own_registry({"servables": streams, "worker": {"load_niceness": int(niceness)}}) as registry:
         aspire(registry, model.NAME, Path(models, "1"))
         registry.let_loads_give_way()
         print(json.dumps(measure(registry, Path(heavy), float(share), float(before_s))))
-    finally:
-        registry.close(10.0)
 
 
 if __name__ == "__main__":

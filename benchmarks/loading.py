@@ -11,24 +11,23 @@ import json
 import os
 import sys
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import model, runtimes
 from benchmarks.beside import aspire
+from benchmarks.own_registry import own_registry, stream_of
 from benchmarks.ticking import ticking
-from pipeline import plugins, settings
-from pipeline.clock import SystemClock
-from pipeline.host import Registry
+from pipeline import plugins
 from pipeline.registry.memory import resident_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from benchmarks.model import Floats
-    from benchmarks.runtimes import Runtime
     from benchmarks.workload import Workload
+    from pipeline.host import Registry
 
 _MIB = 1 << 20
 
@@ -52,7 +51,9 @@ def main(who: str, name: str, network: str, version: Path) -> dict[str, float]:
     runtime, load = runtimes.named(name), runtimes.workload_for(name, network)
     rows = load.rows()[:1]
     plugins.installed()  # a worker has found its connectors among them before it loads anything
-    with _registry(runtime, version) if who == "penstock" else nullcontext() as registry:
+    # A registry changes how its process takes memory, so the bare runtime's process has none.
+    ours = {"servables": {model.NAME: stream_of(runtime, version)}}
+    with own_registry(ours) if who == "penstock" else nullcontext() as registry:
         before_bytes, started_s = resident_bytes() or 0, time.perf_counter()
         with ticking() as ticks:
             predict = served(registry, load, version) if registry is not None else runtime.run(load, version)
@@ -60,17 +61,6 @@ def main(who: str, name: str, network: str, version: Path) -> dict[str, float]:
         predict(rows)
         grown = ((resident_bytes() or 0) - before_bytes) / _MIB
     return {"seconds": took_s, "mib": grown, "held_ms": ticks.longest_ms}
-
-
-@contextmanager
-def _registry(runtime: Runtime, version: Path) -> Iterator[Registry]:
-    """Yield a worker's, which changes how its process takes memory, so the bare runtime's process has none."""
-    stream = {"base_path": str(version.parent), "kind": runtime.KIND, "options": dict(runtime.OPTIONS)}
-    registry = Registry(settings.load(overrides={"servables": {model.NAME: stream}}), "benchmark", SystemClock())
-    try:
-        yield registry
-    finally:
-        registry.close(10.0)
 
 
 if __name__ == "__main__":

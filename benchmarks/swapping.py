@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks import model, runtimes
-from pipeline import settings
-from pipeline.clock import SystemClock
-from pipeline.host import Registry
+from benchmarks.own_registry import own_registry, stream_of
 from pipeline.records import AspiredVersion, AspiredVersions, State
 from pipeline.registry.memory import resident_bytes
 from pipeline.registry.servable import describe
@@ -37,7 +35,7 @@ class Ended:
         self._last = 0
 
     def __call__(self, event: VersionState) -> None:
-        """Take note of a transition. Raises what the version failed with."""
+        """Take note of a transition."""
         if event.state is State.END:
             with self._changed:
                 self._last = event.id.version
@@ -62,22 +60,20 @@ def remains() -> dict[str, float]:
 def main(name: str, network: str, version: Path, swaps: int) -> dict[str, Any]:
     """Swap, and return the figures."""
     runtime, load = runtimes.named(name), runtimes.workload_for(name, network)
-    stream = {"base_path": str(version.parent), "kind": runtime.KIND, "options": dict(runtime.OPTIONS)}
-    registry = Registry(settings.load(overrides={"servables": {model.NAME: stream}}), "benchmark", SystemClock())
     ended, rows, found = Ended(), load.rows()[:1], {}
-    registry.bus.subscribe(ended)
-    for number in range(1, swaps + 1):
-        registry.rollout.aspire(AspiredVersions(model.NAME, (AspiredVersion(number, str(version)),)), number)
-        unsettled = registry.manager.wait_settled([model.NAME], _TIMEOUT_S)
-        if unsettled or registry.versions() != {model.NAME: [number]}:
-            raise TimeoutError(f"version {number} is not available: {unsettled}, {registry.versions()}")
-        ended.wait_for(number - 1)
-        with registry.manager.acquire(model.NAME) as handle:
-            handle.servable.predict("serving_default", {load.input: rows})
-            isolation = describe(handle.servable).isolation
-        if number in (FIRST, swaps):
-            found[number] = remains()
-    registry.close(10.0)
+    with own_registry({"servables": {model.NAME: stream_of(runtime, version)}}) as registry:
+        registry.bus.subscribe(ended)
+        for number in range(1, swaps + 1):
+            registry.rollout.aspire(AspiredVersions(model.NAME, (AspiredVersion(number, str(version)),)), number)
+            unsettled = registry.manager.wait_settled([model.NAME], _TIMEOUT_S)
+            if unsettled or registry.versions() != {model.NAME: [number]}:
+                raise TimeoutError(f"version {number} is not available: {unsettled}, {registry.versions()}")
+            ended.wait_for(number - 1)
+            with registry.manager.acquire(model.NAME) as handle:
+                handle.servable.predict("serving_default", {load.input: rows})
+                isolation = describe(handle.servable).isolation
+            if number in (FIRST, swaps):
+                found[number] = remains()
     return {"after_first": found[FIRST], "after_all": found[swaps], "isolation": isolation}
 
 
