@@ -8,7 +8,7 @@ from typing import Final, Literal
 import msgspec
 
 from pipeline.errors import AccessDenied
-from pipeline.kafka_properties import Scalar
+from pipeline.kafka_properties import Scalar, address_of
 
 ResourceType = Literal["topic", "group", "transactional-id", "cluster"]
 Operation = Literal["Read", "Write", "Describe", "DescribeConfigs", "Create", "Alter", "AlterConfigs"]
@@ -55,8 +55,7 @@ def principal_of(kafka: Mapping[str, Scalar]) -> str:
 def denied(kafka: Mapping[str, Scalar], acl: Acl) -> AccessDenied:
     """Return the error of a client that lacks ``acl``. Pure."""
     principal = principal_of(kafka)
-    bootstrap = str(kafka.get("bootstrap.servers", "localhost:9092"))
     what = f"{acl.resource_type} {acl.name}".strip()
     quoted = f"'{principal}'" if "<" in principal else principal
-    reason = f"{principal} lacks the ACL {acl}; add it with: {acl.command(quoted, bootstrap)}"
+    reason = f"{principal} lacks the ACL {acl}; add it with: {acl.command(quoted, address_of(kafka))}"
     return AccessDenied(what, reason, principal, acl.operation, acl.resource_type, acl.name)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from pipeline.errors import ConnectorError, TlsFailed
-from pipeline.kafka_properties import Scalar
+from pipeline.kafka_properties import Scalar, address_of
 
 _HOSTNAME_MISMATCH: Final = 62
 _IP_MISMATCH: Final = 64
@@ -21,7 +21,7 @@ def probe(kafka: Mapping[str, Scalar], timeout_s: float = 2.0) -> ConnectorError
     Looks at the first address of ``bootstrap.servers``: does anybody listen, is it TLS, does its certificate hold.
     Sends no password and no certificate. Blocks for ``timeout_s`` at most, three times.
     """
-    address = str(kafka.get("bootstrap.servers", "localhost:9092")).split(",")[0].strip().rpartition("://")[2]
+    address = address_of(kafka).split(",")[0].strip().rpartition("://")[2]
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     if not (host and port.isdecimal()):

@@ -37,6 +37,11 @@ _PRODUCER_ONLY: Final = (
 _REFRESH_MS: Final = 10_000
 
 
+def address_of(kafka: Mapping[str, Scalar]) -> str:
+    """Return where the brokers are, as librdkafka is told."""
+    return str(kafka.get("bootstrap.servers", "localhost:9092"))
+
+
 def _common(kafka: Mapping[str, Scalar], client_id: str, leave_out: tuple[str, ...]) -> Properties:
     chosen: dict[str, Any] = {key: value for key, value in kafka.items() if not key.startswith(leave_out)}
     provider = chosen.pop(PROVIDER, None)
@@ -45,7 +50,7 @@ def _common(kafka: Mapping[str, Scalar], client_id: str, leave_out: tuple[str, .
 
         chosen["oauth_cb"] = _telling(str(provider), plugins.find(plugins.TOKENS, str(provider)), kafka)
     refresh: Properties = {"topic.metadata.refresh.interval.ms": _REFRESH_MS}
-    return {"bootstrap.servers": "localhost:9092", "client.id": client_id, **refresh, **chosen}
+    return {"bootstrap.servers": address_of(kafka), "client.id": client_id, **refresh, **chosen}
 
 
 def _telling(name: str, provide: _Provider, kafka: Mapping[str, Scalar]) -> _Provider:

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError
 
 from pipeline.errors import AuthenticationFailed, ConnectorError, TlsFailed
 from pipeline.kafka_access import Acl, denied
-from pipeline.kafka_properties import Scalar
+from pipeline.kafka_properties import Scalar, address_of
 from pipeline.redaction import without_secrets
 
 DENIED: Final = frozenset(
@@ -51,7 +51,7 @@ def explain(error: KafkaError, kafka: Mapping[str, Scalar]) -> ConnectorError | 
     The same refusal gives the same text at each attempt, and no secret of ``kafka`` is in it.
     """
     text = text_of(error, kafka)
-    place = f"Kafka at {kafka.get('bootstrap.servers', 'localhost:9092')}"
+    place = f"Kafka at {address_of(kafka)}"
     step = next((step for words, step in _TLS.items() if words in text), None)
     if error.code() == KafkaError._SSL or step is not None:
         return TlsFailed(place, f"{step or 'look at the ssl settings'} ({text})")

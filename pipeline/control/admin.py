@@ -43,8 +43,9 @@ class Admin(AdminClient):
             if refusal is not None:
                 return refusal
         found = probe(self._kafka) if reason.code() in kafka_refusals.UNREACHED else None
-        address = self._kafka.get("bootstrap.servers", "localhost:9092")
-        said = ConnectorError(f"Kafka at {address}", kafka_refusals.text_of(reason, self._kafka))
+        said = ConnectorError(
+            f"Kafka at {kafka_properties.address_of(self._kafka)}", kafka_refusals.text_of(reason, self._kafka)
+        )
         # The look at the port tells apart what librdkafka calls by one name.
         return found if isinstance(found, TlsFailed) else self._refusal or said
 

@@ -10,6 +10,7 @@ from pipeline import kafka_refusals
 from pipeline.control.error_codes import AWAY, MISSING
 from pipeline.errors import AuthenticationFailed, TlsFailed
 from pipeline.kafka_probe import probe
+from pipeline.kafka_properties import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,5 +72,5 @@ class Availability:
         if error.code() in MISSING:
             return "missing", "it does not exist; create it with: penstock topics --create"
         if error.code() in AWAY:
-            return _AWAY, f"no broker answers at {self._kafka.get('bootstrap.servers', 'localhost:9092')}"
+            return _AWAY, f"no broker answers at {address_of(self._kafka)}"
         return error.name(), kafka_refusals.text_of(error, self._kafka)
