@@ -15,7 +15,7 @@ from pipeline.client.kafka import topic_metadata
 from pipeline.client.kafka.record import id_of
 from pipeline.client.kafka.trouble import KafkaTrouble
 from pipeline.client.outgoing import Outgoing
-from pipeline.errors import AccessDenied, ConnectorError
+from pipeline.errors import ConnectorError
 from pipeline.kafka_access import Acl
 from pipeline.kafka_log import ClientLog
 from pipeline.kafka_properties import Properties
@@ -133,9 +133,9 @@ class KafkaSender:
             return
         with self._lock:
             failed, first, self._failed, self._first = self._failed, self._first, 0, None
-        if isinstance(first, AccessDenied):
-            raise first
         if first is not None:
+            if not first.retriable:  # what is refused to one is refused to all
+                raise first
             raise ConnectorError(first.what, f"{first.reason} ({failed} earlier requests were not delivered)")
 
     def leave_to_parent(self) -> None:

@@ -15,7 +15,7 @@ from pipeline import redis_access, redis_wire
 from pipeline.client.outgoing import Outgoing
 from pipeline.client.redis.place import RedisPlace
 from pipeline.client.redis.trouble import RedisTrouble
-from pipeline.errors import AccessDenied, AuthenticationFailed, ConnectorError
+from pipeline.errors import ConnectorError
 from pipeline.redis_node import Node
 
 # How much may wait in this process.
@@ -113,9 +113,9 @@ class RedisSender:
         """Raise the ConnectorError of the requests that failed since the last call, if any."""
         with self._changed:
             failed, first, self._failed, self._first = self._failed, self._first, 0, None
-        if isinstance(first, AccessDenied | AuthenticationFailed):
-            raise first
         if first is not None:
+            if not first.retriable:  # what is refused to one is refused to all
+                raise first
             raise ConnectorError(first.what, f"{first.reason} ({failed} earlier requests were not delivered)")
 
     def stop(self) -> None:
@@ -220,7 +220,7 @@ class RedisSender:
         return ConnectorError(f"topic {self._topic}", reason) if reason else self._place.failure(error)
 
     def _fail(self, request: Outgoing, failure: ConnectorError) -> None:
-        if not isinstance(failure, AccessDenied | AuthenticationFailed):
+        if failure.retriable:
             failure = ConnectorError(f"request {request.id} to {self._topic}", failure.reason)
         if self._on_failed(request.id, failure):
             return
