@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pipeline.errors import InvalidSettings
+
 if TYPE_CHECKING:
     from pipeline.client.queue import QueueOptions
     from pipeline.settings import Section, Settings
@@ -16,6 +18,12 @@ def broker_of(settings: Settings, route: str) -> QueueOptions:
     if connector == "redis":
         return {"redis": as_mapping(settings.redis), "max_length": at.redis.max_length if at else 0}
     return {"kafka": settings.kafka}
+
+
+def check_route(settings: Settings, route: str) -> None:
+    """Raise InvalidSettings for a route that is not in the settings; where they have none at all, any will do."""
+    if settings.routes and route not in settings.routes:
+        raise InvalidSettings("ROUTE", f"{route!r} is not among the routes: {', '.join(settings.routes)}")
 
 
 def as_mapping(section: Section) -> dict[str, Any]:

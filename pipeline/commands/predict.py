@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.commands import options, output
-from pipeline.commands.brokers import as_mapping, broker_of
+from pipeline.commands.brokers import as_mapping, broker_of, check_route
 from pipeline.commands.examples import CommandWithExamples
 from pipeline.errors import InvalidSettings, RemoteError, TimedOut
 
@@ -109,8 +109,7 @@ def _ask(
 ) -> PredictResult:
     from pipeline.client import InputQueue, OutputQueue
 
-    if settings.routes and route not in settings.routes:
-        raise InvalidSettings("ROUTE", f"{route!r} is not among the routes: {', '.join(settings.routes)}")
+    check_route(settings, route)
     place = broker_of(settings, route)
     place["connect_timeout_s"] = timeout_s
     place["schema_registry"] = as_mapping(settings.schema_registry)

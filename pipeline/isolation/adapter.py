@@ -16,6 +16,7 @@ from pipeline.isolation.crew import Crew
 from pipeline.isolation.messages import Load
 from pipeline.isolation.servable import IsolatedServable
 from pipeline.isolation.spawner import Spawner
+from pipeline.registry.cores import cores
 from pipeline.registry.loader import Loader
 from pipeline.registry.servable import ServableId
 from pipeline.registry.source_adapter import SourceAdapter
@@ -117,11 +118,6 @@ class IsolatedLoader:
     def memory_bytes(self) -> int | None:
         """See Loader."""
         return None if self._crew is None else self._crew.resident_bytes()
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def niceness() -> int:

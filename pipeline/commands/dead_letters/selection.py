@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 import click
 
 from pipeline.commands import options
-from pipeline.errors import InvalidSettings
+from pipeline.commands.brokers import check_route
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -214,8 +214,7 @@ class Selection:
         if route is None:
             owners = [each.connector for each in routes.values() if each.dead_letter_topic == topic]
             return _At(topic or "", next(iter(owners), versions))
-        if routes and route not in routes:
-            raise InvalidSettings("ROUTE", f"{route!r} is not among the routes: {', '.join(routes)}")
+        check_route(self.settings, route)
         if route in routes:
             found = routes[route]
             if topic is None and found.is_pattern and found.dead_letters_of("") != found.dead_letter_topic:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from pipeline.errors import InvalidInput
 from pipeline.records import DEFAULT_SIGNATURE
+from pipeline.registry.cores import cores
 from pipeline.registry.servable import Description, Signature, TensorSpec
 from pipeline.servables.image import header
 from pipeline.servables.image.geometry import fit
@@ -42,7 +42,7 @@ class ImageServable:
             for numbers in (options.mean, options.scale)
         )
         self._is_planar = options.layout == "CHW"
-        self._threads = options.threads or _cores()
+        self._threads = options.threads or cores()
         self._pool = ThreadPoolExecutor(self._threads, f"images-{what}")
         self.signatures: Mapping[str, Signature] = {DEFAULT_SIGNATURE: _signature(options)}
         self.description = Description("opencv-python-headless", cv2.__version__, threads=self._threads)
@@ -112,11 +112,6 @@ class ImageServable:
         if (width, height) != (to.width, to.height):
             image = self._cv2.resize(image, (to.width, to.height), interpolation=self._interpolation)
         return image[to.top : to.top + options.height, to.left : to.left + options.width]
-
-
-def _cores() -> int:
-    """How many cores this process may use; where the system does not say, how many there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _signature(options: ImageOptions) -> Signature:

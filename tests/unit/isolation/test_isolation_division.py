@@ -10,8 +10,9 @@ import pytest
 from obedient import ask
 
 from pipeline.errors import InvalidSettings, ModelFailed
-from pipeline.isolation.adapter import IsolatedAdapter, cores
+from pipeline.isolation.adapter import IsolatedAdapter
 from pipeline.isolation.division import inputs_of, joined, rows_of, shares
+from pipeline.registry.cores import cores
 from pipeline.registry.servable import ServableId, Signature, TensorSpec
 from pipeline.servables.python import PythonAdapter
 from pipeline.settings import BatchingSettings
