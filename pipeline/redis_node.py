@@ -26,6 +26,7 @@ class Node:
         """Return the reply to a command about a key, as it came where the first two words of the command are one."""
         if not self._is_cluster:
             return self.client.execute_command(*command)
+        # Told the node: of some commands redis-py would ask the server, each time, where their keys stand.
         return self.client.execute_command(*command, target_nodes=self.client.get_node_from_key(key))
 
     def close(self) -> None:

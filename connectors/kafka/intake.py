@@ -9,7 +9,7 @@ from typing import Protocol
 
 from confluent_kafka import Message
 
-Partition = tuple[str, int]
+from connectors.kafka.offsets import Partition
 
 
 class Source(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from connectors.redis.entries import MOST_WORDS, PlainEntries
+from connectors.redis.entries import PlainEntries, more_than_most
 from connectors.redis.record import RedisRecord, record_of
 from pipeline import redis_wire
 from pipeline.codecs.cluster_serving import entry
@@ -24,8 +24,7 @@ class ClusterServingEntries(PlainEntries):
             return super().record(entry_id, fields)
         topic = self._route.request_topic
         value, uri, headers, fault = entry.of_fields(fields)
-        if len(fields) > MOST_WORDS:
-            fault = f"the entry has {len(fields) // 2} fields, at most {MOST_WORDS // 2} are read"
+        fault = more_than_most(fields) or fault
         if fault:
             return record_of(topic, entry_id, fields, b"", uri, (), fault)
         return record_of(topic, entry_id, fields, value, uri, headers)

@@ -19,6 +19,12 @@ Command = Sequence[bytes | str | int]
 MOST_WORDS: Final = 2000
 
 
+def more_than_most(fields: Sequence[bytes]) -> str:
+    """Return what is wrong with an entry that has too many fields, names and values in turns; empty for others."""
+    count, most = len(fields) // 2, MOST_WORDS // 2
+    return f"the entry has {count} fields, at most {most} are read" if len(fields) > MOST_WORDS else ""
+
+
 class Entries(Protocol):
     """One format, for one route. Pure; any thread may call."""
 
@@ -52,8 +58,8 @@ class PlainEntries:
         if len(fields) == 4 and fields[0] == redis_wire.VALUE and fields[2] == redis_wire.KEY:  # as most are
             return record_of(topic, entry_id, fields, fields[1], fields[3])
         value, key, headers, fault = redis_wire.read(fields)
-        if len(fields) > MOST_WORDS:
-            headers, fault = [], f"the entry has {len(fields) // 2} fields, at most {MOST_WORDS // 2} are read"
+        if too_many := more_than_most(fields):
+            headers, fault = [], too_many
         return record_of(topic, entry_id, fields, value, key, headers, fault)
 
     def commands(self, record: RedisRecord, answer: Answer) -> list[Command]:

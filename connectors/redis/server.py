@@ -9,6 +9,7 @@ from connectors.redis.scripts import Script
 from pipeline import redis_access
 from pipeline.errors import ConnectorError
 from pipeline.redis_address import address_of
+from pipeline.redis_node import Node
 from pipeline.settings import RedisSettings
 
 _LONGEST_BLOCK_S: Final = 1.0
@@ -25,7 +26,7 @@ class Server:
         self._client_name = client_name
         self._stream = stream
         self._lock = threading.Lock()
-        self._client: Any = None
+        self._node: Node | None = None
         self.is_cluster = address_of(settings.url).kind == "cluster"
         # A read that blocks must end before the connection's own time-out, and Redis ends it up to 0.1 s late.
         self.longest_block_s = min(_LONGEST_BLOCK_S, settings.timeout_s / 4)
@@ -35,11 +36,7 @@ class Server:
 
         A command's first two words in one, so that redis-py knows no form for it: ``"XREADGROUP GROUP"``.
         """
-        client = self._connected()
-        if not self.is_cluster:
-            return client.execute_command(*command)
-        # Told the node: of some commands redis-py would ask the server, each time, where their keys stand.
-        return client.execute_command(*command, target_nodes=client.get_node_from_key(self._stream))
+        return self._connected().ask(self._stream, *command)
 
     def run(self, script: Script, *arguments: Any) -> Any:
         """Return the reply of a script."""
@@ -63,15 +60,15 @@ class Server:
     def close(self) -> None:
         """Close the connections. Idempotent."""
         with self._lock:
-            client, self._client = self._client, None
-        if client is not None:
-            client.close()
+            node, self._node = self._node, None
+        if node is not None:
+            node.close()
 
-    def _connected(self) -> Any:
+    def _connected(self) -> Node:
         with self._lock:
-            if self._client is None:
-                self._client = redis_access.connect(self._settings, self._client_name, retries=0)
-            return self._client
+            if self._node is None:
+                self._node = Node.of(self._settings, self._client_name, retries=0)
+            return self._node
 
 
 def _bytes(key: bytes | str | int) -> bytes:
