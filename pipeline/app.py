@@ -91,6 +91,7 @@ def create_app(
     clock = SystemClock()
     worker_id = settings.worker.id or f"{socket.gethostname()}-{settings.worker.web_port}"
     registry, metrics = Registry(settings, worker_id, clock), Metrics()
+    metrics.tell_of_worker(worker_id, registry.versions)
     others = [codec for name, codec in load_codecs().items() if name != "avro"]  # each route has one of its own
     # A route computes on one thread at a time.
     pool = ThreadPoolExecutor(max(1, len(settings.routes)), "penstock-compute")
@@ -109,7 +110,7 @@ def create_app(
     watching = settings.watch.in_worker if is_watching is None else is_watching
     service = WorkerService(application, settings, registry, routes, is_watching=watching, settings_file=settings_file)
     application.add_dependency(service)
-    add_pages(application, lambda: service.is_ready, lambda: service.open_circuits, registry.versions, metrics)
+    add_pages(application, lambda: service.unready, lambda: service.open_circuits, registry.versions, metrics)
 
     @application.on_before_shutdown.connect
     async def drain(*_: Any, **__: Any) -> None:

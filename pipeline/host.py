@@ -159,9 +159,21 @@ class WorkerService(mode.Service):
         self._has_crashed = False
 
     @property
-    def is_ready(self) -> bool:
-        """Whether every route takes requests."""
-        return not self._is_draining and all(route.takes_requests for route, _ in self._routes.values())
+    def unready(self) -> Mapping[str, str]:
+        """Why a route can not answer now, by route; empty where all can."""
+        reasons = {name: self._why_unready(route) for name, (route, _) in self._routes.items()}
+        return {name: reason for name, reason in reasons.items() if reason}
+
+    def _why_unready(self, route: Route) -> str:
+        if self._is_draining:
+            return "the worker stops"
+        servable = route.settings.servable
+        snapshot = self._registry.manager.snapshot(servable)
+        if snapshot is None or not snapshot.ready:
+            return f"no version of {servable} is available"
+        if route.takes_requests:
+            return ""
+        return "its circuit is open" if route.is_started else "it has not started yet"
 
     @property
     def open_circuits(self) -> Mapping[str, str]:

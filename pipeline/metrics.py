@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Metric, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
+import pipeline
 from pipeline.serving.circuit import State
 from pipeline.serving.pending import Pending
 
@@ -24,7 +27,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         requests = Counter(
             "penstock_requests",
-            "Requests answered, by outcome: ok, or the error's code. Errors that rise after a roll-out: roll back.",
+            "Requests answered, by outcome: ok, or the error's code. Errors that rise with a new "
+            "penstock_version_available: roll back.",
             ["route", "outcome"],
             registry=self.registry,
         )
@@ -71,6 +75,13 @@ class Metrics:
         self._in_flight_bytes_of = functools.cache(in_flight_bytes.labels)
         self._circuit_of = functools.cache(circuit.labels)
 
+    def tell_of_worker(self, worker: str, versions: Callable[[], Mapping[str, Iterable[int]]]) -> None:
+        """Tell the worker's name too, its process's resources, and the versions that are available when asked."""
+        self.registry.register(_Versions(versions))
+        ProcessCollector(registry=self.registry)
+        info = Info("penstock_worker", "Name and release of this worker.", registry=self.registry)
+        info.info({"worker": worker, "release": pipeline.__version__})
+
     def taken(self, route: str, size: int) -> None:
         """One batch was polled."""
         self._batch_size_of(route).observe(size)
@@ -96,3 +107,21 @@ class Metrics:
     def circuit(self, route: str, state: State) -> None:
         """The circuit has changed."""
         self._circuit_of(route).set(_STATES.index(state))
+
+
+class _Versions(Collector):
+    """The versions that are available, asked for at each scrape: those that have gone leave no series behind."""
+
+    def __init__(self, versions: Callable[[], Mapping[str, Iterable[int]]]) -> None:
+        self._versions = versions
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(
+            "penstock_version_available",
+            "1 for each version that answers here. None of a servable: its requests are answered with not_ready.",
+            labels=("servable", "version"),
+        )
+        for servable, versions in self._versions().items():
+            for version in versions:
+                family.add_metric((servable, str(version)), 1)
+        yield family

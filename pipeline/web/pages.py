@@ -14,22 +14,24 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pipeline.metrics import Metrics
 
 Versions = Callable[[], Mapping[str, Any]]
-Circuits = Callable[[], Mapping[str, str]]
+Reasons = Callable[[], Mapping[str, str]]
 
 
-def add_pages(
-    app: faust.App, is_ready: Callable[[], bool], open_circuits: Circuits, versions: Versions, metrics: Metrics
-) -> None:
-    """Add the pages to an app that has not started. Handlers run on the event loop, and only read."""
+def add_pages(app: faust.App, unready: Reasons, open_circuits: Reasons, versions: Versions, metrics: Metrics) -> None:
+    """Add the pages to an app that has not started. Handlers run on the event loop, and only read.
+
+    ``unready`` returns why a route can not answer now, ``open_circuits`` what is to be said of one that is not closed,
+    by route.
+    """
 
     async def live(view: Any, _: Any) -> Any:
         return view.json({"live": True})
 
     async def ready(view: Any, _: Any) -> Any:
-        answer = is_ready()
-        circuits = open_circuits()
-        page: dict[str, Any] = {"ready": answer, "circuits": dict(circuits)} if circuits else {"ready": answer}
-        return view.json(page, status=200 if answer else 503)
+        reasons, circuits = dict(unready()), dict(open_circuits())
+        page: dict[str, Any] = {"ready": not reasons}
+        page |= {name: found for name, found in (("routes", reasons), ("circuits", circuits)) if found}
+        return view.json(page, status=503 if reasons else 200)
 
     async def show_versions(view: Any, _: Any) -> Any:
         return view.json(dict(versions()))

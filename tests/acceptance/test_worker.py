@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 
 import pytest
@@ -22,7 +23,11 @@ def test_sigterm_finishes_what_was_begun_and_publishes_the_end(deploy: Deploy) -
         wait_for("answers", lambda: len(traffic.results) > 300)
         assert json.loads(worker.get("/v2/health/ready")[1]) == {"ready": True}
         assert worker.get("/live")[0] == 200
-        assert 'penstock_requests_total{outcome="ok",route="factor"}' in worker.get("/metrics")[1]
+        metrics = worker.get("/metrics")[1]
+        assert 'penstock_requests_total{outcome="ok",route="factor"}' in metrics
+        assert 'penstock_version_available{servable="factor",version="1"} 1.0' in metrics
+        assert re.search(r'penstock_worker_info{release="[^"]+",worker="one"} 1.0', metrics)
+        assert "process_resident_memory_bytes" in metrics
         worker.signal(signal.SIGTERM)
         assert worker.wait() == 0, worker.log
         it.wait_for_state(["one"], "factor", 1, State.END)
@@ -49,6 +54,17 @@ def test_faust_runs_the_same_worker_and_lists_what_each_agent_consumes(deploy: D
     listing = Process("agents", it, ["-c", _WITH_ENVIRON, repr(environ), *faust[1:], "agents"])
     assert listing.wait() == 0, listing.log
     assert it.settings.routes["factor"].request_topic in listing.log
+
+
+def test_a_worker_whose_versions_have_gone_is_not_ready_and_says_why(deploy: Deploy) -> None:
+    it = deploy()
+    it.drop("factor", 1, {"factor": b"1"})
+    worker = it.worker("one", "--watch").wait_until_ready()
+    it.run("versions", "unload", "factor")
+    it.wait_for_state(["one"], "factor", 1, State.END)
+    status, page = worker.get("/ready")
+    assert (status, json.loads(page)["routes"]) == (503, {"factor": "no version of factor is available"})
+    assert "penstock_version_available{" not in worker.get("/metrics")[1]
 
 
 # Runs a module as `python -m` does, with some variables set first.

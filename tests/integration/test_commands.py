@@ -164,7 +164,7 @@ def test_check_finds_the_topics_missing_and_then_nothing(place: Place) -> None:
 
 
 def test_versions_of_a_topic_that_is_missing_says_what_to_do(place: Place, monkeypatch: Any) -> None:
-    monkeypatch.setattr("pipeline.control.fleet.read_fleet.__defaults__", ("penstock", 1.0))
+    monkeypatch.setattr("pipeline.control.fleet.read_fleet.__defaults__", (1.0,))
     result = place.run("versions")
     assert result.exit_code == 1
     assert "penstock topics --create" in result.stderr
