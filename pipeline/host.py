@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
@@ -40,6 +41,8 @@ _CHECK_S: Final = 0.05
 _SETTINGS_S: Final = 1.0
 _TOPICS_S: Final = 1.0
 _CRASHED_BUDGET_S: Final = 1.0
+# For unloads, and for publishing them, whatever the requests in flight have left.
+_LEAST_S: Final = 5.0
 # Of CPython's 700: the thousands of tuples of a batch go with it, and looking for cycles among them took a tenth of a
 # busy worker's time.
 _ALLOCATIONS_BETWEEN_COLLECTIONS: Final = 50_000
@@ -117,13 +120,14 @@ class Registry:
 
     def close(self, timeout_s: float) -> None:
         """Unload everything, publish each END, and wait until the states topic has them."""
+        deadline_s = time.monotonic() + timeout_s
         for left in self.manager.close(timeout_s):
             log.warning("%s is still in use and was left loaded", left)
         self._loads.shutdown(wait=False, cancel_futures=True)
         # What does not end in time would hold up the end of the process, for as long as a thousand unloads take.
         self._unloads.shutdown(wait=False, cancel_futures=True)
         self.rollout.close()
-        self.reporter.close(timeout_s)
+        self.reporter.close(max(_LEAST_S, deadline_s - time.monotonic()))
 
 
 class WorkerService(mode.Service):
@@ -286,7 +290,7 @@ class WorkerService(mode.Service):
     async def drain(self) -> None:
         """Stop polling, finish, deliver, commit, leave the groups, unload and publish END.
 
-        The agents are still running.
+        In ``drain_timeout_s``, and some seconds more where nothing ends by itself. The agents are still running.
         """
         if self._is_draining:
             return
@@ -294,6 +298,7 @@ class WorkerService(mode.Service):
         # After a crash nobody answers any more: what is in flight is delivered again.
         budget_s = _CRASHED_BUDGET_S if self._has_crashed else self._settings.worker.drain_timeout_s
         routes = [route for route, _ in self._routes.values()]
+        deadline_s = time.monotonic() + budget_s
         for route in routes:
             route.begin_to_stop()
         loop = asyncio.get_running_loop()
@@ -311,4 +316,4 @@ class WorkerService(mode.Service):
             await asyncio.to_thread(self._publisher.stop)
         if self._follower is not None:
             await asyncio.to_thread(self._follower.stop)
-        await asyncio.to_thread(self._registry.close, budget_s)
+        await asyncio.to_thread(self._registry.close, max(_LEAST_S, deadline_s - time.monotonic()))

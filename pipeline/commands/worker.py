@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 @click.option(
     "--web-port", type=click.IntRange(1, 65535), help="Port of the web pages; differs for workers on one host."
 )
+@click.option(
+    "--web-host", metavar="ADDRESS", help="Where the web pages listen; 0.0.0.0 is everywhere.  [default: 127.0.0.1]"
+)
 @click.option("--without-web", is_flag=True, help="Serve no web pages.")
 @click.option(
     "--processes",
@@ -54,6 +57,7 @@ def worker(
     bootstrap: str | None,
     worker_id: str | None,
     web_port: int | None,
+    web_host: str | None,
     without_web: bool,
     processes: int,
     is_watching: bool,
@@ -79,6 +83,8 @@ def worker(
         overrides["id"] = worker_id
     if web_port is not None:
         overrides["web_port"] = web_port
+    if web_host is not None:
+        overrides["web_host"] = web_host
     file = options.settings_file(config, bootstrap, {**tree, "worker": overrides})
     if not file.current.routes:
         raise InvalidSettings(
@@ -101,7 +107,12 @@ def _run_several(count: int, settings: Settings, *, is_watching: bool) -> int:
 
     given = click.get_current_context().params
     arguments = ["--log-level", given["log_level"]]
-    for name, option in (("config", "--config"), ("bootstrap", "--bootstrap"), ("job_file", "--cluster-serving")):
+    for name, option in (
+        ("config", "--config"),
+        ("bootstrap", "--bootstrap"),
+        ("web_host", "--web-host"),
+        ("job_file", "--cluster-serving"),
+    ):
         if given[name] is not None:
             arguments += [option, str(given[name])]
     if given["without_web"]:

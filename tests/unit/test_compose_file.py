@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 from pathlib import Path
 
 import pytest
 import yaml
 
+from pipeline import settings
 from pipeline.commands import NAMES
 
 ROOT = Path(__file__).parents[2]
@@ -77,6 +79,20 @@ def test_the_workers_pages_are_published_from_the_port_that_the_image_exposes():
     for name in ("worker-1", "worker-2"):
         assert [port.split(":")[1] for port in SERVICES[name]["ports"]] == [exposed]
         assert exposed in " ".join(SERVICES[name]["healthcheck"]["test"])
+
+
+def test_others_see_the_pages_of_a_container_and_its_health_is_what_they_say():
+    [(name, value)] = re.findall(r"^ENV (PENSTOCK_\S+)=(\S+)$", DOCKERFILE, re.MULTILINE)
+    assert settings.load(None, {name: value}).worker.web_host == "0.0.0.0"  # what the image listens on
+    for worker in ("worker-1", "worker-2"):
+        assert "/live" in " ".join(SERVICES[worker]["healthcheck"]["test"])
+
+
+def test_the_image_has_what_its_services_need():
+    extras = COMPOSE["x-penstock"]["build"]["args"]["EXTRAS"].split(",")
+    known = configparser.ConfigParser()
+    known.read(ROOT / "setup.cfg")
+    assert {"openvino", "redis"} <= set(extras) <= set(known["options.extras_require"])
 
 
 def test_the_image_copies_what_exists_and_all_that_a_package_is_made_of():
