@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from pipeline.errors import (
     ConnectorError,
     InvalidSettings,
     MissingExtra,
+    PenstockError,
     PluginError,
     TlsFailed,
 )
@@ -67,9 +69,12 @@ def _all(config: Path | None, bootstrap: str | None) -> Iterator[Check]:
         yield Check("problem", "settings", str(error), "correct it; docs/settings.md describes each field")
         return
     yield _settings(settings)
+    yield from _environ()
     for name, stream in settings.servables.items():
         yield _base_path(name, stream)
     yield from _plugins(settings)
+    yield from _routes(settings)
+    yield from _options(settings)
     if settings.schema_registry.url:
         yield from _schema_registry(settings)
     yield from _kafka(settings)
@@ -81,6 +86,15 @@ def _settings(settings: Settings) -> Check:
     if settings.routes:
         return Check("ok", "settings", found)
     return Check("note", "settings", found, "add a route: without one, no request is answered")
+
+
+def _environ() -> Iterator[Check]:
+    from pipeline.settings import misspelt
+
+    for wrong, right in misspelt(os.environ).items():
+        yield Check(
+            "note", wrong, f"it is ignored: the variable would be {right}", "write two underscores behind the section"
+        )
 
 
 def _base_path(name: str, stream: StreamSettings) -> Check:
@@ -158,6 +172,36 @@ def _plugin(find: Callable[[], Any]) -> Check | None:
             "install the package that brings it, or correct its name",
         )
     return None
+
+
+def _routes(settings: Settings) -> Iterator[Check]:
+    """Have each connector look at what its route says, as it does when a worker starts: it opens nothing."""
+    from pipeline import plugins
+
+    for name, route in settings.routes.items():
+        with contextlib.suppress(PluginError):  # it has been told among the plugins
+            connector = plugins.find(plugins.CONNECTORS, route.connector)
+            try:
+                connector.from_settings(route, settings, "penstock-check")
+            except PenstockError as error:
+                yield Check("problem", f"routes.{name}", str(error), "correct it; a worker would not start")
+
+
+def _options(settings: Settings) -> Iterator[Check]:
+    """Have each kind that is named look at its options: it loads nothing."""
+    from pipeline import plugins
+    from pipeline.registry.servable import ServableId
+
+    for name, stream in settings.servables.items():
+        with contextlib.suppress(PluginError):  # as above
+            kind = None if stream.kind is None else plugins.find(plugins.SERVABLES, stream.kind)
+            try:
+                if kind is not None:
+                    kind().loader(ServableId(name, 0), Path(stream.base_path), stream.options)
+            except InvalidSettings as error:
+                yield Check("problem", f"servables.{name}", str(error), "correct it; no version would be loaded")
+            except PenstockError:
+                pass  # about the files of a version, of which there is none here
 
 
 def _schema_registry(settings: Settings) -> Iterator[Check]:

@@ -8,7 +8,7 @@ from pipeline.settings.circuit import CircuitSettings
 from pipeline.settings.cluster_serving import ClusterServingSettings
 from pipeline.settings.dead_letters import DeadLetterSettings
 from pipeline.settings.header_names import BINARY_PARTITION, HeaderNames
-from pipeline.settings.reading import FILE_NAME, Settings, at_address, file_of, load, to_text
+from pipeline.settings.reading import FILE_NAME, Settings, at_address, file_of, load, misspelt, to_text
 from pipeline.settings.redis import RedisRouteSettings, RedisSettings
 from pipeline.settings.routes import RouteSettings
 from pipeline.settings.schema_registry import SchemaRegistrySettings, check_schema_registry
@@ -47,5 +47,6 @@ __all__ = [
     "checked",
     "file_of",
     "load",
+    "misspelt",
     "to_text",
 ]

@@ -144,6 +144,18 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
     return tree
 
 
+def misspelt(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return variables that are ignored for one underscore where there should be two, each with what was meant."""
+    found: dict[str, str] = {}
+    for section in msgspec.structs.fields(Settings):
+        if isinstance(section.type, type) and issubclass(section.type, Section):
+            for key in msgspec.structs.fields(section.type):
+                wrong, right = (f"{_PREFIX}{section.name}{line}{key.name}".upper() for line in ("_", "__"))
+                if wrong in environ:
+                    found[wrong] = right
+    return found
+
+
 def _yaml_value(variable: str, text: str) -> Any:
     try:
         return yaml.safe_load(text)

@@ -78,9 +78,20 @@ def test_watching_once_what_is_not_there_is_an_error(here: Path) -> None:
     assert f"{here / 'models'} is not a directory" in one_line(run("watch", "--once"))
 
 
+class AnyPlugin:
+    """Is content with whatever the settings say."""
+
+    @classmethod
+    def from_settings(cls, *_: Any) -> None:
+        pass
+
+    def loader(self, *_: Any) -> None:
+        pass
+
+
 def test_check_names_every_problem_and_its_next_step(here: Path, no_broker: None, monkeypatch: Any) -> None:
     monkeypatch.setattr("pipeline.plugins.names", lambda *_: [])
-    monkeypatch.setattr("pipeline.plugins.find", lambda *_: object)
+    monkeypatch.setattr("pipeline.plugins.find", lambda *_: AnyPlugin)
     result = run("check", "--json", *NOWHERE)
     assert result.exit_code == 1
     found = {item["what"]: item for item in json.loads(result.stdout)}
@@ -102,6 +113,25 @@ def test_check_reports_settings_that_are_wrong_instead_of_failing(here: Path) ->
     result = run("check", "--json")
     assert result.exit_code == 1
     assert [item["what"] for item in json.loads(result.stdout)] == ["settings"]
+
+
+def test_check_finds_what_a_connector_or_a_kind_would_refuse(here: Path, no_broker: None, monkeypatch: Any) -> None:
+    servable = "{base_path: models, kind: python, options: {class: a.b:C, clas: 1}}"
+    routes = "r: {servable: m, connector: redis, guarantee: exactly_once}, k: {servable: m, connector_options: {a: 1}}"
+    (here / "penstock.yaml").write_text(
+        f"redis: {{url: 'redis://127.0.0.1:1'}}\nservables: {{m: {servable}}}\nroutes: {{{routes}}}\n"
+    )
+    monkeypatch.setenv("PENSTOCK_WORKER_WEB_PORT", "6067")
+    result = run("check", "--json")
+    assert result.exit_code == 1
+    found = {item["what"]: (item["status"], item["detail"]) for item in json.loads(result.stdout)}
+    assert found["routes.r"][0] == found["routes.k"][0] == found["servables.m"][0] == "problem"
+    assert "exactly_once" in found["routes.r"][1]
+    assert "clas" in found["servables.m"][1]
+    assert found["PENSTOCK_WORKER_WEB_PORT"] == (
+        "note",
+        "it is ignored: the variable would be PENSTOCK_WORKER__WEB_PORT",
+    )
 
 
 def test_check_counts_versions_and_misses_them(here: Path, no_broker: None) -> None:
