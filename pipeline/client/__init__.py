@@ -18,8 +18,10 @@ from pipeline.client.async_input_queue import AsyncInputQueue
 from pipeline.client.async_output_queue import AsyncOutputQueue
 from pipeline.client.input_queue import InputQueue
 from pipeline.client.output_queue import OutputQueue
+from pipeline.client.queue import QueueOptions
 from pipeline.client.request import RequestOptions
-from pipeline.errors import ConnectorError, RemoteError, TimedOut
+from pipeline.client.values import Value
+from pipeline.errors import ConnectorError, PenstockError, RemoteError, TimedOut
 
 __all__ = [
     "AsyncInputQueue",
@@ -27,7 +29,10 @@ __all__ = [
     "ConnectorError",
     "InputQueue",
     "OutputQueue",
+    "PenstockError",
+    "QueueOptions",
     "RemoteError",
     "RequestOptions",
     "TimedOut",
+    "Value",
 ]
