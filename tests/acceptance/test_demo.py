@@ -7,10 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import wait_for
 
 PENSTOCK = Path(sys.executable).with_name("penstock")
 # The demo brings its own settings; a shell that has some of its own must not change what it does.
@@ -104,11 +105,11 @@ def test_a_demo_that_is_interrupted_leaves_no_process(end, tmp_path):
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     ) as process:
-        wait(lambda: "AVAILABLE" in read(kept / "worker.log"), 60)
+        wait_for("a version is served", lambda: "AVAILABLE" in read(kept / "worker.log"), timeout_s=60)
         assert len(processes_of(kept)) >= 2
         process.send_signal(end)
         assert process.wait(20) != 0
-    wait(lambda: not processes_of(kept), 20)
+    wait_for("no process is left", lambda: not processes_of(kept))
 
 
 @pytest.mark.slow
@@ -121,7 +122,7 @@ def test_a_worker_that_dies_ends_the_demo_with_its_log(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        wait(lambda: "AVAILABLE" in read(kept / "worker.log"), 60)
+        wait_for("a version is served", lambda: "AVAILABLE" in read(kept / "worker.log"), timeout_s=60)
         (worker,) = (pid for pid in processes_of(kept) if "worker" in arguments_of(pid))
         os.kill(worker, signal.SIGKILL)
         stdout, stderr = process.communicate(timeout=60)
@@ -145,10 +146,3 @@ def arguments_of(pid: int) -> list[str]:
 
 def read(path: Path) -> str:
     return path.read_text("utf-8", "replace") if path.exists() else ""
-
-
-def wait(is_done, timeout_s: float) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not is_done():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)

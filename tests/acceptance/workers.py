@@ -8,11 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,20 +24,11 @@ from pipeline.local.ports import free_ports
 from pipeline.records import ServableState, State
 from pipeline.redis_address import is_redis
 from pipeline.settings import Settings, load
+from tests import waiting
 
 DEADLINE_S = 90.0
-
-
-def wait_for(what: str, condition: Any, timeout_s: float = DEADLINE_S, every_s: float = 0.05) -> Any:
-    """Return the first true value of ``condition()``; fail after the deadline with what it was last."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {timeout_s:g} s, last {value!r}")
-        time.sleep(every_s)
+# A process takes its time to start, and what is asked of it costs it something.
+wait_for = partial(waiting.wait_for, timeout_s=DEADLINE_S, every_s=0.05)
 
 
 class Deployment:

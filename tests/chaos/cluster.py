@@ -68,7 +68,7 @@ class Cluster:
         for proxy in self._proxies:
             proxy.heal()
         self._kafka.start()
-        wait_for("all replicas in sync", self._is_whole, HEALING_S, every_s=0.2)
+        wait_for("all replicas in sync", self._is_whole, timeout_s=HEALING_S, every_s=0.2)
 
     def move_leaders(self) -> None:
         """Give each partition, Kafka's own included, another leader; no node goes down for it."""
@@ -83,7 +83,7 @@ class Cluster:
             now = self._partitions()
             return all(now[place].leader == replicas[0] for place, replicas in wanted.items() if place in now)
 
-        wait_for("leaders moved", moved, HEALING_S, every_s=0.2)
+        wait_for("leaders moved", moved, timeout_s=HEALING_S, every_s=0.2)
 
     def _partitions(self) -> dict[tuple[str, int], PartitionMetadata]:
         try:

@@ -61,7 +61,7 @@ class Collector:
                 raise self._error
             return all(self._ends.get(partition, 0) >= end for (_, partition), end in ends.items())
 
-        wait_for(f"the end of {self._topic}, {ends}", reached, END_S)
+        wait_for(f"the end of {self._topic}, {ends}", reached, timeout_s=END_S)
 
     def _collect(self) -> None:
         try:

@@ -115,7 +115,7 @@ class Crew:
             self.tend()
             return any(worker.get("/ready")[0] == 200 for worker in self._workers if worker.name == name)
 
-        wait_for(f"{name} ready", ready, READY_S, every_s=0.1)
+        wait_for(f"{name} ready", ready, timeout_s=READY_S, every_s=0.1)
 
 
 def _in_flight(worker: Worker) -> str:

@@ -99,7 +99,7 @@ class Chaos:
             results = exits.enter_context(Collector(bootstrap, route.result_topic, self._answers.take_result))
             letters = exits.enter_context(Collector(bootstrap, route.dead_letter_topic, self._answers.take_letter))
             load = exits.enter_context(Load(bootstrap, route.request_topic, per_s=PER_S, seed=self._seed))
-            wait_for("the first answers", lambda: self._answers.distinct() > PER_S, _LIVE_S)
+            wait_for("the first answers", lambda: self._answers.distinct() > PER_S, timeout_s=_LIVE_S)
             began_s = time.monotonic()
             self._carry_out(load)
             took_s = time.monotonic() - began_s
@@ -168,7 +168,9 @@ class Chaos:
                 cluster.heal()
             case Action.SWAP_VERSION:
                 version = self._drop_version()
-                wait_for(f"an answer by version {version}", lambda: self._answers.has_version(version), _LIVE_S)
+                wait_for(
+                    f"an answer by version {version}", lambda: self._answers.has_version(version), timeout_s=_LIVE_S
+                )
             case Action.POISON:
                 assert event.kind is not None
                 load.poison(event.kind, target)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.control.kafka_logs import KafkaLogs
 from pipeline.control.logs import logs_of
@@ -14,8 +13,6 @@ from pipeline.local.redis import LocalRedis
 from pipeline.settings import ControlSettings, RedisSettings, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pipeline.control.logs import Logs
 
 DEADLINE_S = 15.0
@@ -24,13 +21,6 @@ BROKERS = ("kafka", "redis")
 
 def compacted(name: str, partitions: int = 1) -> TopicSpec:
     return TopicSpec(name, partitions, {"cleanup.policy": "compact"}, "test")
-
-
-def until(claim: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not claim():
-        assert time.monotonic() < deadline, f"not within {DEADLINE_S:g} s: {what}"
-        time.sleep(0.01)
 
 
 def settings_at(broker: str, address: str) -> Settings:

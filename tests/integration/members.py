@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, Producer, TopicPartition
@@ -15,19 +16,13 @@ from connectors.kafka import KafkaConnector
 from pipeline.connector import Answer, Record
 from pipeline.errors import ConnectorError, PenstockError
 from pipeline.settings import RouteSettings
+from tests import waiting
 
 DEADLINE_S = 40.0
+# A group takes its time to settle.
+wait_for = partial(waiting.wait_for, timeout_s=DEADLINE_S)
 # librdkafka says all that it sees; what the tests provoke is no news.
 QUIET = {"log_level": 2}
-
-
-def wait_for(what: str, condition: Callable[[], Any], timeout_s: float = DEADLINE_S) -> Any:
-    """Return the first true value of ``condition()``; fail after the deadline with what it was last."""
-    deadline = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"{what}: not within {timeout_s:g} s, last {value!r}"
-        time.sleep(0.02)
-    return value
 
 
 def echo(record: Record) -> Answer:

@@ -30,6 +30,7 @@ from pipeline.errors import InvalidSettings
 from pipeline.records import PredictResult
 from pipeline.tensors import from_array
 from tests.integration.echo_workers import KafkaEcho, RedisEcho
+from tests.waiting import wait_for
 
 # How late a busy machine may notice that a time is over.
 LATE_S = 5.0
@@ -463,10 +464,7 @@ def test_the_queues_of_one_process_share_one_connection_and_end_it(place, worker
     assert len(readers()) == len(threads)
     del forgotten
     gc.collect()
-    deadline = time.monotonic() + 5
-    while readers() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert readers() == []
+    wait_for("the threads of the forgotten one have ended", lambda: not readers(), timeout_s=5)
 
 
 def test_what_was_enqueued_is_delivered_when_the_process_just_ends(place, worker):
@@ -476,9 +474,7 @@ from pipeline.client import InputQueue
 InputQueue(sys.argv[1], bootstrap=sys.argv[2]).enqueue("last", x=1)
 """
     subprocess.run([sys.executable, "-c", script, place["route"], place["bootstrap"]], check=True, timeout=30)
-    deadline = time.monotonic() + 20
-    while not worker.seen and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for("what was enqueued last", lambda: worker.seen)
     assert worker.seen[0][0].id == "last"
 
 

@@ -26,19 +26,13 @@ from pipeline.local.redis import LocalRedis
 from pipeline.records import PredictResult
 from pipeline.tensors import from_array
 from tests.integration.echo_workers import echoing
+from tests.waiting import wait_for
 
 ROW = np.arange(4, dtype=np.float32).reshape(1, 4)
 DEADLINE_S = 20.0
 DOCS = Path(__file__).parents[2] / "docs" / "redis.md"
 # What it says that a client's user needs.
 [CLIENT_ACL] = [line for line in DOCS.read_text().splitlines() if line.startswith("user client on ")]
-
-
-def until(claim, what):
-    deadline = time.monotonic() + DEADLINE_S
-    while not claim():
-        assert time.monotonic() < deadline, f"not within {DEADLINE_S:g} s: {what}"
-        time.sleep(0.01)
 
 
 def test_a_client_trims_what_it_has_read_and_leaves_a_stream_that_expires(redis, topic_name):
@@ -51,7 +45,7 @@ def test_a_client_trims_what_it_has_read_and_leaves_a_stream_that_expires(redis,
                 found = set()
                 while len(found) < len(ids):
                     found |= set(results.dequeue(timeout=DEADLINE_S))
-            until(lambda: server.xlen(stream) == 0, "the stream is trimmed")
+            wait_for("the stream is trimmed", lambda: server.xlen(stream) == 0)
             assert server.ttl(stream) > 300
         assert 0 < server.ttl(stream) <= 300
 
@@ -79,7 +73,7 @@ def test_an_answer_to_a_client_that_is_gone_is_kept_nowhere(redis, topic_name):
         queue.enqueue("a", x=ROW)
     server.delete(stream)
     with echoing(redis.url, topic_name) as worker:
-        until(lambda: worker.seen, "the request is answered")
+        wait_for("the request is answered", lambda: worker.seen)
     assert not server.exists(stream)
 
 
@@ -129,7 +123,7 @@ def test_a_stream_of_answers_that_redis_has_lost_is_made_anew_and_who_waited_hea
         stream = redis_wire.reply_stream("m.results", queue.client_id)
         assert raw.exists(stream)
         raw.flushall()
-        until(lambda: raw.exists(stream), "the stream is made anew")
+        wait_for("the stream is made anew", lambda: raw.exists(stream))
         assert raw.ttl(stream) > 300
         with pytest.raises(TimedOut, match=r"s ago: m\.results@.* was gone from Redis"):
             queue.predict({"x": ROW}, 0.3)
@@ -154,8 +148,8 @@ def test_an_entry_that_nobody_can_hear_hurts_no_other_and_is_logged_once(redis, 
     it.open(DEADLINE_S)
     for text in ("bad", "a", "bad", "b"):
         server.xadd(topic_name, {"value": text})
-    until(lambda: heard == [b"a", b"b"], "the good ones are heard")
-    until(lambda: server.xlen(topic_name) == 0, "all are trimmed")
+    wait_for("the good ones are heard", lambda: heard == [b"a", b"b"])
+    wait_for("all are trimmed", lambda: server.xlen(topic_name) == 0)
     it.stop()
     it.join(DEADLINE_S)
     assert len([record for record in caplog.records if record.exc_info]) == 1
@@ -194,7 +188,7 @@ def test_a_full_stream_refuses_requests_and_says_so(redis, topic_name):
             queue.flush()
         assert redis_py.Redis.from_url(redis.url).xlen(f"{topic_name}.requests") == 3
         with echoing(redis.url, topic_name):  # it acknowledges, and deletes nothing
-            until(lambda: redis_py.Redis.from_url(redis.url).xtrim(f"{topic_name}.requests", maxlen=0) >= 0, "room")
+            wait_for("room", lambda: redis_py.Redis.from_url(redis.url).xtrim(f"{topic_name}.requests", maxlen=0) >= 0)
             np.testing.assert_array_equal(queue.predict({"x": ROW}, DEADLINE_S), ROW)
 
 
@@ -230,7 +224,7 @@ def test_a_user_with_the_documented_rights_can_do_everything(caplog):
         with InputQueue("digits", **place, max_length=1000) as queue:
             np.testing.assert_array_equal(queue.predict({"x": ROW}, DEADLINE_S), ROW)
             commands = redis_py.Redis.from_url(server.url).info
-            until(lambda: "cmdstat_exists" in commands("commandstats"), "the client looks for its stream")
+            wait_for("the client looks for its stream", lambda: "cmdstat_exists" in commands("commandstats"))
         assert not caplog.messages
         with pytest.raises(AccessDenied, match="lacks a permission"):
             InputQueue("letters", **place).open()
@@ -352,7 +346,7 @@ def test_results_that_were_lost_on_their_way_to_a_member_are_read_again(redis, t
         assert results.dequeue(timeout=0.2) == {}
         with ThreadPoolExecutor(1) as pool:
             reading = pool.submit(results.dequeue, DEADLINE_S)
-            until(lambda: _cut_blocked(server, "me"), "a read that blocks is cut")
+            wait_for("a read that blocks is cut", lambda: _cut_blocked(server, "me"))
             assert set(reading.result()) == {"0", "2"}
         assert results.dequeue() == {}
         assert server.xpending(topic, "g")["pending"] == 0

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -25,9 +25,7 @@ from pipeline.control.states import StatePublisher
 from pipeline.control.topic_admin import create_missing, describe
 from pipeline.control.topics import TopicSpec
 from pipeline.records import AspiredVersion, AspiredVersions, ServableState, State, StreamState, WorkerState
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 20.0
@@ -75,13 +73,6 @@ def place(tmp_path: Path, kafka: Any, topic_name: str, monkeypatch: Any) -> Plac
     for variable in ("PENSTOCK_CONFIG", "PENSTOCK_BOOTSTRAP"):
         monkeypatch.delenv(variable, raising=False)
     return Place(tmp_path, kafka.bootstrap, topic_name)
-
-
-def until(claim: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not claim():
-        assert time.monotonic() < deadline, f"not within {DEADLINE_S:g} s: {what}"
-        time.sleep(0.05)
 
 
 def ended(process: subprocess.Popen[str], number: int) -> tuple[int, str, str]:
@@ -141,12 +132,12 @@ def test_topics_are_created_as_the_settings_say_and_changed_only_when_asked(plac
     altered = place.run("topics", "--alter", "--json")
     assert altered.exit_code == 0, altered.output
     assert [item["changed"] for item in json.loads(altered.stdout)] == [True, False, False, False, False]
-    until(lambda: shape()[0] == (5, "3600000"), "the topic has changed")
+    wait_for("the topic has changed", lambda: shape()[0] == (5, "3600000"))
     notes = [f["reason"] for item in json.loads(place.run("topics", "--json").stdout) for f in item["findings"]]
     assert len(notes) == 1
     assert "answers to requests on the others lie by their key" in notes[0]
     assert place.run("topics", "--alter").exit_code == 0  # the step that the note names: results follow their requests
-    until(lambda: shape() == [(5, "3600000"), (5, week)], "the results have grown too")
+    wait_for("the results have grown too", lambda: shape() == [(5, "3600000"), (5, week)])
     assert place.run("topics", "--alter", "--partitions", "2").exit_code == 0
     assert shape() == [(5, "3600000"), (5, week)]  # never fewer
 
@@ -252,7 +243,7 @@ def test_a_command_that_is_overtaken_says_by_whom(place: Place) -> None:
     place.drop(1, "a,1\n")
     follow(place, -1)
     waiting = place.start("versions", "pin", place.name, "1")
-    until(lambda: read_all(KafkaLogs(place.kafka), place.aspired), "the pin is published")
+    wait_for("the pin is published", lambda: read_all(KafkaLogs(place.kafka), place.aspired))
     publisher = AspiredPublisher(KafkaLogs(place.kafka), place.aspired, "bob@elsewhere")
     publisher.publish(AspiredVersions(place.name, (AspiredVersion(7, "/m/7"),)))
     publisher.close()
@@ -284,7 +275,7 @@ def test_a_request_is_answered_by_a_worker_and_a_new_version_rolls_out(place: Pl
     place.drop(1, "a,1\n")
     worker = place.start("worker", "--without-web", "--watch", "--id", "w-1")
     try:
-        until(lambda: '"AVAILABLE"' in place.run("versions", "--json").stdout, "version 1 is available")
+        wait_for("version 1 is available", lambda: '"AVAILABLE"' in place.run("versions", "--json").stdout)
         first = place.run("predict", place.name, '["a"]', "--json", "--timeout", "10")
         assert first.exit_code == 0, first.output
         assert (json.loads(first.stdout)["version"], json.loads(first.stdout)["outputs"]) == (1, {"value": ["1"]})
@@ -294,7 +285,7 @@ def test_a_request_is_answered_by_a_worker_and_a_new_version_rolls_out(place: Pl
             result = place.run("predict", place.name, '["a"]', "--json")
             return result.exit_code == 0 and json.loads(result.stdout)["version"] == 2
 
-        until(version_2_answers, "version 2 answers")
+        wait_for("version 2 answers", version_2_answers)
         refused = place.run("predict", place.name, "[1]", "--json")
         assert refused.exit_code == 1
         assert "wrong_datatype" in refused.stderr

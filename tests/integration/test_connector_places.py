@@ -24,8 +24,8 @@ from pipeline.records import Error
 from pipeline.settings import RouteSettings
 from pipeline.testing.connector_contract import poll_some
 from tests.acceptance.reading import read
-from tests.acceptance.workers import wait_for
 from tests.fuzz.raw_producer import produce
+from tests.waiting import wait_for
 
 
 @dataclass

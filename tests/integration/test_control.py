@@ -18,7 +18,8 @@ from pipeline.control.topics import TopicSpec, wanted
 from pipeline.errors import ConnectorError
 from pipeline.records import AspiredVersion, AspiredVersions
 from pipeline.settings import ControlSettings, RouteSettings, Settings, StreamSettings
-from tests.integration.control_places import DEADLINE_S, compacted, until
+from tests.integration.control_places import DEADLINE_S, compacted
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_a_topic_that_is_missing_is_waited_for_and_logged_once(
     )
     with caplog.at_level(logging.WARNING, "pipeline.control"):
         follower.start()
-        until(lambda: follower.problem, "the missing topic is noticed")
+        wait_for("the missing topic is noticed", lambda: follower.problem)
         assert not follower.caught_up.wait(1.5)
         assert [record.message.count("penstock topics --create") for record in caplog.records] == [1]
         create_missing(properties, [compacted(topic_name)])
@@ -72,7 +73,7 @@ def test_partitions_that_are_added_while_it_runs_are_read(
     producer = Producer(properties)
     producer.produce(topic, b"v", b"k", partition=1)
     producer.flush()
-    until(lambda: (b"k", 1) in seen, "the record of the new partition")
+    wait_for("the record of the new partition", lambda: (b"k", 1) in seen)
     reader.stop()
 
 

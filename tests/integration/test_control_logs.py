@@ -21,7 +21,8 @@ from pipeline.control.states import StatePublisher
 from pipeline.errors import ConnectorError
 from pipeline.records import AspiredVersion, AspiredVersions, Error, ServableState, State, StreamState, WorkerState
 from pipeline.settings import ControlSettings, WatchSettings
-from tests.integration.control_places import BROKERS, DEADLINE_S, Place, address_of, local, until
+from tests.integration.control_places import BROKERS, DEADLINE_S, Place, address_of, local
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +86,7 @@ def test_a_follower_sees_what_was_published_before_it_started_and_what_comes_lat
     assert followed.aspired[0][0].publisher == "watcher-1"
     second = publisher.publish(aspired("digits", 1, 2))
     third = publisher.forget("digits")
-    until(lambda: followed.forgotten, "the tombstone")
+    wait_for("the tombstone", lambda: followed.forgotten)
     assert [generation for _, generation in followed.aspired] == [first, second]
     assert followed.forgotten == [("digits", third)]
     assert not followed.fatal
@@ -102,7 +103,7 @@ def test_a_change_arrives_within_two_seconds_of_being_accepted(publisher: Aspire
     assert followed.follower.caught_up.wait(DEADLINE_S)
     publisher.publish(aspired("digits", 1))
     accepted = time.monotonic()
-    until(lambda: followed.aspired, "the aspiration")
+    wait_for("the aspiration", lambda: followed.aspired)
     assert time.monotonic() - accepted < 2.0
 
 
@@ -147,19 +148,19 @@ def test_publishing_to_nobody_fails_in_time_and_works_when_somebody_is_there(bro
         assert publisher.publish(aspired("digits", 1)) == 0
         followed = Followed(place.logs, "aspired")
         followed.follower.start()
-        until(lambda: followed.aspired, "the first aspiration")
+        wait_for("the first aspiration", lambda: followed.aspired)
         server.kill()
         began = time.monotonic()
         with pytest.raises(ConnectorError, match="within 1 s"):
             publisher.publish(aspired("digits", 2), timeout_s=1.0)
         assert time.monotonic() - began < 3.0
-        until(lambda: followed.follower.problem, "the outage is noticed")
+        wait_for("the outage is noticed", lambda: followed.follower.problem)
         server.start()
         publisher.publish(aspired("digits", 3), timeout_s=10.0)
-        until(lambda: len(followed.aspired) > 1, "the aspiration after the outage")
+        wait_for("the aspiration after the outage", lambda: len(followed.aspired) > 1)
         # what was given up did not arrive late
         assert [item.versions[0].version for item, _ in followed.aspired] == [1, 3]
-        until(lambda: followed.follower.problem is None, "the end of the outage is noticed")
+        wait_for("the end of the outage is noticed", lambda: followed.follower.problem is None)
         assert not followed.fatal
         server.kill()
         began = time.monotonic()
@@ -259,16 +260,16 @@ def test_a_worker_lives_in_the_topic_until_it_leaves(place: Place, topic: str) -
     def signs() -> list[WorkerState]:
         return list(follower.fleet().workers)
 
-    until(signs, "the first sign of life")
+    wait_for("the first sign of life", signs)
     before = signs()[0].at_ms
-    until(lambda: signs()[0].at_ms > before, "the next sign of life")
+    wait_for("the next sign of life", lambda: signs()[0].at_ms > before)
     look["digits"] = StreamState("digits", 3, is_settled=True, available=(1,))
     heartbeat.touch("digits")
-    until(lambda: signs()[0].streams == (look["digits"],), "what has changed")
+    wait_for("what has changed", lambda: signs()[0].streams == (look["digits"],))
     heartbeat.stop()
     publisher.leave()
     assert publisher.flush(DEADLINE_S)
-    until(lambda: not signs(), "the worker is gone")
+    wait_for("the worker is gone", lambda: not signs())
     follower.stop()
     assert not failures
 
@@ -322,7 +323,7 @@ def test_a_source_leaves_a_pinned_stream_alone_and_catches_up_when_it_is_unpinne
     assert sourcing.accepted == []
     assert "pinned by watcher-1" in caplog.text
     publisher.publish(aspired("digits", 1))
-    until(lambda: sourcing.numbers() == [[2]], "what was found is published")
+    wait_for("what was found is published", lambda: sourcing.numbers() == [[2]])
 
 
 def test_two_sources_that_find_the_same_publish_it_once(place: Place, topic: str, sourcing: Sourcing) -> None:
@@ -349,10 +350,10 @@ def test_a_version_that_fails_on_one_worker_is_taken_out_and_what_served_before_
     sourcing = Sourcing(place, topic, states)
     sourcing.publish.start()
     sourcing.publish(aspired("m", 2))
-    until(lambda: sourcing.numbers() == [[2]], "version 2 is aspired")
+    wait_for("version 2 is aspired", lambda: sourcing.numbers() == [[2]])
     failure = Error("load_failed", "broken", retriable=False)
     worker(ServableState("", "m", 2, State.END, failure, generation=0, path="/m/m/2", digest=digests[2]))
-    until(lambda: sourcing.numbers() == [[2], [1]], "version 1 comes back")
+    wait_for("version 1 comes back", lambda: sourcing.numbers() == [[2], [1]])
     assert "m/2 failed on w-1: load_failed: broken" in caplog.text
     sourcing.publish.stop()
     again = Sourcing(place, topic, states)  # it remembers nothing but what the topics hold
@@ -406,7 +407,7 @@ def test_every_record_that_comes_while_it_follows_is_told_in_order(place: Place,
     assert reader.caught_up.wait(DEADLINE_S)
     writer = place.logs.writer(topic, "w")
     generations = [writer.write(b"k", b"%d" % number, DEADLINE_S) for number in range(100)]
-    until(lambda: len(seen) == 100, "all of them")
+    wait_for("all of them", lambda: len(seen) == 100)
     reader.stop()
     writer.close(5)
     assert seen == [(b"%d" % number, generation) for number, generation in enumerate(generations)]

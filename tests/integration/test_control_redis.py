@@ -20,7 +20,8 @@ from pipeline.errors import AccessDenied, ConnectorError
 from pipeline.local.redis import LocalRedis
 from pipeline.records import ServableState, State
 from pipeline.settings import ControlSettings, RedisSettings, Settings
-from tests.integration.control_places import DEADLINE_S, Place, until
+from tests.integration.control_places import DEADLINE_S, Place
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,7 +100,7 @@ def test_a_log_that_was_emptied_is_followed_from_its_new_beginning(topic_name: s
         assert reader.caught_up.wait(DEADLINE_S)
         redis_py.Redis.from_url(local.url).flushall()
         assert writer.write(b"k", b"new", DEADLINE_S) == 0
-        until(lambda: (b"new", 0) in seen, "the record of the new log")
+        wait_for("the record of the new log", lambda: (b"new", 0) in seen)
         reader.stop()
         writer.close(1)
     assert seen == [(b"0", 0), (b"1", 1), (b"2", 2), (b"new", 0)]
@@ -159,7 +160,7 @@ def test_states_that_redis_refuses_are_kept_and_written_when_it_takes_them(caplo
             rights = CONTROL_ACL.partition(">secret ")[2].split()
             redis_py.Redis.from_url(local.url).execute_command("ACL SETUSER", "worker", *rights)
             assert publisher.flush(DEADLINE_S)
-            until(lambda: "states are published again" in caplog.records[-1].message, "the good news")
+            wait_for("the good news", lambda: "states are published again" in caplog.records[-1].message)
         publisher.close()
         said = [record.message for record in caplog.records]
         assert len([text for text in said if "lacks a permission" in text]) == 1
@@ -173,7 +174,7 @@ def test_an_outbox_that_redis_refuses_closes_at_once(monkeypatch: Any) -> None:
         settings = RedisSettings(url=local.url, username="worker", password="secret")
         outbox = RedisOutbox(settings, "states", "w-1", lambda _key: None)
         outbox.send(b"k", b"v")
-        until(lambda: outbox._problem, "the refusal")
+        wait_for("the refusal", lambda: outbox._problem)
         outbox.close()
         outbox._thread.join(DEADLINE_S)
         assert not outbox._thread.is_alive()

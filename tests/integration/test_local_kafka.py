@@ -6,9 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import Consumer, Producer
@@ -17,9 +15,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from pipeline.local import jars
 from pipeline.local.errors import LocalBrokerError
 from pipeline.local.kafka import LocalKafka, cluster_id
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.waiting import wait_for
 
 
 def create(bootstrap: str, topic: str, copies: int = 1) -> None:
@@ -48,15 +44,6 @@ def is_alive(pid: int) -> bool:
     """Whether a process runs; one that ended and was not yet waited for does not."""
     stat = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
     return bool(stat.strip()) and not stat.startswith("Z")
-
-
-def within(timeout_s: float, claim: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while not claim():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def test_what_is_produced_is_consumed(kafka, topic_name):
@@ -127,7 +114,7 @@ time.sleep(60)
         pid, folder = parent.stdout.readline().split()
         assert is_alive(int(pid))
         parent.send_signal(signal.SIGKILL)
-    assert within(5, lambda: not is_alive(int(pid)))
+    wait_for("the end of the broker", lambda: not is_alive(int(pid)), timeout_s=5)
     for path in sorted(Path(folder).rglob("*"), reverse=True):  # nobody was left to remove it
         path.unlink() if path.is_file() else path.rmdir()
     Path(folder).rmdir()

@@ -10,7 +10,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from pipeline.records import PredictRequest, PredictResult
 from pipeline.tensors import Array, from_array
 from pipeline.testing.fakes import AddingServable
-from tests.integration.test_slow_models import PARTITIONS, Place, wait_for
+from tests.integration.members import wait_for
+from tests.integration.test_slow_models import PARTITIONS, Place
 from tests.unit.test_agents import CODEC, Stage
 
 

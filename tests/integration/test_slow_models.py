@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,19 +19,12 @@ from pipeline.tensors import Array, from_array
 from pipeline.testing.connector_contract import echo, never
 from pipeline.testing.fakes import AddingServable
 from pipeline.testing.repeated import repeated
+from tests.integration.members import wait_for
 from tests.unit.test_agents import CODEC, Stage
 
 PARTITIONS = 4
 POLL_INTERVAL_S = 6.0
 DEADLINE_S = 60.0
-
-
-def wait_for(what: str, condition: Callable[[], Any]) -> Any:
-    deadline_s = time.monotonic() + DEADLINE_S
-    while not (value := condition()):
-        assert time.monotonic() < deadline_s, what
-        time.sleep(0.05)
-    return value
 
 
 class Place:

@@ -12,8 +12,9 @@ from pipeline.control.logs import read_all
 from pipeline.control.redis_streams import inspect
 from pipeline.redis_access import connect
 from pipeline.settings import ControlSettings, RedisSettings, Settings
-from tests.integration.control_places import DEADLINE_S, Place, until
+from tests.integration.control_places import DEADLINE_S, Place
 from tests.integration.echo_workers import echoing
+from tests.waiting import wait_for
 
 ROW = np.arange(4, dtype=np.float32).reshape(1, 4)
 
@@ -31,11 +32,11 @@ def test_every_verb_of_the_client_works(valkey: Any, topic_name: str) -> None:
         for id_ in ids:
             np.testing.assert_array_equal(results.query(id_, timeout=DEADLINE_S), ROW)
         found: set[str] = set()
-        until(lambda: found.update(shared.dequeue(timeout=1)) or ids <= found, "the group's results")
+        wait_for("the group's results", lambda: found.update(shared.dequeue(timeout=1)) or ids <= found)
         assert results.query("nobody") is None
         stream = redis_wire.reply_stream(f"{topic_name}.results", queue.client_id)
         raw.delete(stream)
-        until(lambda: raw.exists(stream), "the stream of the answers is made anew")
+        wait_for("the stream of the answers is made anew", lambda: raw.exists(stream))
         np.testing.assert_array_equal(queue.predict({"x": ROW}, DEADLINE_S), ROW)
     raw.close()
 

@@ -26,6 +26,7 @@ from pipeline.control.logs import read_all
 from pipeline.control.topics import TopicSpec
 from pipeline.errors import AccessDenied, AuthenticationFailed, ConnectorError, TlsFailed
 from tests.security.secured import CERTIFICATE_USER, PASSWORD, SecuredKafka
+from tests.waiting import wait_for
 
 Change = Callable[[SecuredKafka], dict[str, Any]]
 
@@ -155,7 +156,7 @@ def test_a_reader_says_once_why_it_waits_and_a_client_raises_it(secured: Secured
         InputQueue("x", kafka=kafka, connect_timeout_s=2.0).open()
     reader = KafkaLogReader(kafka, "x", "r", on_record=lambda *_: None, on_fatal=lambda _: None)
     with caplog.at_level(logging.WARNING):
-        until(lambda: reader.step() or words in str(reader.availability.problem))
+        wait_for("the reader says why it waits", lambda: reader.step() or words in str(reader.availability.problem))
         reader.step()
     reader.close()
     said = [record for record in caplog.records if record.name == "pipeline.control.availability"]
@@ -168,9 +169,12 @@ def test_a_reader_whose_password_comes_right_is_let_in_without_a_restart(secured
     secured.allow("User:late", [("topic", topic, "Read")])
     kafka = secured.as_user("late", password="a new one")
     reader = KafkaLogReader(kafka, topic, "r", on_record=lambda *_: None, on_fatal=lambda _: None)
-    until(lambda: reader.step() or "does not take the user" in str(reader.availability.problem))
+    wait_for(
+        "the password is refused",
+        lambda: reader.step() or "does not take the user" in str(reader.availability.problem),
+    )
     secured.set_passwords(["late"], "a new one", ScramMechanism.SCRAM_SHA_256)
-    until(lambda: reader.step() or reader.caught_up.is_set())
+    wait_for("the reader is let in", lambda: reader.step() or reader.caught_up.is_set())
     assert reader.availability.problem is None
     reader.close()
 
@@ -187,9 +191,3 @@ def test_a_client_that_lacks_an_acl_is_told_which(secured: SecuredKafka) -> None
         queue.predict({"x": 1.0}, timeout=15)
     queue.close()
     secured.forbid_all("User:client")
-
-
-def until(claim: Callable[[], Any]) -> None:
-    deadline_s = time.monotonic() + 20
-    while not claim():
-        assert time.monotonic() < deadline_s

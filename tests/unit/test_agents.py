@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -28,6 +27,7 @@ from pipeline.settings import RouteSettings
 from pipeline.tensors import Array, from_array
 from pipeline.testing.fakes import AddingServable, FakeClock, manager_with
 from tests.unit.running_route import RunningRoute
+from tests.waiting import wait_for
 
 CODEC = AvroCodec()
 SETTINGS = RouteSettings(
@@ -161,10 +161,7 @@ def feed_until_idle_and_quick(stage: Stage, broker: MemoryBroker, servable: Noti
     while FEEDER not in servable.threads:
         broker.produce(REQUEST)
         broker.wait_for_results(len(broker.requests))
-    deadline_s = time.monotonic() + 20
-    while not stage.route._in_flight.is_single:  # the place that the feeder polls for
-        assert time.monotonic() < deadline_s
-        time.sleep(0.001)
+    wait_for("the place that the feeder polls for", lambda: stage.route._in_flight.is_single)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -23,15 +22,9 @@ from pipeline.tensors import Array, from_array
 from pipeline.testing.fakes import AddingServable, FakeClock
 from tests.unit.codecs import ancestor_bytes as theirs
 from tests.unit.test_agents import CODEC, REQUEST, SETTINGS, Stage
+from tests.waiting import wait_for
 
 DEADLINE_S = 30.0
-
-
-def wait_for(condition: Callable[[], Any]) -> None:
-    deadline_s = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.005)
 
 
 def results_of(broker: MemoryBroker) -> list[PredictResult]:
@@ -175,8 +168,8 @@ class Circuited:
 
     def wait_until_open(self) -> int:
         """Return how many requests have their answers then."""
-        wait_for(lambda: self.stage.route.standing.state is State.OPEN)
-        wait_for(lambda: not self.stage.route._in_flight.held_bytes)
+        wait_for("the circuit is open", lambda: self.stage.route.standing.state is State.OPEN)
+        wait_for("nothing is in flight", lambda: not self.stage.route._in_flight.held_bytes)
         return len(self.broker.results)
 
 
@@ -188,7 +181,10 @@ def test_a_circuit_that_stops_leaves_the_requests_in_the_log_and_goes_on_when_a_
         assert not stage.route.takes_requests
         assert stage.route.is_started
         it.clock.advance(31)
-        wait_for(lambda: len(it.broker.results) > failed and stage.route.standing.state is State.OPEN)
+        wait_for(
+            "the circuit is open again, after answers",
+            lambda: len(it.broker.results) > failed and stage.route.standing.state is State.OPEN,
+        )
         probed = it.wait_until_open()
         assert probed - failed == 2
         it.servable.is_mended = True

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +63,6 @@ def write_version(path: Path, load: str = "") -> Path:
 
 def ask(servable: Servable, *numbers: int) -> Any:
     return servable.predict("serving_default", {"x": np.array([[number] for number in numbers], np.float32)})
-
-
-def wait_until(condition: Callable[[], Any], timeout_s: float = 20.0) -> Any:
-    deadline_s = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline_s, f"not within {timeout_s} s"
-        time.sleep(0.01)
-    return value
 
 
 def is_asleep(pid: int) -> bool:

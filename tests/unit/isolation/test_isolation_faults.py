@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from obedient import ask, wait_until
+from obedient import ask
 
 from pipeline.errors import (
     InvalidArtefact,
@@ -29,6 +29,7 @@ from pipeline.isolation.process import how
 from pipeline.registry.servable import Servable, ServableId
 from pipeline.servables.lookup import LookupAdapter
 from pipeline.servables.openvino import OpenVinoAdapter
+from tests.waiting import wait_for
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_a_call_that_costs_the_process_fails_with_its_reason_and_the_next_is_ans
         ask(servable, 0, number, 0)
     assert raised.value.retriable
     assert raised.value.servable == "m/1"
-    after = wait_until(lambda: answered(servable))
+    after = wait_for("an answer", lambda: answered(servable))
     assert after != before.item()
 
 
@@ -83,7 +84,7 @@ def test_what_a_model_prints_is_in_the_log_and_is_no_answer(loader_of: Any, capl
     with caplog.at_level("INFO", "pipeline.isolation"):
         servable = loader_of("print('good morning')").load()
         assert ask(servable, 5)["y"].tolist() == [[50.0]]
-        wait_until(lambda: "garbage" in caplog.text)
+        wait_for("what it printed", lambda: "garbage" in caplog.text)
     assert any(record.getMessage().startswith("m/1 [") for record in caplog.records)
     assert "good morning" in caplog.text
 
@@ -93,7 +94,7 @@ def test_a_process_that_is_killed_between_two_calls_is_replaced_before_the_next(
     servable = loader.load()
     pid = ask(servable, 0)["pid"].item()
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: loader._crew.pids() not in ([], [pid]))
+    wait_for("another process", lambda: loader._crew.pids() not in ([], [pid]))
     assert ask(servable, 0)["pid"].item() != pid
 
 
@@ -102,9 +103,9 @@ def test_the_calls_of_other_processes_are_not_touched_by_one_that_dies(loader_of
     servable = loader.load()
     keeper, victim = loader._crew.pids()
     os.kill(victim, signal.SIGKILL)
-    wait_until(lambda: victim not in loader._crew.pids())
+    wait_for("the end of the victim", lambda: victim not in loader._crew.pids())
     assert all(ask(servable, 0)["pid"].item() != victim for _ in range(20))
-    wait_until(lambda: len(loader._crew.pids()) == 2)
+    wait_for("two processes", lambda: len(loader._crew.pids()) == 2)
     assert keeper in loader._crew.pids()
 
 
@@ -152,13 +153,13 @@ def test_a_process_that_keeps_dying_at_its_start_is_tried_ever_less_and_calls_do
     (tmp_path / "broken").touch()
     with pytest.raises(ServableDied):
         ask(servable, 4)
-    wait_until(lambda: loader._crew._failures >= LOOP + 2)
+    wait_for("failures in a row", lambda: loader._crew._failures >= LOOP + 2)
     start_s = time.monotonic()
     with pytest.raises(ServableDied, match=r"failed \d+ times in a row \(.*exit status 3.*next try is in"):
         ask(servable, 0)
     assert time.monotonic() - start_s < 5
     (tmp_path / "broken").unlink()
-    wait_until(lambda: answered(servable))
+    wait_for("an answer", lambda: answered(servable))
     assert loader._crew._failures == 0
 
 

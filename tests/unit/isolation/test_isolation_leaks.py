@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from obedient import ask, is_there, wait_until, write_version
+from obedient import ask, is_there, write_version
 
 from pipeline.isolation.segment import CALLS, Arena, capacity
 from pipeline.registry.servable import ServableId
+from tests.waiting import wait_for
 
 
 def descriptors(pid: int | str = "self") -> int:
@@ -71,7 +72,10 @@ def test_thirty_swaps_leave_nothing_behind(loader_of: Any) -> None:
         ask(servable, 0)
         old = new
         del new, servable
-    wait_until(lambda: (descriptors(), threading.active_count()) <= (before[0] + 2, before[1] + 2))
+    wait_for(
+        "no more descriptors and threads",
+        lambda: (descriptors(), threading.active_count()) <= (before[0] + 2, before[1] + 2),
+    )
     assert not [pid for pid in seen if is_there(pid)]
     assert resident_bytes() < 1.05 * after_fifth_bytes
 
@@ -86,9 +90,9 @@ def test_an_unload_in_the_middle_of_a_replacement_ends_that_too(loader_of: Any, 
     (tmp_path / "slow").touch()
     with pytest.raises(Exception, match="exit status 7"):
         ask(servable, 4)
-    wait_until(lambda: len(mark.read_text().split()) == 2)
+    wait_for("the next process", lambda: len(mark.read_text().split()) == 2)
     loader.unload()
-    wait_until(lambda: not [pid for pid in map(int, mark.read_text().split()) if is_there(pid)])
+    wait_for("the end of both", lambda: not [pid for pid in map(int, mark.read_text().split()) if is_there(pid)])
 
 
 PARENT = """
@@ -124,7 +128,7 @@ def test_a_worker_that_is_killed_takes_its_children_along(tmp_path: Path, number
         assert len(pids) == 2
         assert all(is_there(pid) for pid in pids)
         parent.kill()
-    wait_until(lambda: not [pid for pid in pids if is_there(pid)])
+    wait_for("the end of the children", lambda: not [pid for pid in pids if is_there(pid)])
 
 
 def test_the_worker_goes_on_while_a_child_computes_with_the_gil_held(loader_of: Any) -> None:

@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from obedient import ask, is_asleep, wait_until
+from obedient import ask, is_asleep
 
 from pipeline.errors import ServableDied
 from pipeline.isolation.spawner import Spawner
+from tests.waiting import wait_for
 
 CODE = "(self.path / 'niceness').write_text(f'{os.getpriority(os.PRIO_PROCESS, 0)}')"
 
@@ -48,10 +49,10 @@ def test_a_worker_that_ends_frees_who_waits_for_a_call_that_hangs_and_starts_not
     [pid] = loader._crew.pids()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(ask, servable, 3)
-        wait_until(lambda: is_asleep(pid))  # the call is there
+        wait_for("the call is there", lambda: is_asleep(pid))
         spawner.end_all()
         with pytest.raises(ServableDied, match="SIGKILL"):
             waiting.result(20)
-    wait_until(lambda: pid not in loader._crew.pids())
+    wait_for("the end of the process", lambda: pid not in loader._crew.pids())
     with pytest.raises(ServableDied, match="spawner of child processes is closed"):
         ask(servable, 0)

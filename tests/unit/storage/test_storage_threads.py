@@ -15,17 +15,11 @@ from pipeline.storage.base_path import BasePath
 from pipeline.storage.completeness import CompleteWhen, Completion
 from pipeline.storage.local_folder import LocalFolder
 from pipeline.storage.path_source import NOTIFIED_POLL_INTERVAL_S, PathSource
+from tests.waiting import wait_for
 
 DEADLINE_S = 20.0
 AT_ONCE = Completion(quiet_period_s=0.0)
 MARKED = Completion(CompleteWhen.MARKER, "_SUCCESS")
-
-
-def until(claim, what):
-    deadline = time.monotonic() + DEADLINE_S
-    while not claim():
-        assert time.monotonic() < deadline, f"not within {DEADLINE_S:g} s: {what}"
-        time.sleep(0.01)
 
 
 def put(folder: Path, name="1", content="weights", file="model.bin"):
@@ -96,17 +90,17 @@ def test_base_paths_that_hang_delay_no_other_are_reported_once_and_recover(
     request.addfinalizer(gate.opened.set)
     bases = [base_of(tmp_path, stream) for stream in (*hung, "ok")]
     start(bases, records, gate.folder_of, patience_s=0.02, hung_after_s=0.2)
-    until(lambda: records.of("ok") == [[1]], "the good stream")
+    wait_for("the good stream", lambda: records.of("ok") == [[1]])
     put(tmp_path / "ok", "2")
-    until(lambda: records.of("ok") == [[1], [2]], "the good stream, again")
-    until(lambda: caplog.text.count("takes longer") == 5, "a word for each")
+    wait_for("the good stream, again", lambda: records.of("ok") == [[1], [2]])
+    wait_for("a word for each", lambda: caplog.text.count("takes longer") == 5)
     put(tmp_path / "ok", "3")
-    until(lambda: records.of("ok")[-1] == [3], "a third time")
+    wait_for("a third time", lambda: records.of("ok")[-1] == [3])
     assert caplog.text.count("takes longer") == 5
     gate.opened.set()
-    until(lambda: all(records.of(stream) == [[1]] for stream in hung), "those that have recovered")
-    until(lambda: caplog.text.count("has ended, after") == 5, "a word about it")
-    until(lambda: storage_threads() == 2, "the threads that were left behind have ended")
+    wait_for("those that have recovered", lambda: all(records.of(stream) == [[1]] for stream in hung))
+    wait_for("a word about it", lambda: caplog.text.count("has ended, after") == 5)
+    wait_for("the threads that were left behind have ended", lambda: storage_threads() == 2)
 
 
 def test_a_hung_stream_that_is_given_another_base_path_is_served_from_there(tmp_path, start, request):
@@ -119,10 +113,10 @@ def test_a_hung_stream_that_is_given_another_base_path_is_served_from_there(tmp_
     assert gate.entered.wait(DEADLINE_S)
     gate.streams = ()
     source.set_base_paths([BasePath("old", str(tmp_path / "new"), completion=AT_ONCE, poll_interval_s=0.02)])
-    until(lambda: records.of("old") == [[2]], "the new place")
+    wait_for("the new place", lambda: records.of("old") == [[2]])
     gate.opened.set()
     put(tmp_path / "new", "3")
-    until(lambda: records.of("old") == [[2], [3]], "and nothing from the old one")
+    wait_for("and nothing from the old one", lambda: records.of("old") == [[2], [3]])
 
 
 def test_a_stream_that_is_removed_while_it_hangs_ends_with_the_empty_set(tmp_path, start, request, storage_threads):
@@ -133,11 +127,11 @@ def test_a_stream_that_is_removed_while_it_hangs_ends_with_the_empty_set(tmp_pat
     source = start([base_of(tmp_path, "m"), base_of(tmp_path, "ok")], records, gate.folder_of, patience_s=0.02)
     assert gate.entered.wait(DEADLINE_S)
     source.set_base_paths([base_of(tmp_path, "ok")])
-    until(lambda: records.of("m") == [[]], "the empty set")
+    wait_for("the empty set", lambda: records.of("m") == [[]])
     gate.opened.set()
-    until(lambda: storage_threads() == 2, "the look that hung has ended")
+    wait_for("the look that hung has ended", lambda: storage_threads() == 2)
     put(tmp_path / "ok", "2")
-    until(lambda: records.of("ok")[-1:] == [[2]], "the other one goes on")
+    wait_for("the other one goes on", lambda: records.of("ok")[-1:] == [[2]])
     assert records.of("m") == [[]]
 
 
@@ -163,8 +157,8 @@ def test_a_broker_that_is_away_stops_no_look_and_gets_the_last_set_of_each_strea
     put(tmp_path / "m", "2")
     assert looked.wait(DEADLINE_S)
     is_away.clear()
-    until(lambda: records.of("m")[-1:] == [[2]], "the last set")
-    until(lambda: records.of("n") == [[1]], "the neighbour's")
+    wait_for("the last set", lambda: records.of("m")[-1:] == [[2]])
+    wait_for("the neighbour's", lambda: records.of("n") == [[1]])
 
 
 def test_a_thousand_base_paths_are_looked_at_by_two_threads(tmp_path, start, storage_threads):
@@ -173,11 +167,11 @@ def test_a_thousand_base_paths_are_looked_at_by_two_threads(tmp_path, start, sto
         put(tmp_path / stream)
     records = Records()
     start([base_of(tmp_path, stream, poll_interval_s=0.5) for stream in streams], records)
-    until(lambda: len(records.all) == 1000, "all published")
+    wait_for("all published", lambda: len(records.all) == 1000)
     for stream in streams:
         put(tmp_path / stream, "2")
-    until(lambda: len(records.all) == 2000, "all published again")
-    until(lambda: storage_threads() == 2, "no thread for each")
+    wait_for("all published again", lambda: len(records.all) == 2000)
+    wait_for("no thread for each", lambda: storage_threads() == 2)
 
 
 def notified(source, stream):
@@ -209,51 +203,51 @@ def no_safety_net(monkeypatch):
 def test_a_drop_is_told_by_the_kernel(tmp_path, told):
     put(tmp_path / "m")
     source, records = told("m")
-    until(lambda: records.of("m") == [[1]] and notified(source, "m"), "watched")
+    wait_for("watched", lambda: records.of("m") == [[1]] and notified(source, "m"))
     (tmp_path / "away").mkdir()
     put(tmp_path / "away", "2").parent.rename(tmp_path / "m" / "2")
-    until(lambda: records.of("m")[-1] == [2], "a rename")
+    wait_for("a rename", lambda: records.of("m")[-1] == [2])
     (tmp_path / "m" / "2").rename(tmp_path / "m" / "2.denied")
-    until(lambda: records.of("m")[-1] == [1], "a rename away")
+    wait_for("a rename away", lambda: records.of("m")[-1] == [1])
 
 
 def test_a_marker_that_is_written_into_a_version_is_told_by_the_kernel(tmp_path, told):
     (tmp_path / "m").mkdir()
     source, records = told("m", completion=MARKED)
-    until(lambda: notified(source, "m"), "the base path is watched")
+    wait_for("the base path is watched", lambda: notified(source, "m"))
     put(tmp_path / "m", "1", file="deep/er/model.bin")
-    until(
-        lambda: len(source._watches["m"].folder.directories()) == 4 and notified(source, "m"), "the version is watched"
+    wait_for(
+        "the version is watched", lambda: len(source._watches["m"].folder.directories()) == 4 and notified(source, "m")
     )
     put(tmp_path / "m", "1", "", "_SUCCESS")
-    until(lambda: records.of("m")[-1:] == [[1]], "the marker")
+    wait_for("the marker", lambda: records.of("m")[-1:] == [[1]])
     before = records.all[-1].versions[0].digest
     put(tmp_path / "m", "1", "other", "deep/er/model.bin")
-    until(lambda: records.all[-1].versions[0].digest != before, "a change of content, when the quiet period is over")
+    wait_for("a change of content, when the quiet period is over", lambda: records.all[-1].versions[0].digest != before)
 
 
 def test_the_end_of_a_quiet_period_is_not_left_to_the_next_poll(tmp_path, told):
     (tmp_path / "m").mkdir()
     source, records = told("m", completion=Completion(quiet_period_s=0.2))
-    until(lambda: notified(source, "m"), "watched")
+    wait_for("watched", lambda: notified(source, "m"))
     put(tmp_path / "m")
-    until(lambda: records.of("m")[-1:] == [[1]], "quiet")
+    wait_for("quiet", lambda: records.of("m")[-1:] == [[1]])
 
 
 def test_streams_that_come_later_and_base_paths_that_are_made_anew_are_watched_too(tmp_path, told):
     put(tmp_path / "m")
     put(tmp_path / "n")
     source, records = told("m", poll_interval_s=0.02)
-    until(lambda: records.of("m") == [[1]] and notified(source, "m"), "watched")
+    wait_for("watched", lambda: records.of("m") == [[1]] and notified(source, "m"))
     (tmp_path / "m").rename(tmp_path / "gone")
     put(tmp_path / "m", "2")
-    until(lambda: records.of("m")[-1] == [2] and notified(source, "m"), "made anew")
+    wait_for("made anew", lambda: records.of("m")[-1] == [2] and notified(source, "m"))
     put(tmp_path / "m", "3")
-    until(lambda: records.of("m")[-1] == [3], "seen in the new one")
+    wait_for("seen in the new one", lambda: records.of("m")[-1] == [3])
     source.set_base_paths([base_of(tmp_path, stream, poll_interval_s=3600.0) for stream in "mn"])
-    until(lambda: records.of("n") == [[1]] and notified(source, "n"), "the later one is watched")
+    wait_for("the later one is watched", lambda: records.of("n") == [[1]] and notified(source, "n"))
     put(tmp_path / "n", "2")
-    until(lambda: records.of("n")[-1] == [2], "seen in the later one")
+    wait_for("seen in the later one", lambda: records.of("n")[-1] == [2])
 
 
 def test_where_the_kernel_refuses_polling_goes_on(tmp_path, told, monkeypatch, caplog):
@@ -263,15 +257,15 @@ def test_where_the_kernel_refuses_polling_goes_on(tmp_path, told, monkeypatch, c
     monkeypatch.setattr("watchfiles._rust_notify.RustNotify", refuse)
     put(tmp_path / "m")
     _, records = told("m", poll_interval_s=0.02)
-    until(lambda: "by polling alone" in caplog.text, "a word")
+    wait_for("a word", lambda: "by polling alone" in caplog.text)
     put(tmp_path / "m", "2")
-    until(lambda: records.of("m")[-1:] == [[2]], "polled")
+    wait_for("polled", lambda: records.of("m")[-1:] == [[2]])
 
 
 def test_it_stops_promptly_whatever_it_is_doing(tmp_path, told):
     put(tmp_path / "m")
     source, records = told("m")
-    until(lambda: records.of("m") == [[1]] and notified(source, "m"), "watched")
+    wait_for("watched", lambda: records.of("m") == [[1]] and notified(source, "m"))
     began_s = time.monotonic()
     source.stop(DEADLINE_S)
     assert time.monotonic() - began_s < DEADLINE_S / 2
@@ -283,20 +277,20 @@ def test_a_thousand_idle_streams_cost_next_to_nothing(tmp_path, told):
     for stream in streams:
         put(tmp_path / stream)
     source, records = told(*streams)
-    until(lambda: len(records.all) == 1000, "all published")
-    until(lambda: all(notified(source, stream) for stream in streams), "all watched")
+    wait_for("all published", lambda: len(records.all) == 1000)
+    wait_for("all watched", lambda: all(notified(source, stream) for stream in streams))
 
     def is_idle():
         with source._polls._changed:
             return not source._polls._under_way and min(source._polls._due.values()) > time.monotonic() + 600
 
     put(tmp_path / "s7", "2")  # when this has been told, all that was told before it has been dealt with
-    until(lambda: records.of("s7")[-1] == [2] and notified(source, "s7"), "a change")
-    until(is_idle, "nothing to do for minutes")
+    wait_for("a change", lambda: records.of("s7")[-1] == [2] and notified(source, "s7"))
+    wait_for("nothing to do for minutes", is_idle)
     looks = []
     source._polls._look = lambda key: looks.append(key) or 3600.0
     put(tmp_path / "s7", "3")
-    until(lambda: looks, "a look at what has changed")
+    wait_for("a look at what has changed", lambda: looks)
     assert {watch.base.stream for watch in looks} == {"s7"}
 
 
@@ -313,6 +307,6 @@ def test_a_key_that_was_slow_is_left_behind_from_the_start():
     polling.add("slow")
     polling.add("fast")
     polling.start()
-    until(lambda: order.count("slow") > 5 and order.count("fast") > 5, "both go on")
+    wait_for("both go on", lambda: order.count("slow") > 5 and order.count("fast") > 5)
     polling.stop(DEADLINE_S)
     assert not polling._threads
