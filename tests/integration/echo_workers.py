@@ -65,10 +65,7 @@ class KafkaEcho(EchoWorker):
                 "log_level": 0,
             }
         )
-        # A topic that grows is noticed in time for a test.
-        producer = Producer(
-            {"bootstrap.servers": self.address, "log_level": 0, "topic.metadata.refresh.interval.ms": 200}
-        )
+        self.producer = Producer({"bootstrap.servers": self.address, "log_level": 0})
         consumer.subscribe([f"{self.route}.requests"])
         while not self.stopping.is_set():
             message = consumer.poll(0.05)
@@ -77,16 +74,16 @@ class KafkaEcho(EchoWorker):
             headers = message.headers() or []
             partition = HEADERS.read(headers, message.timestamp()[1]).reply_partition
             for result in self.results(message.value(), message.key(), headers):
-                producer.produce(
+                self.producer.produce(
                     f"{self.route}.results",
                     result,
                     message.key(),
                     -1 if partition is None else partition,
                     headers=HEADERS.echo(headers),
                 )
-            producer.poll(0)
+            self.producer.poll(0)
         consumer.close()
-        producer.flush(5)
+        self.producer.flush(5)
 
 
 class RedisEcho(EchoWorker):

@@ -178,7 +178,7 @@ def test_an_output_queue_that_was_made_later_finds_the_results(place, worker):
     with InputQueue(**place) as queue:
         ids = queue.enqueue_many([(None, {"x": ROW + n}) for n in range(50)])
         queue.flush()
-        time.sleep(0.2)
+        wait_for("all results", lambda: len(queue._own().table._kept) == len(ids))
         with OutputQueue(**place) as results:
             record = results.result(ids[7], timeout=20)
             assert record.version == 1
@@ -257,11 +257,11 @@ def test_a_cancelled_predict_leaves_nothing_behind(place, worker):
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-            await queue.predict(ROW, 20)
-            await asyncio.sleep(0.2)
+            await asyncio.to_thread(wait_for, "the worker has them all", lambda: len(worker.seen) == 1 + len(tasks))
+            await queue.predict(ROW, 20)  # whatever came before it, has come
             assert await results.dequeue() == {}
             waiting = asyncio.create_task(results.dequeue(timeout=20))
-            await asyncio.sleep(0.05)
+            await asyncio.to_thread(wait_for, "somebody waits for results", lambda: results._own().table._watchers)
             waiting.cancel()
             await queue.enqueue("a", x=ROW)
             assert list(await results.dequeue(timeout=20)) == ["a"]
@@ -388,7 +388,7 @@ def test_a_cancelled_read_of_a_group_loses_nothing(place, worker):
         async with AsyncInputQueue(**place) as queue, AsyncOutputQueue(**place, group="g") as results:
             await results.dequeue(timeout=2)  # joins
             waiting = asyncio.create_task(results.dequeue(timeout=20))
-            await asyncio.sleep(0.1)
+            await asyncio.to_thread(wait_for, "the group is being read", results._reader._lock.locked)
             waiting.cancel()
             await queue.enqueue("a", x=ROW)
             assert list(await results.dequeue(timeout=20)) == ["a"]
@@ -506,7 +506,8 @@ def test_a_topic_that_grows_changes_nothing_for_those_who_listen(kafka_place, ka
         for made in admin.create_partitions([NewPartitions(f"{kafka_place['route']}.results", 9)]).values():
             made.result(20)
         np.testing.assert_array_equal(queue.predict(ROW, 20), ROW)
-        time.sleep(1)  # the worker's producer hears of the new partitions
+        topic, producer = f"{kafka_place['route']}.results", kafka_worker.producer
+        wait_for("the worker hears of it", lambda: len(producer.list_topics(topic, 20).topics[topic].partitions) == 9)
         with InputQueue(**kafka_place, client_id="later") as later:
             np.testing.assert_array_equal(later.predict(ROW, 20), ROW)
 

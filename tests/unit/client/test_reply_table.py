@@ -14,6 +14,7 @@ from pipeline.client.reply_table import ReplyTable
 from pipeline.client.waiting import deliver_to, wait
 from pipeline.errors import ConnectorError
 from pipeline.records import PredictResult
+from tests.waiting import wait_for
 
 
 def result(id_):
@@ -116,7 +117,7 @@ def test_a_waiting_task_wakes_and_can_be_cancelled():
         assert await wait(table, None, 0)
         assert not await wait(table, "b", 0.01)
         task = asyncio.create_task(wait(table, "b", 10))
-        await asyncio.sleep(0.01)
+        await asyncio.to_thread(wait_for, "the task waits", lambda: table._watchers)
         task.cancel()
         await asyncio.wait([task])
         assert not table._watchers
