@@ -22,6 +22,7 @@ from pipeline.records import Error, PredictRequest
 from pipeline.redis_access import connect
 from pipeline.settings import RedisSettings, load
 from pipeline.tensors import from_array
+from pipeline.testing.fakes import FakeClock
 from tests.integration.redis_members import RedisRoute, answer, poll
 
 CODEC = AvroCodec()
@@ -33,18 +34,6 @@ DOCS = Path(__file__).parents[2] / "docs" / "redis.md"
 def request(id_: str, servable: str = "") -> bytes:
     inputs = (from_array("x", np.array([[1.0, 2.0]], np.float32)),)
     return CODEC.encode_request(PredictRequest(id_, servable=servable, inputs=inputs))
-
-
-class StepClock:
-    """As many seconds after the start as it is told."""
-
-    unix_s = 0
-
-    def monotonic_s(self) -> float:
-        return 0.0
-
-    def unix_ms(self) -> int:
-        return START_MS + self.unix_s * 1000
 
 
 class Streams:
@@ -68,14 +57,13 @@ class Streams:
         }
         self.config.write_text(json.dumps(tree))
         self.client = connect(RedisSettings(url=url), "test")
-        self._clock = StepClock()
 
     def put(self, n: int, code: str, *fields: bytes) -> str:
         """Put a request aside as a worker does, n seconds after the start; return the id of its letter."""
         route = load(self.config).routes[self.name]
         record = entries_of(route).record(b"%d-%d" % (START_MS + n, n), fields)
-        self._clock.unix_s = n
-        command = DeadLetters(route, "w1", self._clock).command(record, Error(code, f"why {n}", code == "not_ready"))
+        clock = FakeClock(START_MS + n * 1000)
+        command = DeadLetters(route, "w1", clock).command(record, Error(code, f"why {n}", code == "not_ready"))
         found: bytes = self.client.execute_command(*command)
         return found.decode()
 

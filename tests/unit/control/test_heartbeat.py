@@ -5,21 +5,12 @@ from __future__ import annotations
 from pipeline.control.fleet import is_vanished
 from pipeline.control.heartbeat import Heartbeat
 from pipeline.records import StreamState, WorkerState
-
-
-class HandClock:
-    now_s = 1000.0
-
-    def monotonic_s(self) -> float:
-        return self.now_s
-
-    def unix_ms(self) -> int:
-        return int(self.now_s * 1000)
+from pipeline.testing.fakes import FakeClock
 
 
 class Beating:
     def __init__(self) -> None:
-        self.clock = HandClock()
+        self.clock = FakeClock(1_000_000)
         self.states: dict[str, StreamState] = {}
         self.looks: list[str] = []
         self.signs: list[WorkerState] = []
@@ -44,10 +35,10 @@ def test_a_change_is_published_at_once_and_an_unchanged_state_at_the_interval() 
     it = Beating()
     it.change("m", 1)
     assert it.heartbeat.step() == 5.0
-    it.clock.now_s += 1
+    it.clock.advance(1)
     assert it.heartbeat.step() == 4.0
     assert len(it.signs) == 1
-    it.clock.now_s += 4
+    it.clock.advance(4)
     it.heartbeat.step()
     assert [sign.at_ms for sign in it.signs] == [1_000_000, 1_005_000]
     it.change("m", 2)

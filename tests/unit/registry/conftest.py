@@ -6,8 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import pytest
-from registry_fakes import InlineExecutor, ManualExecutor, Rig
+from registry_fakes import ManualExecutor, Rig
 from schedule_fuzzer import schedule_of
+
+from pipeline.testing.fakes import InlineExecutor
 
 
 @pytest.fixture(autouse=True)

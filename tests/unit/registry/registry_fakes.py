@@ -17,6 +17,7 @@ from pipeline.registry.servable import ServableId, Signature
 from pipeline.registry.source import Aspired
 from pipeline.registry.states import EventBus, VersionState
 from pipeline.tensors import Array
+from pipeline.testing.fakes import FakeClock
 
 DEADLINE_S = 10.0
 
@@ -88,15 +89,6 @@ class ManualExecutor(Executor):
             self.step()
 
 
-class InlineExecutor(Executor):
-    """Runs a job inside ``submit``."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_result(fn(*args, **kwargs))
-        return future
-
-
 class ManualTimer:
     def __init__(self) -> None:
         self.due: list[tuple[float, Callable[[], None]]] = []
@@ -117,16 +109,6 @@ class ManualTimer:
         return delay_s
 
 
-class ManualClock:
-    now_s = 1000.0
-
-    def monotonic_s(self) -> float:
-        return self.now_s
-
-    def unix_ms(self) -> int:
-        return int(self.now_s * 1000)
-
-
 class Rig:
     """A manager with everything around it, and short ways to say things to it."""
 
@@ -139,7 +121,7 @@ class Rig:
     ) -> None:
         self.load_pool, self.unload_pool = load_pool, unload_pool
         self.bus = EventBus()
-        self.clock = ManualClock()
+        self.clock = FakeClock()
         self.timer = ManualTimer()
         self.events: list[VersionState] = []
         self.bus.subscribe(self.events.append)

@@ -12,9 +12,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from registry_fakes import InlineExecutor, Rig
+from registry_fakes import Rig
 
 from pipeline.registry import heap, manager
+from pipeline.testing.fakes import InlineExecutor
 
 
 def test_what_a_load_leaves_behind_is_not_counted_as_its_version(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, strategies as st
-from registry_fakes import DEADLINE_S, FakeLoader, InlineExecutor, ManualExecutor, Rig
+from registry_fakes import DEADLINE_S, FakeLoader, ManualExecutor, Rig
 
 from pipeline.registry.budget import Budget, Verdict, WhenShort, fitting
 from pipeline.registry.policy import resource_preserving
+from pipeline.testing.fakes import InlineExecutor
 
 
 class Sized(FakeLoader):

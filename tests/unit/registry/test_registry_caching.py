@@ -104,7 +104,7 @@ def test_a_stream_that_failed_is_tried_again_after_a_while_and_not_before(rig, f
             manager.acquire("a")
     assert factory.asked == ["a"]
     factory.errors.clear()
-    rig.clock.now_s = rig.clock.now_s + 60
+    rig.clock.advance(60)
     assert ask(manager, "a") == 2
 
 

@@ -8,7 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from registry_fakes import DEADLINE_S, LIFE, FakeLoader, FakeServable, InlineExecutor, Rig
+from registry_fakes import DEADLINE_S, LIFE, FakeLoader, FakeServable, Rig
 
 from pipeline.errors import LoadFailed, NotReady, UnknownVersion
 from pipeline.registry.manager import Manager
@@ -17,6 +17,7 @@ from pipeline.registry.servable import ServableId
 from pipeline.registry.source import Aspired, connect
 from pipeline.registry.source_adapter import UnaryAdapter
 from pipeline.registry.states import EventBus
+from pipeline.testing.fakes import InlineExecutor
 
 
 def test_an_empty_set_unloads_every_version_and_keeps_the_stream_known(rig):

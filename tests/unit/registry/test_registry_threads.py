@@ -12,13 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from registry_fakes import DEADLINE_S, FakeLoader, InlineExecutor, ManualExecutor, Rig
+from registry_fakes import DEADLINE_S, FakeLoader, ManualExecutor, Rig
 
 from pipeline.clock import SystemClock
 from pipeline.errors import NotReady, UnknownServable
 from pipeline.registry.servable import ServableId
 from pipeline.registry.source import Aspired
 from pipeline.registry.timer import ThreadTimer
+from pipeline.testing.fakes import InlineExecutor
 
 
 def test_loads_and_unloads_run_on_their_pools(threaded):
