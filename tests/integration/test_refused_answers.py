@@ -10,9 +10,9 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from pipeline.records import PredictRequest, PredictResult
 from pipeline.tensors import Array, from_array
 from pipeline.testing.fakes import AddingServable
+from tests.integration.group_places import PARTITIONS, Place
 from tests.integration.members import wait_for
-from tests.integration.test_slow_models import PARTITIONS, Place
-from tests.unit.test_agents import CODEC, Stage
+from tests.unit.running_route import CODEC, Stage
 
 
 class Large(AddingServable):

@@ -7,56 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-import numpy as np
 import pytest
 
 from connectors.memory import MemoryBroker, MemoryConnector
 from pipeline import agents
-from pipeline.agents import Route
-from pipeline.codecs.avro_codec import AvroCodec
-from pipeline.codecs.codec import Codec
-from pipeline.codecs.confluent import WriterSchemas
 from pipeline.connector import NO_LIMIT, Answer, Record, Refuse
 from pipeline.errors import ConnectorError
-from pipeline.metrics import Metrics
-from pipeline.records import PredictRequest
-from pipeline.registry.servable import Servable, ServableId
-from pipeline.serving.circuit import Circuit
-from pipeline.serving.dispatcher import Dispatcher, Fetch
-from pipeline.settings import RouteSettings
-from pipeline.tensors import Array, from_array
-from pipeline.testing.fakes import AddingServable, FakeClock, manager_with
-from tests.unit.running_route import RunningRoute
+from pipeline.tensors import Array
+from pipeline.testing.fakes import AddingServable
+from tests.unit.running_route import REQUEST, Stage
 from tests.waiting import wait_for
 
-CODEC = AvroCodec()
-SETTINGS = RouteSettings(
-    servable="adder", request_topic="q", result_topic="r", max_batch_size=2, max_batches_in_flight=3
-)
 FEEDER = "penstock-adder-feeder"
-REQUEST = CODEC.encode_request(PredictRequest("a", inputs=(from_array("x", np.ones((1, 2), np.float32)),)))
-
-
-class Stage(RunningRoute):
-    """A route between a memory broker and an agent that runs on an event loop of its own thread."""
-
-    def __init__(
-        self,
-        connector: MemoryConnector,
-        settings: RouteSettings = SETTINGS,
-        servable: Servable | None = None,
-        clock: FakeClock | None = None,
-        schemas_by_name: WriterSchemas | None = None,
-        fetch: Fetch | None = None,
-        codecs: Sequence[Codec] = (),
-    ) -> None:
-        super().__init__()
-        clock = clock or FakeClock()
-        manager = manager_with({ServableId("adder", 1): servable or AddingServable()}, clock)
-        codec = AvroCodec(schemas_by_name=schemas_by_name)
-        dispatcher = Dispatcher(settings, manager, [codec, *codecs], clock, fetch=fetch)
-        circuit = Circuit(settings.circuit, clock)
-        self.route = Route("adder", settings, connector, dispatcher, self.pool, Metrics(), circuit)
 
 
 def test_requests_are_answered_in_order_and_a_stop_leaves_nothing_behind() -> None:

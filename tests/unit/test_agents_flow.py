@@ -14,21 +14,17 @@ import pytest
 from connectors.memory import MemoryBroker, MemoryConnector
 from pipeline.codecs.cluster_serving import ClusterServingCodec
 from pipeline.connector import NO_LIMIT, Answer, Record, Refuse
-from pipeline.records import PredictRequest, PredictResult
+from pipeline.records import PredictRequest
 from pipeline.registry.servable import Signature, TensorSpec
 from pipeline.serving.circuit import PROBE_REQUESTS, State
 from pipeline.settings import CircuitSettings
 from pipeline.tensors import Array, from_array
 from pipeline.testing.fakes import AddingServable, FakeClock
 from tests.unit.codecs import ancestor_bytes as theirs
-from tests.unit.test_agents import CODEC, REQUEST, SETTINGS, Stage
+from tests.unit.running_route import CODEC, REQUEST, SETTINGS, Stage, results_of
 from tests.waiting import wait_for
 
 DEADLINE_S = 30.0
-
-
-def results_of(broker: MemoryBroker) -> list[PredictResult]:
-    return [CODEC.decode_result(answer.value) for _, answer in broker.results]
 
 
 class Counting(MemoryConnector):

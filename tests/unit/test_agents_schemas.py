@@ -10,7 +10,7 @@ from pipeline.codecs import confluent, schemas
 from pipeline.codecs.confluent import WriterSchema
 from pipeline.connector import NO_LIMIT, Record
 from pipeline.errors import SchemaUnavailable
-from tests.unit.test_agents import REQUEST, Stage
+from tests.unit.running_route import REQUEST, Stage
 
 NAME = confluent.of_id(1)
 NAMED = NAME + REQUEST[schemas.PREFIX_BYTES :]

@@ -9,18 +9,16 @@ import numpy as np
 
 from connectors.memory import MemoryBroker, MemoryConnector
 from pipeline.agents import Route
-from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.connector import NO_LIMIT, Record
 from pipeline.metrics import Metrics
-from pipeline.records import PredictRequest, PredictResult
+from pipeline.records import PredictRequest
 from pipeline.registry.servable import Servable, ServableId
 from pipeline.serving.dispatcher import Dispatcher
 from pipeline.settings import CircuitSettings, RouteSettings
 from pipeline.tensors import Array, from_array
 from pipeline.testing.fakes import AddingServable, FakeClock, manager_with
-from tests.unit.running_route import RunningRoute
+from tests.unit.running_route import CODEC, RunningRoute, results_of
 
-CODEC = AvroCodec()
 STREAMS = 6
 BATCH = 4
 BACKLOG = 400
@@ -92,10 +90,6 @@ def settings(after_batches: int = 0) -> RouteSettings:
         max_batch_size=BATCH,
         circuit=CircuitSettings(after_batches=after_batches),
     )
-
-
-def results_of(broker: MemoryBroker) -> list[PredictResult]:
-    return [CODEC.decode_result(answer.value) for _, answer in broker.results]
 
 
 def test_requests_of_many_streams_that_wait_are_computed_together_and_answered_in_order() -> None:
