@@ -15,6 +15,7 @@ from hypothesis import settings
 from pipeline.local.kafka import LocalKafka
 from pipeline.local.redis import LocalRedis
 from pipeline.servables.triton import before_tensorflow_or_torch
+from tests.schema_registry.stand_in import StandIn
 from tests.valkey_server import valkey_server
 
 if TYPE_CHECKING:
@@ -107,6 +108,20 @@ def valkey() -> Iterator[RunningRedis]:
 def topic_name() -> str:
     """A topic (or group) name that no other test and no earlier run has used; append to it for more than one."""
     return f"test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def stand_in() -> Iterator[StandIn]:
+    """A schema registry of the test's own."""
+    with StandIn() as it:
+        yield it
+
+
+@pytest.fixture
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no settings come from the shell that the tests run in."""
+    for variable in ("PENSTOCK_CONFIG", "PENSTOCK_BOOTSTRAP"):
+        monkeypatch.delenv(variable, raising=False)
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ from pipeline.client import InputQueue
 from pipeline.errors import RemoteError
 from pipeline.records import State
 from tests.acceptance.conftest import Deploy
-
-PAGE = (Path(__file__).parents[2] / "docs/servables/pipeline.md").read_text()
+from tests.pages import blocks
 
 
 def test_the_page_of_pipelines_is_true_over_kafka(
@@ -27,8 +25,8 @@ def test_the_page_of_pipelines_is_true_over_kafka(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    writes, asks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    [text] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    writes, asks = blocks("docs/servables/pipeline.md", "python")
+    [text] = blocks("docs/servables/pipeline.md", "yaml")
     # The route has a name of its own, so that its topics are this run's.
     tree = yaml.safe_load(text)
     tree["routes"] = {

@@ -13,6 +13,7 @@ import pytest
 
 from tests.acceptance.installing import CONSTRAINTS, ROOT, copy_checkout, environ_of_a_user, install, run
 from tests.acceptance.workers import wait_for
+from tests.pages import blocks
 
 # How a guide has its plugin asked: by the command that speaks Kafka, or by the client that comes with the plugin.
 ASKING = ("penstock predict", "python -m sqlite_client")
@@ -25,9 +26,8 @@ def commands(guide: str) -> list[str]:
 
 def settings(guide: str) -> str:
     """Return the settings with a route."""
-    found = re.findall(r"```yaml\n(.*?)```", (ROOT / f"docs/extend/{guide}.md").read_text(), re.DOTALL)
-    [text] = [text for text in found if "routes:" in text]
-    return str(text)
+    [text] = [text for text in blocks(f"docs/extend/{guide}.md", "yaml") if "routes:" in text]
+    return text
 
 
 @pytest.fixture(scope="module")

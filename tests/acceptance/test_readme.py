@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 
 from tests.acceptance.workers import wait_for
+from tests.pages import blocks
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 # What the test does in its own way: it is installed, has a Kafka, and other targets of make are tests of their own.
 ELSEWHERE = ("git clone", "make ", "pip install", "penstock kafka")
 
 
-PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)  # makes the model; asks it
+PROGRAMS = blocks("README.md", "python")  # makes the model; asks it
 
 
 def commands() -> list[str]:
@@ -37,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
         [sys.executable, "-c", PROGRAMS[0]], cwd=tmp_path, capture_output=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
-    [settings] = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    [settings] = blocks("README.md", "yaml")
     (tmp_path / "penstock.yaml").write_text(settings)
     return tmp_path
 

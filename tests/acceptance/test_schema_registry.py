@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -33,12 +32,6 @@ OTHER_TREE = json.loads(REQUEST)
 OTHER_TREE["fields"].append({"name": "tenant", "type": "string", "default": ""})
 OTHER = json.dumps(OTHER_TREE)
 Encoded = tuple[bytes, list[tuple[str, bytes]]]
-
-
-@pytest.fixture
-def stand_in() -> Iterator[StandIn]:
-    with StandIn() as it:
-        yield it
 
 
 class Foreign:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from pathlib import Path
 
 import numpy as np
 
 from tests.integration.echo_workers import KafkaEcho
+from tests.pages import blocks
 
 PAGE = Path(__file__).parents[2] / "docs" / "client.md"
 
@@ -18,7 +18,7 @@ def test_the_page_of_the_client_does_what_it_says(kafka, topic_name):
     worker.prepare()
     thread = threading.Thread(target=worker.run)
     thread.start()
-    code = "".join(re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL))
+    code = "".join(blocks("docs/client.md", "python"))
     code = code.replace("localhost:9092", kafka.bootstrap).replace('"digits"', repr(topic_name))
     code = code.replace("timeout=5", "timeout=20", 1)  # the first waits for topics and group
     names: dict[str, object] = {}

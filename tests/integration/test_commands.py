@@ -69,9 +69,7 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path, kafka: Any, topic_name: str, monkeypatch: Any) -> Place:
-    for variable in ("PENSTOCK_CONFIG", "PENSTOCK_BOOTSTRAP"):
-        monkeypatch.delenv(variable, raising=False)
+def place(tmp_path: Path, kafka: Any, topic_name: str, no_variables: None) -> Place:
     return Place(tmp_path, kafka.bootstrap, topic_name)
 
 

@@ -75,9 +75,7 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path, kafka: Any, topic_name: str, monkeypatch: pytest.MonkeyPatch) -> Place:
-    for variable in ("PENSTOCK_CONFIG", "PENSTOCK_BOOTSTRAP"):
-        monkeypatch.delenv(variable, raising=False)
+def place(tmp_path: Path, kafka: Any, topic_name: str, no_variables: None) -> Place:
     it = Place(tmp_path, kafka.bootstrap, topic_name)
     it.put(0, b"\x00\xff garbage", "undecodable", [("mine", b"\xfe")])
     it.put(1, request("one", servable="ranker"), "model_error", [("penstock-attempt", b"2"), ("a", b"1"), ("a", None)])

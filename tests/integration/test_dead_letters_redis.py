@@ -29,6 +29,7 @@ CODEC = AvroCodec()
 START_MS = 1_700_000_000_000
 DOCS = Path(__file__).parents[2] / "docs" / "redis.md"
 [LETTERS_ACL] = [line for line in DOCS.read_text().splitlines() if line.startswith("user letters on ")]
+pytestmark = pytest.mark.usefixtures("no_variables")
 
 
 def request(id_: str, servable: str = "") -> bytes:
@@ -83,12 +84,6 @@ class Streams:
     def _at(self, stream: str) -> dict[str, Any]:
         at = getattr(self.client, "get_node_from_key", None)
         return {"target_nodes": at(stream)} if at else {}
-
-
-@pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("PENSTOCK_CONFIG", "PENSTOCK_BOOTSTRAP"):
-        monkeypatch.delenv(variable, raising=False)
 
 
 @pytest.fixture

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.pages import names_in
 
 ROOT = Path(__file__).parents[2]
 NO = "does not apply: "
@@ -79,12 +79,6 @@ def rows() -> list[Row]:
             theirs, behaviour, ours = (cell.strip() for cell in line.strip("|").split(" | "))
             found.append(Row(suite, theirs.strip("`"), behaviour, ours))
     return found
-
-
-@cache
-def names_in(path: str) -> frozenset[str]:
-    tree = ast.parse((ROOT / path).read_text())
-    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
 def test_every_suite_has_all_of_its_rows() -> None:

@@ -22,6 +22,7 @@ from pipeline.serving.form import form_of
 from pipeline.serving.plan import MOST_PADDING
 from pipeline.warm_up import comparison, file
 from pipeline.warm_up.run import run
+from tests.pages import blocks
 from tests.unit.test_errors import OURS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -93,7 +94,7 @@ def test_every_header_is_described_with_its_meaning() -> None:
 
 
 def test_the_names_of_headers_in_the_documentation_are_settings(tmp_path: Path) -> None:
-    [block] = [block for block in blocks("settings.md", "yaml") if "headers:" in block]
+    [block] = [block for block in blocks("docs/settings.md", "yaml") if "headers:" in block]
     (tmp_path / "penstock.yaml").write_text(f"servables: {{digits: {{base_path: digits}}}}\n{block}")
     names = settings.load(tmp_path / "penstock.yaml").routes["digits"].headers
     assert (names.servable, names.reply_topic, names.id) == (("x-model", "model"), (), settings.HeaderNames().id)
@@ -118,10 +119,6 @@ def test_the_files_that_prove_what_is_guaranteed_exist(page: str) -> None:
         assert (ROOT / path).exists(), path
 
 
-def blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
-
-
 def test_the_warm_up_file_of_the_guide_is_written_and_a_model_that_does_as_it_says_passes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,7 +131,7 @@ def test_the_warm_up_file_of_the_guide_is_written_and_a_model_that_does_as_it_sa
             return {"y": inputs["x"] * np.float32(0.5) + np.float32(2)}
 
     monkeypatch.chdir(tmp_path)
-    [block] = blocks("warm-up.md", "python")
+    [block] = blocks("docs/warm-up.md", "python")
     exec(block, {})  # the guide's own code
     records = warm_up.read("models/half-plus-two/2")
     verdicts = list(run(ServableId("half-plus-two", 2), HalfPlusTwo(), records))
@@ -142,7 +139,7 @@ def test_the_warm_up_file_of_the_guide_is_written_and_a_model_that_does_as_it_sa
         (True, 3, None),
         (False, 3, None),
     ]
-    [text] = blocks("warm-up.md", "yaml")
+    [text] = blocks("docs/warm-up.md", "yaml")
     (tmp_path / "penstock.yaml").write_text(text)
     assert settings.load(tmp_path / "penstock.yaml").servables["half-plus-two"].warm_up.required
 
@@ -153,7 +150,7 @@ def test_the_page_of_batching_has_every_setting_and_its_example_is_one_that_fits
     text = (DOCS / "batching.md").read_text()
     fields = [field.name for field in msgspec.structs.fields(settings.BatchingSettings)]
     assert re.findall(r"^\| `(\w+)`", text, re.MULTILINE) == fields
-    [block] = blocks("batching.md", "yaml")
+    [block] = blocks("docs/batching.md", "yaml")
     (tmp_path / "penstock.yaml").write_text(block)
     batching = settings.load(tmp_path / "penstock.yaml").servables["sentiment"].batching
 
@@ -183,7 +180,7 @@ def test_every_field_and_limit_of_the_warm_up_file_is_described() -> None:
 
 
 def test_the_pattern_of_the_settings_page_is_one(tmp_path: Path) -> None:
-    [block] = [block for block in blocks("settings.md", "yaml") if "orders" in block]
+    [block] = [block for block in blocks("docs/settings.md", "yaml") if "orders" in block]
     (tmp_path / "penstock.yaml").write_text(f"servables: {{orders: {{base_path: m}}}}\n{block}")
     route = settings.load(tmp_path / "penstock.yaml").routes["orders"]
     assert route.reads("orders.eu.requests")
@@ -191,7 +188,7 @@ def test_the_pattern_of_the_settings_page_is_one(tmp_path: Path) -> None:
 
 
 def test_the_settings_of_the_documentation_are_settings(tmp_path: Path) -> None:
-    [readme] = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    [readme] = blocks("README.md", "yaml")
     for text in (readme, (ROOT / "examples/compose/penstock.yaml").read_text()):
         path = tmp_path / "penstock.yaml"
         path.write_text(text)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.pages import names_in
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "guarantees.md").read_text()
@@ -27,12 +27,6 @@ def rows_of(page: str, section: str, first: str) -> list[list[str]]:
 
 
 ROWS = rows_of(PAGE, "The table", "case") + rows_of(CLUSTER_SERVING, "Traps", "trap")
-
-
-@cache
-def names_in(path: str) -> frozenset[str]:
-    tree = ast.parse((ROOT / path).read_text())
-    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])

@@ -29,19 +29,20 @@ from pipeline.serving.dispatcher import Dispatcher
 from pipeline.testing.codec_contract import CodecContract
 from pipeline.testing.fakes import manager_with
 from pipeline.testing.servable_contract import ServableContract
+from tests.pages import blocks
 
 ROOT = Path(__file__).parents[2]
 GUIDES = ("servable", "source_adapter", "source", "connector", "codec", "token_provider")
 EXAMPLES = [path.read_text() for path in sorted((ROOT / "examples").glob("custom_*/*")) if path.is_file()]
 
 
-def blocks(guide: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / f"docs/extend/{guide}.md").read_text(), re.DOTALL)
+def shown(guide: str, language: str) -> list[str]:
+    return blocks(f"docs/extend/{guide}.md", language)
 
 
 def own_code(guide: str) -> list[str]:
     """Return the blocks that stand in no example."""
-    return [block for block in blocks(guide, "python") if not any(block in text for text in EXAMPLES)]
+    return [block for block in shown(guide, "python") if not any(block in text for text in EXAMPLES)]
 
 
 @pytest.mark.parametrize(
@@ -49,13 +50,13 @@ def own_code(guide: str) -> list[str]:
 )
 def test_a_guide_shows_the_code_of_its_example(guide: str, count: int) -> None:
     """Letter by letter; whatever is no example's is run by a test below."""
-    assert len(blocks(guide, "python")) - len(own_code(guide)) == count
-    assert all(any(block in text for text in EXAMPLES) for block in blocks(guide, "toml"))
+    assert len(shown(guide, "python")) - len(own_code(guide)) == count
+    assert all(any(block in text for text in EXAMPLES) for block in shown(guide, "toml"))
 
 
 @pytest.mark.parametrize("guide", GUIDES)
 def test_the_settings_of_a_guide_are_settings(guide: str, tmp_path: Path) -> None:
-    for text in blocks(guide, "yaml"):
+    for text in shown(guide, "yaml"):
         (tmp_path / "penstock.yaml").write_text(text)
         assert settings.load(tmp_path / "penstock.yaml").servables
 
@@ -226,7 +227,7 @@ def test_a_map_of_any_library_is_a_request_as_the_guide_shows(tmp_path: Path) ->
     [block] = own_code("codec")
     names: dict[str, Any] = {}
     exec(block, names)
-    (tmp_path / "penstock.yaml").write_text(blocks("codec", "yaml")[-1])
+    (tmp_path / "penstock.yaml").write_text(shown("codec", "yaml")[-1])
     route = settings.load(tmp_path / "penstock.yaml").routes["colours"]
     servables = manager_with({ServableId("colours", 1): Hashmap({b"sky": b"blue"})})
     dispatcher = Dispatcher(route, servables, [AvroCodec(), V2JsonCodec(), MsgpackCodec()], SystemClock())
@@ -250,8 +251,8 @@ def test_an_sql_prompt_is_a_client_of_the_connector_as_the_guide_shows(tmp_path:
     from sqlite_connector import SqliteConnector, SqliteOptions
     from sqlite_tables import connect, create
 
-    asking, reading, again = blocks("connector", "sql")
-    (tmp_path / "penstock.yaml").write_text(blocks("connector", "yaml")[-1])
+    asking, reading, again = shown("connector", "sql")
+    (tmp_path / "penstock.yaml").write_text(shown("connector", "yaml")[-1])
     route = settings.load(tmp_path / "penstock.yaml").routes["colours"]
     file = str(tmp_path / "requests.db")
     connector = SqliteConnector(route, SqliteOptions(path=file), "guide")

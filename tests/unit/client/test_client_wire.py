@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,12 +22,6 @@ from tests.schema_registry.stand_in import StandIn
 REQUEST = PredictRequest("a", inputs=(from_array("x", np.ones(2, np.float32)),))
 RESULT = PredictResult("a", "digits", 3)
 BODY = AvroCodec().encode_result(RESULT)[schemas.PREFIX_BYTES :]
-
-
-@pytest.fixture
-def stand_in() -> Iterator[StandIn]:
-    with StandIn() as it:
-        yield it
 
 
 def wire(stand_in: StandIn | None, framing: str = "single-object", **settings: Any) -> Wire:

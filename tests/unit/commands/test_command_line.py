@@ -25,11 +25,9 @@ SETTINGS = "servables: {digits: {base_path: models}}\nroutes: {digits: {}}\n"
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: Any) -> Path:
+def here(tmp_path: Path, monkeypatch: Any, no_variables: None) -> Path:
     """A working directory with settings, and no variable of ours."""
     monkeypatch.chdir(tmp_path)
-    for variable in ("PENSTOCK_CONFIG", "PENSTOCK_BOOTSTRAP"):
-        monkeypatch.delenv(variable, raising=False)
     (tmp_path / "penstock.yaml").write_text(SETTINGS)
     return tmp_path
 

@@ -18,9 +18,7 @@ HEAD = "redis: {url: 'redis://127.0.0.1:1'}\nservables: {m: {base_path: nowhere}
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    for variable in ("PENSTOCK_CONFIG", "PENSTOCK_BOOTSTRAP"):
-        monkeypatch.delenv(variable, raising=False)
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_variables: None) -> Any:
     monkeypatch.chdir(tmp_path)
 
     def run(settings: str, *arguments: str) -> Result:

@@ -18,10 +18,9 @@ BOTH = '{"key": ["a", "b"]}'
 
 
 @pytest.fixture
-def version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_variables: None) -> Path:
     """A version of a lookup table, in a working directory without settings."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PENSTOCK_CONFIG", raising=False)
     path = tmp_path / "models" / "table" / "3"
     path.mkdir(parents=True)
     (path / "table.csv").write_text(TABLE)

@@ -11,10 +11,7 @@ NOWHERE = "kafka: {bootstrap.servers: 'localhost:1'}\n"
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    for variable in ("PENSTOCK_CONFIG", "PENSTOCK_BOOTSTRAP"):
-        monkeypatch.delenv(variable, raising=False)
-
+def run(tmp_path, no_variables):
     def run(text, *arguments):
         (tmp_path / "penstock.yaml").write_text(NOWHERE + text)
         return CliRunner().invoke(main, ["watch", "-c", str(tmp_path / "penstock.yaml"), *arguments])

@@ -10,12 +10,13 @@ from pipeline.connector import Record
 from pipeline.dead_letters import headers
 from pipeline.dead_letters.headers import Reason
 from pipeline.records import Error
+from tests.pages import blocks
 
 PAGE = (Path(__file__).parents[3] / "docs" / "dead-letters.md").read_text()
 
 
 def test_the_settings_of_the_page_are_settings(tmp_path: Path) -> None:
-    [block] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    [block] = blocks("docs/dead-letters.md", "yaml")
     path = tmp_path / "penstock.yaml"
     path.write_text(block)
     route = settings.load(path).routes["digits"]

@@ -10,12 +10,13 @@ import msgspec
 from pipeline import settings
 from pipeline.isolation import crew, segment
 from pipeline.settings import StreamSettings
+from tests.pages import blocks
 
 PAGE = (Path(__file__).parents[3] / "docs" / "isolation.md").read_text()
 
 
 def test_its_settings_are_settings_with_those_defaults(tmp_path: Path) -> None:
-    [block] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    [block] = blocks("docs/isolation.md", "yaml")
     (tmp_path / "penstock.yaml").write_text(block)
     stream = settings.load(tmp_path / "penstock.yaml").servables["digits"]
     assert (stream.isolation, stream.processes, stream.predict_timeout_s) == ("process", 2, 10)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -37,12 +36,6 @@ class Stage:
         self.clock.advance(seconds)
         assert callable(poll)
         return bool(poll() or poll())
-
-
-@pytest.fixture
-def stand_in() -> Iterator[StandIn]:
-    with StandIn() as it:
-        yield it
 
 
 def test_without_a_registry_there_is_nothing_to_wait_for() -> None:

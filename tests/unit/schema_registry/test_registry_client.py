@@ -20,12 +20,6 @@ SUBJECT = "digits.results-value"
 
 
 @pytest.fixture
-def stand_in() -> Iterator[StandIn]:
-    with StandIn() as it:
-        yield it
-
-
-@pytest.fixture
 def client(stand_in: StandIn) -> Iterator[RegistryClient]:
     it = RegistryClient(SchemaRegistrySettings(url=stand_in.url, timeout_s=0.5))
     yield it

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-
-import pytest
 
 from pipeline.codecs import schemas
 from pipeline.schema_registry.client import RegistryClient
@@ -16,12 +13,6 @@ from tests.schema_registry.stand_in import StandIn
 REQUEST, RESULT = schemas.text("PredictRequest"), schemas.text("PredictResult")
 ORDER = '{"type": "record", "name": "Order", "fields": [{"name": "x", "type": "int"}]}'
 REQUESTS, RESULTS = "subject a.requests-value", "subject a.results-value"
-
-
-@pytest.fixture
-def stand_in() -> Iterator[StandIn]:
-    with StandIn() as it:
-        yield it
 
 
 def found(stand_in: StandIn, *, framing_out: str = "confluent", auto_register: bool = False) -> dict[str, Finding]:

@@ -15,9 +15,10 @@ from pipeline import kafka_properties, kafka_refusals, plugins, settings
 from pipeline.control import permissions
 from pipeline.errors import AccessDenied, AuthenticationFailed, PluginError, TlsFailed
 from pipeline.kafka_access import Acl, denied, principal_of
+from tests.pages import blocks
 
 PAGE = (Path(__file__).parents[3] / "docs" / "security.md").read_text()
-YAML = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+YAML = blocks("docs/security.md", "yaml")
 DIGITS = "servables: {digits: {base_path: m}}\nroutes: {digits: {guarantee: exactly_once}}\n"
 
 

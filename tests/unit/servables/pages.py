@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 from pipeline import settings
 from pipeline.registry.servable import Servable, ServableId
 from pipeline.servables import kinds
+from tests.pages import blocks
 
 PAGES = Path(__file__).parents[3] / "docs" / "servables"
-
-
-def blocks(page: str, language: str) -> list[str]:
-    """Return the code blocks of one language, in order; ``page`` is the name without ``.md``."""
-    return re.findall(rf"```{language}\n(.*?)```", (PAGES / f"{page}.md").read_text(), re.DOTALL)
 
 
 def run_python(page: str) -> dict[str, Any]:
     """Run every Python block, in order and in the working directory, and return the names that they leave.
 
-    The caller has changed to a temporary folder. What a block raises fails the test, with the page and line.
+    ``page`` is the name without ``.md``. The caller has changed to a temporary folder. What a block raises fails the
+    test, with the page and line.
     """
     names: dict[str, Any] = {"__name__": page}
     text = (PAGES / f"{page}.md").read_text()
-    for block in blocks(page, "python"):
+    for block in blocks(f"docs/servables/{page}.md", "python"):
         before = text[: text.index(block)].count("\n")
         exec(compile("\n" * before + block, str(PAGES / f"{page}.md"), "exec"), names)
     return names
@@ -34,7 +30,7 @@ def run_python(page: str) -> dict[str, Any]:
 def load_settings(page: str) -> list[settings.Settings]:
     """Write each yaml block as ``penstock.yaml`` into the working directory, and return it loaded."""
     loaded = []
-    for block in blocks(page, "yaml"):
+    for block in blocks(f"docs/servables/{page}.md", "yaml"):
         Path("penstock.yaml").write_text(block)
         loaded.append(settings.load(Path("penstock.yaml").absolute()))
     return loaded

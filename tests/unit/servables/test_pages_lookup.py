@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from pipeline.registry.servable import ServableId
 from pipeline.servables.kinds import detect
 from pipeline.servables.lookup import LookupAdapter, table
 from pipeline.servables.lookup.options import LookupOptions
+from tests.pages import blocks
 
 PAGE = (Path(__file__).parents[3] / "docs/servables/lookup.md").read_text()
 
@@ -25,9 +25,9 @@ def test_the_tables_of_the_page_answer_with_its_settings(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
+    for block in blocks("docs/servables/lookup.md", "python"):
         exec(block, names)
-    [text] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    [text] = blocks("docs/servables/lookup.md", "yaml")
     (tmp_path / "penstock.yaml").write_text(text)
     streams = settings.load(tmp_path / "penstock.yaml").servables
     versions = sorted((tmp_path / "models").glob("*/*"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,23 +14,20 @@ from pipeline.registry.servable import ServableId
 from pipeline.servables import kinds
 from pipeline.servables.onnxruntime import OnnxRuntimeOptions
 from pipeline.servables.openvino.options import OpenVinoOptions
+from tests.pages import blocks
 
 PAGES = Path(__file__).parents[3] / "docs/servables"
-
-
-def blocks(kind: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (PAGES / f"{kind}.md").read_text(), re.DOTALL)
 
 
 @pytest.mark.parametrize("kind", ["openvino", "onnxruntime"])
 def test_the_commands_of_a_page_make_a_version_that_its_settings_serve(kind: str, tmp_path: Path) -> None:
     """In a process of their own, as a reader runs them: PyTorch is in none of the other tests' way."""
-    code = "\n".join(blocks(kind, "python"))
+    code = "\n".join(blocks(f"docs/servables/{kind}.md", "python"))
     done = subprocess.run(  # the page's own code
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    [text] = blocks(kind, "yaml")
+    [text] = blocks(f"docs/servables/{kind}.md", "yaml")
     (tmp_path / "penstock.yaml").write_text(text)
     stream = settings.load(tmp_path / "penstock.yaml").servables["digits"]
     assert stream.kind == kind

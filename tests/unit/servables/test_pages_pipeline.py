@@ -20,6 +20,7 @@ from pipeline.servables.pipeline.adapter import PipelineOptions
 from pipeline.servables.pipeline.plan import Plan, StepPlan
 from pipeline.servables.python import PythonOptions
 from pipeline.servables.top_k import TopKOptions
+from tests.pages import blocks
 
 PAGES = Path(__file__).parents[3] / "docs/servables"
 KINDS = {
@@ -30,10 +31,6 @@ KINDS = {
 }
 
 
-def blocks(kind: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (PAGES / f"{kind}.md").read_text(), re.DOTALL)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_code_of_a_page_writes_a_version_that_its_settings_serve(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -42,10 +39,10 @@ def test_the_code_of_a_page_writes_a_version_that_its_settings_serve(
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     names: dict[str, Any] = {}
-    for block in blocks(kind, "python"):
+    for block in blocks(f"docs/servables/{kind}.md", "python"):
         if "InputQueue" not in block:
             exec(block, names)
-    [text] = blocks(kind, "yaml")
+    [text] = blocks(f"docs/servables/{kind}.md", "yaml")
     Path("penstock.yaml").write_text(text)
     [(name, stream)] = settings.load(Path("penstock.yaml")).servables.items()
     version = Path(stream.base_path) / "1"

@@ -13,13 +13,10 @@ from pipeline import settings
 from pipeline.registry.servable import ServableId
 from pipeline.servables.torch import TorchAdapter
 from pipeline.servables.torch.options import TorchOptions
+from tests.pages import blocks
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAGE = (DOCS / "servables" / "torch.md").read_text()
-
-
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +25,9 @@ def exported(tmp_path_factory):
     names, servables = {}, {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("page"))
-        for block in blocks("python"):
+        for block in blocks("docs/servables/torch.md", "python"):
             exec(block, names)
-        for block in blocks("yaml"):
+        for block in blocks("docs/servables/torch.md", "yaml"):
             Path("penstock.yaml").write_text(block)
             servables |= settings.load(Path("penstock.yaml").absolute()).servables
         loaders = [
