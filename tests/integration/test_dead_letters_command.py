@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from pipeline.codecs.avro_codec import AvroCodec
-from pipeline.commands import main
 from pipeline.connector import Headers, Record
 from pipeline.dead_letters import headers
 from pipeline.dead_letters.headers import Reason
-from pipeline.records import Error, PredictRequest
-from pipeline.tensors import from_array
-
-CODEC = AvroCodec()
-START_MS = 1_700_000_000_000
+from pipeline.records import Error
+from tests.integration.dead_letters import START_MS, Letters, request
 
 
-def request(id_: str, servable: str = "") -> bytes:
-    inputs = (from_array("x", np.array([[1.0, 2.0]], np.float32)),)
-    return CODEC.encode_request(PredictRequest(id_, servable=servable, inputs=inputs))
-
-
-class Place:
+class Place(Letters):
     """A settings file with one route, its topics, and what lies in them."""
 
     def __init__(self, folder: Path, bootstrap: str, name: str) -> None:
@@ -54,14 +41,6 @@ class Place:
         found: list[tuple[str, str | bytes | None]] = [*headers.write(record, why, "spring")]
         self._producer.produce(self.letters, value, record.key, n % 2, headers=found)
         assert self._producer.flush(20) == 0
-
-    def run(self, *arguments: str, **more: Any) -> Result:
-        return CliRunner().invoke(main, ["dead-letters", *arguments, "-c", str(self.config)], **more)
-
-    def json(self, *arguments: str) -> Any:
-        result = self.run(*arguments, "--json")
-        assert result.exit_code == 0, result.output
-        return json.loads(result.stdout)
 
     def read(self, topic: str) -> list[Message]:
         """Return all that a topic holds now."""

@@ -7,37 +7,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from connectors.redis.dead_letters import DeadLetters
 from connectors.redis.formats import entries_of
-from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.commands import main
 from pipeline.connector import Answer, Record
 from pipeline.local.redis import LocalRedis
 from pipeline.local.redis_cluster import LocalRedisCluster
-from pipeline.records import Error, PredictRequest
+from pipeline.records import Error
 from pipeline.redis_access import connect
 from pipeline.settings import RedisSettings, load
-from pipeline.tensors import from_array
 from pipeline.testing.fakes import FakeClock
+from tests.integration.dead_letters import START_MS, Letters, request
 from tests.integration.redis_members import RedisRoute, answer, poll
 
-CODEC = AvroCodec()
-START_MS = 1_700_000_000_000
 DOCS = Path(__file__).parents[2] / "docs" / "redis.md"
 [LETTERS_ACL] = [line for line in DOCS.read_text().splitlines() if line.startswith("user letters on ")]
 pytestmark = pytest.mark.usefixtures("no_variables")
 
 
-def request(id_: str, servable: str = "") -> bytes:
-    inputs = (from_array("x", np.array([[1.0, 2.0]], np.float32)),)
-    return CODEC.encode_request(PredictRequest(id_, servable=servable, inputs=inputs))
-
-
-class Streams:
+class Streams(Letters):
     """A settings file with one route on Redis, and what lies in its streams."""
 
     def __init__(self, folder: Path, url: str, name: str, requests: str = "", **redis: Any) -> None:
@@ -67,14 +58,6 @@ class Streams:
         command = DeadLetters(route, "w1", clock).command(record, Error(code, f"why {n}", code == "not_ready"))
         found: bytes = self.client.execute_command(*command)
         return found.decode()
-
-    def run(self, *arguments: str, **more: Any) -> Result:
-        return CliRunner().invoke(main, ["dead-letters", *arguments, "-c", str(self.config)], **more)
-
-    def json(self, *arguments: str) -> Any:
-        result = self.run(*arguments, "--json")
-        assert result.exit_code == 0, result.output
-        return json.loads(result.stdout)
 
     def read(self, stream: str) -> list[list[bytes]]:
         """Return the fields of all that a stream holds, names and values in turns."""
