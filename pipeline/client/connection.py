@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from pipeline.client.address import Address
-from pipeline.client.link import Sender, link_of
+from pipeline.client.link import Link, Sender, link_of
 from pipeline.client.outgoing import ID_HEADER, Outgoing
 from pipeline.client.reply_table import Outcome, ReplyTable
 from pipeline.client.wire import Wire
@@ -25,9 +25,10 @@ _END_S: Final = 0.5
 class Connection:
     """What the queues of one address share. Thread-safe; nothing is sent before ``open``. ``wire`` writes requests."""
 
-    def __init__(self, address: Address, max_results: int) -> None:
-        """Raises as Wire does."""
+    def __init__(self, address: Address, max_results: int, links: weakref.WeakSet[Link]) -> None:
+        """``links`` gets the link when it is open: it outlives this until what was sent is delivered. Raises as Wire."""
         self.address = address
+        self._links = links
         self.pid = os.getpid()
         self.table = ReplyTable(max_results)
         self.wire = Wire(address)
@@ -58,6 +59,7 @@ class Connection:
             if not self._is_linked:
                 self._reply_headers = self._link.open(timeout_s)
                 self._is_linked = True
+                self._links.add(self._link)
                 # Nobody holds the connection any more: the thread, which holds only the link, delivers and ends.
                 weakref.finalize(self, self._link.stop).atexit = False
             if to_send and not self._can_send:

@@ -85,6 +85,10 @@ class Link(Protocol):
         """Deliver what was sent and end, soon; does not wait, takes no lock, may be called from anywhere."""
         ...
 
+    def join(self, timeout_s: float) -> None:
+        """Wait until it has ended, after ``stop``; ``timeout_s`` at most."""
+        ...
+
     def close(self, timeout_s: float) -> None:
         """End, without delivering; waits for ``timeout_s`` at most. Whoever waits for an answer hears of it."""
         ...

@@ -49,6 +49,10 @@ class ReplyLink:
         """See Link."""
         self._receiver.stop()
 
+    def join(self, timeout_s: float) -> None:
+        """See Link."""
+        self._receiver.join(timeout_s)
+
     def close(self, timeout_s: float) -> None:
         """See Link."""
         self._flush_s = 0.0

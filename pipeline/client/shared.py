@@ -13,6 +13,7 @@ import msgspec
 
 from pipeline.client.address import Address, new_client_id
 from pipeline.client.connection import Connection
+from pipeline.client.link import Link
 from pipeline.errors import ConnectorError
 
 _EXIT_FLUSH_S: Final = 10.0
@@ -26,6 +27,8 @@ class _Shared:
         self.lock = threading.Lock()
         self.client_id = new_client_id()
         self.connections: weakref.WeakValueDictionary[Address, Connection] = weakref.WeakValueDictionary()
+        # Of connections that nobody holds any more, too, as long as they deliver.
+        self.links: weakref.WeakSet[Link] = weakref.WeakSet()
         atexit.register(self.close)
 
     def close(self) -> None:
@@ -35,6 +38,8 @@ class _Shared:
         for connection in list(self.connections.values()):
             with contextlib.suppress(ConnectorError):  # nobody is left to hear it
                 connection.close(_EXIT_FLUSH_S)
+        for link in list(self.links):
+            link.join(_EXIT_FLUSH_S)
 
 
 # The one module-level state of the client, filled on first use: processes have one connection per address.
@@ -49,7 +54,7 @@ def acquire(address: Address, max_results: int) -> Connection:
             address = msgspec.structs.replace(address, client_id=shared.client_id)
         connection = shared.connections.get(address)
         if connection is None:
-            connection = shared.connections[address] = Connection(address, max_results)
+            connection = shared.connections[address] = Connection(address, max_results, shared.links)
         connection.table.grow(max_results)
         connection.users += 1
         return connection
