@@ -26,7 +26,10 @@ class Connection:
     """What the queues of one address share. Thread-safe; nothing is sent before ``open``. ``wire`` writes requests."""
 
     def __init__(self, address: Address, max_results: int, links: weakref.WeakSet[Link]) -> None:
-        """``links`` gets the link when it is open: it outlives this until what was sent is delivered. Raises as Wire."""
+        """``links`` gets the link when it is open, which outlives this until what was sent is delivered.
+
+        Raises as Wire does.
+        """
         self.address = address
         self._links = links
         self.pid = os.getpid()

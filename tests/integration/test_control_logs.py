@@ -310,7 +310,7 @@ def test_a_stream_whose_aspiration_is_too_large_keeps_no_other(sourcing: Sourcin
     for stream in (many, aspired("b", 1), aspired("c", 1)):
         sourcing.publish(stream)
     sourcing.publish.start()
-    until(lambda: {"b", "c"} <= {record.stream for record in sourcing.accepted}, "the others are published")
+    wait_for("the others", lambda: {"b", "c"} <= {record.stream for record in sourcing.accepted})
 
 
 def test_a_source_leaves_a_pinned_stream_alone_and_catches_up_when_it_is_unpinned(
