@@ -498,7 +498,7 @@ class MissingExtra(LoadFailed):
     code = "missing_extra"
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.reason}; install it with: pip install 'penstock[{self.extra}]'"
+        return f"{self.what}: {self.reason}; install it with: pip install 'penstock-serving[{self.extra}]'"
 
 
 @dataclass(eq=False)

@@ -15,7 +15,7 @@ from pipeline.redaction import without_secrets
 from pipeline.redis_address import RedisAddress, address_of
 from pipeline.settings import RedisSettings
 
-_MISSING: Final = "Redis needs the package redis: pip install 'penstock[redis]'"
+_MISSING: Final = "Redis needs the package redis: pip install 'penstock-serving[redis]'"
 _BASE_S: Final = 0.05
 _CAP_S: Final = 2.0
 # Beginnings of what a server says that will not be otherwise a moment later.

