@@ -91,7 +91,7 @@ def ask(manager: Manager, stream: str, key: bytes) -> tuple[str, bytes]:
 
 
 def test_wiring_by_hand_works_as_the_guide_shows(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    connecting, use, adapting, routing, ending, _ = own_code("source_adapter")
+    connecting, use, adapting, routing, waiting, caching, ending, _ = own_code("source_adapter")
     names: dict[str, Any] = {}
     for block in (connecting, use):
         exec(block, names)
@@ -102,6 +102,11 @@ def test_wiring_by_hand_works_as_the_guide_shows(storage: Path, capsys: pytest.C
     exec(routing, names)
     assert ask(names["manager"], "prices", b"apple") == ("prices/3", b"2")
     assert ask(names["manager"], "names", b"a") == ("names/2", b"b")
+    exec(waiting, names)
+    assert names["reached"] == {ServableId("fruit", 3): True}
+    exec(caching, names)
+    assert capsys.readouterr().out == "prices/3\n"
+    assert names["tenants"].streams() == ("prices",)
     exec(ending, names)
     assert names["manager"].available() == ()
 
