@@ -7,6 +7,7 @@ import os
 import signal
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -60,7 +61,8 @@ def test_a_job_is_served_by_its_config_and_its_files_may_be_replaced(deployment:
             client.new("in", "InputQueue", host=address.hostname, port=str(address.port), name=job)
             expected = {"dtype": "float32", "shape": [3], "array": [40 * factor, 0, 200 * factor]}
             # A worker that comes again serves what was aspired last, until the replaced files have become a version.
-            wait_for("an answer by these files", lambda: client.call("in", "predict", image) == expected, timeout_s=60)  # noqa: B023
+            ask = partial(client.call, "in", "predict", image)
+            wait_for("an answer by these files", lambda: ask() == expected, timeout_s=60)  # noqa: B023  # called at once
         worker.signal(signal.SIGTERM)
         assert worker.wait() == 0
     versions = sorted(path.name for path in (deployment.folder / "penstock-models" / job).iterdir())

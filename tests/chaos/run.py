@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -146,7 +147,7 @@ class Chaos:
 
     def _act(self, event: Event, load: Load) -> None:
         target, cluster, crew = event.target, self._cluster, self._crew
-        last = lambda: self._is_abandoned.wait(event.lasting_s)  # noqa: E731
+        last = partial(self._is_abandoned.wait, event.lasting_s)
         match event.action:
             case Action.KILL_WORKER:
                 crew.kill(target)

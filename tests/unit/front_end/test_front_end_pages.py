@@ -89,10 +89,10 @@ def test_instances_are_asked_at_once_and_answered_in_order() -> None:
         (RecordTooLarge(2, 1), 413, "record_too_large"),
         (Undecodable("a result that is none"), 500, "internal"),
         (Error("wrong_shape", "got [3]", False), 400, "wrong_shape"),  # noqa: FBT003  # as in the schema
-        (Error("model_error", "it raised", False), 500, "model_error"),  # noqa: FBT003
-        (Error("not_ready", "none", True), 503, "not_ready"),  # noqa: FBT003
-        (Error("deadline_exceeded", "late", False), 504, "deadline_exceeded"),  # noqa: FBT003
-        (Error("not_known_here", "new", False), 500, "not_known_here"),  # noqa: FBT003
+        (Error("model_error", "it raised", False), 500, "model_error"),  # noqa: FBT003  # as above
+        (Error("not_ready", "none", True), 503, "not_ready"),  # noqa: FBT003  # as above
+        (Error("deadline_exceeded", "late", False), 504, "deadline_exceeded"),  # noqa: FBT003  # as above
+        (Error("not_known_here", "new", False), 500, "not_known_here"),  # noqa: FBT003  # as above
     ],
 )
 def test_an_error_has_its_status_its_code_and_its_reason(error: Any, status: int, code: str) -> None:

@@ -137,8 +137,8 @@ def test_digits_as_png_are_answered_as_by_calling_each_step_by_hand(tmp_path, lo
 
 
 class Flat:
-    inputs = {"pixels": ("FP32", [-1, 1, 8, 8])}  # noqa: RUF012
-    outputs = {"row": ("FP32", [-1, 64])}  # noqa: RUF012
+    inputs = {"pixels": ("FP32", [-1, 1, 8, 8])}  # noqa: RUF012  # what users write
+    outputs = {"row": ("FP32", [-1, 64])}  # noqa: RUF012  # what users write
 
     def predict(self, inputs):
         return {"row": inputs["pixels"].reshape(len(inputs["pixels"]), 64)}
@@ -393,8 +393,8 @@ def test_thirty_swaps_leave_nothing_behind(tmp_path):
 
 
 class ToValues:
-    inputs = {"pixels": ("FP32", [-1, 1, 8, 8])}  # noqa: RUF012
-    outputs = {"values": ("FP32", [-1, 8])}  # noqa: RUF012
+    inputs = {"pixels": ("FP32", [-1, 1, 8, 8])}  # noqa: RUF012  # what users write
+    outputs = {"values": ("FP32", [-1, 8])}  # noqa: RUF012  # what users write
 
     def predict(self, inputs):
         return {"values": inputs["pixels"][:, 0, 0]}

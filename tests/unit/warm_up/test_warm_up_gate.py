@@ -228,7 +228,7 @@ class Model:
     """Sums rows; all that were made are remembered, weakly."""
 
     inputs = {"x": ("FP32", [-1, 2])}  # noqa: RUF012  # what users write
-    outputs = {"sum": ("FP32", [-1])}  # noqa: RUF012
+    outputs = {"sum": ("FP32", [-1])}  # noqa: RUF012  # as above
     made: ClassVar[list[weakref.ref[Any]]] = []
     unloads = 0
 
