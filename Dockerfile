@@ -22,8 +22,7 @@ USER penstock
 # Not the checkout: what runs is what was installed.
 WORKDIR /home/penstock
 
-# In a container the pages are for others: probes, Prometheus.
-ENV PENSTOCK_WORKER__WEB_HOST=0.0.0.0
 EXPOSE 6066
 ENTRYPOINT ["penstock"]
-CMD ["worker"]
+# In a container the pages are for others: probes, Prometheus.
+CMD ["worker", "--web-host", "0.0.0.0"]

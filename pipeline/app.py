@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 _NAME: Final = "penstock"
 # How long threads may take to end when everything else has ended.
-_END_S: Final = 10.0
+_END_S: Final = 5.0
 
 
 class HostStrategy(BootStrategy):
@@ -61,9 +61,11 @@ class PenstockApp(faust.App):
 
         In a model or in storage; the interpreter would wait for it.
         """
-        await super().on_stop()
-        if self.is_whole_process:
-            threading.Thread(target=_end_in_time, name="penstock-end", daemon=True).start()
+        try:
+            await super().on_stop()
+        finally:
+            if self.is_whole_process:
+                threading.Thread(target=_end_in_time, name="penstock-end", daemon=True).start()
 
 
 def create_app(

@@ -42,7 +42,7 @@ _SETTINGS_S: Final = 1.0
 _TOPICS_S: Final = 1.0
 _CRASHED_BUDGET_S: Final = 1.0
 # For unloads, and for publishing them, whatever the requests in flight have left.
-_LEAST_S: Final = 5.0
+_LEAST_S: Final = 3.0
 # Of CPython's 700: the thousands of tuples of a batch go with it, and looking for cycles among them took a tenth of a
 # busy worker's time.
 _ALLOCATIONS_BETWEEN_COLLECTIONS: Final = 50_000
@@ -120,14 +120,14 @@ class Registry:
 
     def close(self, timeout_s: float) -> None:
         """Unload everything, publish each END, and wait until the states topic has them."""
-        deadline_s = time.monotonic() + timeout_s
+        deadline_s, least_s = time.monotonic() + timeout_s, min(_LEAST_S, timeout_s)
         for left in self.manager.close(timeout_s):
             log.warning("%s is still in use and was left loaded", left)
         self._loads.shutdown(wait=False, cancel_futures=True)
         # What does not end in time would hold up the end of the process, for as long as a thousand unloads take.
         self._unloads.shutdown(wait=False, cancel_futures=True)
         self.rollout.close()
-        self.reporter.close(max(_LEAST_S, deadline_s - time.monotonic()))
+        self.reporter.close(max(least_s, deadline_s - time.monotonic()))
 
 
 class WorkerService(mode.Service):
@@ -316,4 +316,4 @@ class WorkerService(mode.Service):
             await asyncio.to_thread(self._publisher.stop)
         if self._follower is not None:
             await asyncio.to_thread(self._follower.stop)
-        await asyncio.to_thread(self._registry.close, max(_LEAST_S, deadline_s - time.monotonic()))
+        await asyncio.to_thread(self._registry.close, max(min(_LEAST_S, budget_s), deadline_s - time.monotonic()))

@@ -87,8 +87,8 @@ def check_shape(name: str, shape: Sequence[int]) -> None:
 def from_array(name: str, array: Array) -> Tensor:
     """Return the wire form of an array of any layout and byte order; text becomes BYTES in UTF-8.
 
-    Raises TypeError for a dtype that the protocol does not have (complex, datetime, structured) and for an object that
-    is neither text nor bytes, UnicodeEncodeError for text that UTF-8 has not (half of a surrogate pair).
+    Raises TypeError for a dtype that the protocol does not have (complex, datetime, structured), ValueError for an
+    object that is neither text nor bytes, and for text that UTF-8 has not (half of a surrogate pair).
     """
     name_of = datatype_of(array.dtype)
     if name_of == "BYTES":
@@ -165,7 +165,8 @@ def _pack(array: Array) -> bytes:
     parts: list[bytes] = []
     for element in array.ravel():
         if not isinstance(element, str | bytes):
-            raise TypeError(f"element {element!r} of an object array is neither text nor bytes")
+            # No TypeError: those are about a dtype, and so about all elements.
+            raise ValueError(f"element {element!r} of an object array is neither text nor bytes")  # noqa: TRY004  # see above
         value = element.encode() if isinstance(element, str) else element
         parts += (len(value).to_bytes(4, "little"), value)
     return b"".join(parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterable, Iterable, Mapping
@@ -124,8 +125,11 @@ class AsyncInputQueue(Queue):
         deadline_s = time.monotonic() + timeout
         try:
             await self.flush(timeout)
-        finally:
-            await asyncio.to_thread(self._release, max(0.0, deadline_s - time.monotonic()))
+        except BaseException:
+            with contextlib.suppress(ConnectorError):  # the same again
+                await asyncio.to_thread(self._release, 0.0)
+            raise
+        await asyncio.to_thread(self._release, max(0.0, deadline_s - time.monotonic()))
 
     async def __aenter__(self) -> Self:
         return await self.open()

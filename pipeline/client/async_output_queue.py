@@ -140,6 +140,7 @@ class AsyncOutputQueue(Queue):
     async def _read(self, group: str, timeout_s: float, limit: int | None) -> dict[str, Outcome]:
         """Read a group on a thread; a reading whose caller was cancelled is the next caller's."""
         async with self._turn:
+            self._own()  # raises where it is closed
             hand_out = self._hand_out
             hand_out.settle()
             if hand_out.is_empty:

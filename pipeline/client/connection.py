@@ -110,7 +110,10 @@ class Connection:
         return Outgoing(id_, value, key.encode() if isinstance(key, str) else key, named)
 
     def close(self, timeout_s: float) -> None:
-        """Deliver what was sent and end, in ``timeout_s``; ConnectorError for what could not be delivered."""
+        """Deliver what was sent and end, in ``timeout_s`` and half a second.
+
+        Raises ConnectorError for what could not be delivered.
+        """
         deadline_s = time.monotonic() + timeout_s
         try:
             if self._is_linked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
@@ -133,7 +134,7 @@ class InputQueue(Queue):
             connection.sender.flush(timeout)
 
     def close(self, timeout: float = FLUSH_TIMEOUT_S) -> None:
-        """Flush, and let go of the connection, in ``timeout`` seconds; idempotent.
+        """Flush, and let go of the connection, in ``timeout`` seconds and a half; idempotent.
 
         Raises ConnectorError for what was not taken.
         """
@@ -142,8 +143,11 @@ class InputQueue(Queue):
         deadline_s = time.monotonic() + timeout
         try:
             self.flush(timeout)
-        finally:
-            self._release(max(0.0, deadline_s - time.monotonic()))
+        except BaseException:
+            with contextlib.suppress(ConnectorError):  # the same again
+                self._release(0.0)
+            raise
+        self._release(max(0.0, deadline_s - time.monotonic()))
 
     def __enter__(self) -> Self:
         return self.open()

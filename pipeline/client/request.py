@@ -76,8 +76,11 @@ def complete(request: PredictRequest, id_: str, servable: str, options: RequestO
     Raises TypeError for an option that there is not, or that is of another type.
     """
     named: Mapping[str, Any] = options
-    _check(named)
+    if named:
+        _check(named)
     changes = {field: named[field] for field in _IN_BODY if named.get(field)}
+    if "deadline_ms" in changes:
+        changes["deadline_ms"] = int(changes["deadline_ms"])
     version = named.get("version")
     if version is not None or named.get("label"):  # one of them decides, and replaces both
         changes |= {"version": None if version is None else int(version), "label": named.get("label")}
@@ -97,7 +100,7 @@ def _check(options: Mapping[str, Any]) -> None:
     for name, text in (options.get("parameters") or {}).items():
         if not isinstance(name, str) or not isinstance(text, str):
             raise TypeError(f"option parameters: expected text by name, got {name!r}: {text!r}")
-    if options.get("replies", "here") not in ("here", "stored"):
+    if options.get("replies") not in (None, "here", "stored"):
         raise TypeError(f"option replies: expected 'here' or 'stored', got {options['replies']!r}")
 
 

@@ -65,7 +65,8 @@ class SourcePublisher:
         self._fleet_changes = -1
         self._vetoes: set[gate.Veto] = set()
         self._problem = ""
-        self._refused: set[str] = set()
+        self._refusals = 0
+        self._refused: dict[str, int] = {}  # by stream, which refusal was its last
         self._woken = threading.Event()
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="penstock-publish", daemon=True)
@@ -125,19 +126,20 @@ class SourcePublisher:
             self._look_at(self._fleet)
         due = self._arbiter.due()
         while due and not self._is_stopping.is_set():
-            # What was refused last time comes last: it may be at fault itself, and must not keep the others.
-            for record in sorted(due, key=lambda it: it.stream in self._refused):
+            # What was refused last comes last: it may be at fault itself, and must not keep the others.
+            for record in sorted(due, key=lambda it: self._refused.get(it.stream, 0)):
                 try:
                     generation = self._publisher.publish(record)
                 except AccessDenied:
                     raise
                 except ConnectorError as error:
-                    self._refused.add(record.stream)
+                    self._refusals += 1
+                    self._refused[record.stream] = self._refusals
                     if str(error) != self._problem:
                         self._problem = str(error)
                         log.warning("the aspiration of %s: %s; waiting", record.stream, error)
                     return _RETRY_S
-                self._refused.discard(record.stream)
+                self._refused.pop(record.stream, None)
                 self._arbiter.published(record, generation)
                 self._problem = ""
                 self._on_published(record, generation)

@@ -20,7 +20,7 @@ _ALIGNMENT: Final = 64
 def put(arrays: Mapping[str, Array], arena: Arena) -> tuple[Placed, ...]:
     """Write arrays to an arena, one copy, and return where they lie.
 
-    Text becomes BYTES. Raises TypeError for a dtype that the protocol does not have, OSError without memory.
+    Text becomes BYTES. Raises TypeError and ValueError as ``from_array`` does, OSError without memory.
     """
     placed: list[Placed] = []
     contents: list[Array | memoryview] = []

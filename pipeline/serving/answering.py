@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,6 +18,8 @@ from pipeline.serving.formats import Formats
 from pipeline.serving.headers import Header, HeaderTable
 from pipeline.serving.pending import Pending
 from pipeline.settings import RouteSettings
+
+log = logging.getLogger(__name__)
 
 # How much of its text an error result carries, and of a name where its first form was refused.
 _LONG_TEXT: Final = 4000
@@ -63,7 +66,8 @@ class Answering:
             except PenstockError as error:
                 pending.fail(error)
                 continue
-            except Exception as fault:  # noqa: BLE001  # else one result would stop every worker that its record comes to
+            except Exception as fault:  # else one result would stop every worker that its record comes to
+                log.debug("%s[%d]@%d", record.topic, record.partition, record.offset, exc_info=True)
                 pending.fail(NotRepresentable(f"its writer has a fault: {type(fault).__name__}: {fault}"))
                 continue
             if len(value) > most_bytes:
@@ -134,7 +138,8 @@ class Answering:
         """Return the same of an error result; in the route's first format where the codec of the request fails."""
         try:
             return self._encode(pending, result)
-        except Exception:  # noqa: BLE001  # whatever it is: an error has a form in each format of ours
+        except Exception:  # whatever it is: an error has a form in each format of ours
+            log.debug("an error result", exc_info=True)
             return self._formats.encode_named(self._formats.default, result)
 
     def _echo(self, pending: Pending, own: Sequence[Header]) -> Sequence[Header]:

@@ -104,7 +104,10 @@ def read(version: str | os.PathLike[str]) -> tuple[WarmUp, ...]:
 
 
 def _tensors(arrays: Mapping[str, Array]) -> tuple[Tensor, ...]:
-    return tuple([from_array(name, array) for name, array in arrays.items()])
+    try:
+        return tuple([from_array(name, array) for name, array in arrays.items()])
+    except ValueError as error:
+        raise TypeError(str(error)) from error
 
 
 def _encode(records: Sequence[WarmUp]) -> bytes:

@@ -305,8 +305,18 @@ def sourcing(place: Place, topic: str) -> Iterator[Sourcing]:
     assert not sourcing.failures
 
 
-def test_a_stream_whose_aspiration_is_too_large_keeps_no_other(sourcing: Sourcing) -> None:
+def test_a_stream_whose_aspiration_is_too_large_keeps_no_other(sourcing: Sourcing, monkeypatch: Any) -> None:
+    """Nor when all have been refused before, because the broker was away."""
     many = replace(aspired("a"), versions=tuple(AspiredVersion(n, "/m/" + "p" * 100, "s" * 64) for n in range(12_000)))
+    publish, refused = AspiredPublisher.publish, set()
+
+    def away_at_first(self: AspiredPublisher, record: AspiredVersions) -> int:
+        if len(refused) < 3:
+            refused.add(record.stream)
+            raise ConnectorError("the broker", "it is away")
+        return publish(self, record)
+
+    monkeypatch.setattr(AspiredPublisher, "publish", away_at_first)
     for stream in (many, aspired("b", 1), aspired("c", 1)):
         sourcing.publish(stream)
     sourcing.publish.start()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import configparser
+import json
 import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from pipeline import settings
 from pipeline.commands import NAMES
 
 ROOT = Path(__file__).parents[2]
@@ -82,9 +82,10 @@ def test_the_workers_pages_are_published_from_the_port_that_the_image_exposes():
 
 
 def test_others_see_the_pages_of_a_container_and_its_health_is_what_they_say():
-    [(name, value)] = re.findall(r"^ENV (PENSTOCK_\S+)=(\S+)$", DOCKERFILE, re.MULTILINE)
-    assert settings.load(None, {name: value}).worker.web_host == "0.0.0.0"  # what the image listens on
+    command = ["worker", "--web-host", "0.0.0.0"]
+    assert f"CMD {json.dumps(command)}" in DOCKERFILE
     for worker in ("worker-1", "worker-2"):
+        assert SERVICES[worker]["command"] == command
         assert "/live" in " ".join(SERVICES[worker]["healthcheck"]["test"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -61,8 +62,9 @@ class RedisLink(ReplyLink):
 
     def close(self, timeout_s: float) -> None:
         """See Link."""
+        deadline_s = time.monotonic() + timeout_s
         super().close(timeout_s)
-        self.sender.join(timeout_s)
+        self.sender.join(max(0.0, deadline_s - time.monotonic()))
         self._store.close()
 
     def _on_entry(self, entry_id: bytes, fields: Sequence[bytes]) -> None:

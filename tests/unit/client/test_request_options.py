@@ -31,8 +31,12 @@ def test_what_is_no_option_is_named(options, named):
 
 def test_none_and_numpys_numbers_will_do():
     assert complete(REQUEST, "a", "m", {"version": None, "label": None}).version is None
-    completed = complete(REQUEST, "a", "m", {"version": np.int64(3), "deadline_ms": 5, "parameters": {"k": "v"}})
+    completed = complete(
+        REQUEST, "a", "m", {"version": np.int64(3), "deadline_ms": np.int64(5), "parameters": {"k": "v"}}
+    )
     assert (completed.version, type(completed.version), completed.parameters) == (3, int, {"k": "v"})
+    assert type(completed.deadline_ms) is int
+    assert complete(REQUEST, "a", "m", {"replies": None, "key": None}).id == "a"
 
 
 def test_every_option_has_its_kinds():

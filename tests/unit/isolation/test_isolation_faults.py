@@ -120,7 +120,11 @@ def test_the_calls_of_other_processes_are_not_touched_by_one_that_dies(loader_of
         ("import no_such_module", LoadFailed, "no_such_module"),
         ("raise OSError(5, 'the disk is gone')", OSError, "the disk is gone"),
         ("from pipeline.errors import *; raise InvalidArtefact('m/1', 'half')", InvalidArtefact, "m/1: half"),
-        ("from pipeline.errors import *; raise MissingExtra('m/1', 'no x', 'x')", MissingExtra, r"penstock\[x\]"),
+        (
+            "from pipeline.errors import *; raise MissingExtra('m/1', 'no x', 'x')",
+            MissingExtra,
+            r"penstock-serving\[x\]",
+        ),
     ],
 )
 def test_a_load_that_fails_in_the_child_fails_as_it_would_here(

@@ -106,7 +106,7 @@ def test_text_other_byte_orders_and_gaps_between_elements_arrive_in_the_protocol
 
 @pytest.mark.parametrize("array", [np.zeros(2, complex), np.array([None], object), np.zeros(2, "M8[s]")])
 def test_what_the_protocol_has_no_datatype_for_is_refused(array: Any) -> None:
-    with pytest.raises(TypeError):
+    with pytest.raises((TypeError, ValueError)):
         packing.put({"x": array}, Arena())
 
 

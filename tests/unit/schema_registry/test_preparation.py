@@ -105,5 +105,5 @@ def test_a_pattern_route_waits_for_any_answer(stand_in: StandIn) -> None:
 
 def test_the_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "confluent_kafka.schema_registry", None)
-    with pytest.raises(MissingExtra, match=r"penstock\[schema-registry\]"):
+    with pytest.raises(MissingExtra, match=r"penstock-serving\[schema-registry\]"):
         RegistryClient(SchemaRegistrySettings(url="http://localhost:1"))

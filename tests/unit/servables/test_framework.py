@@ -39,7 +39,7 @@ def test_what_is_imported_already_stays(greedy: str) -> None:
 
 
 def test_a_module_that_is_missing_hides_nothing_for_good() -> None:
-    with pytest.raises(MissingExtra, match=r"penstock\[greedy\]"):
+    with pytest.raises(MissingExtra, match=r"penstock-serving\[greedy\]"):
         imported("m/1", "there_is_no_such_module", "Greedy", "greedy", without="greedy_heavy")
     assert "greedy_heavy" not in sys.modules
 

@@ -294,7 +294,7 @@ def test_limits_that_are_none_are_refused_before_anything_is_read(tmp_path, opti
 
 def test_without_opencv_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(MissingExtra, match=r"penstock\[images\]"):
+    with pytest.raises(MissingExtra, match=r"penstock-serving\[images\]"):
         ImageAdapter().loader(ServableId("m", 1), tmp_path, SMALL).load()
 
 

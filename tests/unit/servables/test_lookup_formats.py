@@ -282,7 +282,7 @@ def test_without_pyarrow_a_parquet_file_names_the_extra_and_the_others_load(tmp_
         form: write(tmp_path / form, {"id": "BYTES", "n": "INT64"}, [("a", 1)]) for form, write in WRITERS.items()
     }
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingExtra, match=r"penstock\[tables\]"):
+    with pytest.raises(MissingExtra, match=r"penstock-serving\[tables\]"):
         open_table(tmp_path / "parquet")
     for form in ("csv", "avro"):
         servable = load(LookupAdapter(), tmp_path / form, **options[form])

@@ -66,5 +66,5 @@ def test_a_framework_that_is_missing_is_an_error_that_names_the_extra(
     kind: str, module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingExtra, match=rf"penstock\[{kind}\]"):
+    with pytest.raises(MissingExtra, match=rf"penstock-serving\[{kind}\]"):
         kinds.load_adapter(kind).loader(ServableId("m", 1), tmp_path, {}).load()

@@ -138,5 +138,5 @@ def test_its_files_are_left_to_openvino(tmp_path, adapter):
 
 def test_a_missing_onnx_runtime_says_what_to_install(tmp_path, monkeypatch, adapter):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(MissingExtra, match=r"penstock\[onnxruntime\]"):
+    with pytest.raises(MissingExtra, match=r"penstock-serving\[onnxruntime\]"):
         adapter.loader(ServableId("m", 1), tmp_path, {}).load()

@@ -258,7 +258,7 @@ def test_options_reach_openvino(mlp, adapter, load):
 
 def test_a_missing_openvino_says_what_to_install(mlp, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(MissingExtra, match=r"penstock\[openvino\]"):
+    with pytest.raises(MissingExtra, match=r"penstock-serving\[openvino\]"):
         OpenVinoAdapter().loader(ServableId("m", 1), mlp[0], {}).load()
 
 

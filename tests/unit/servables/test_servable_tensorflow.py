@@ -348,7 +348,7 @@ def test_the_first_load_is_quiet_and_leaves_standard_error_as_it_was(digits):
 
 def test_a_missing_tensorflow_says_what_to_install(digits, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
-    with pytest.raises(MissingExtra, match=r"penstock\[tensorflow\]"):
+    with pytest.raises(MissingExtra, match=r"penstock-serving\[tensorflow\]"):
         TensorFlowAdapter().loader(ServableId("m", 1), digits, {}).load()
 
 

@@ -360,7 +360,7 @@ def test_one_model_file_is_taken_and_the_one_called_model_comes_first(tmp_path):
 
 def test_a_missing_pytorch_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(MissingExtra, match=r"penstock\[torch\]"):
+    with pytest.raises(MissingExtra, match=r"penstock-serving\[torch\]"):
         TorchAdapter().loader(ServableId("m", 1), tmp_path, {}).load()
 
 

@@ -294,7 +294,7 @@ def test_an_unbatched_signature_gets_its_tensors_as_they_are() -> None:
 
 def test_a_job_without_pyarrow_does_not_start_and_says_what_to_install(monkeypatch: Any) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingExtra, match=r"penstock\[cluster-serving\]"):
+    with pytest.raises(MissingExtra, match=r"penstock-serving\[cluster-serving\]"):
         answers(AddingServable())
 
 

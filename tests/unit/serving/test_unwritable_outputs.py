@@ -48,15 +48,12 @@ def errors(change: Callable[[list[bytes]], Any], texts: list[str]) -> list[Error
     return [AVRO.decode_result(made.value).error for made in it.answer(it.decode(records))]
 
 
-def unwritable(texts: list[bytes]) -> list[Any]:
-    return [HALF if text == b"bad" else text for text in texts]
-
-
-def test_a_text_that_utf_8_has_not_fails_its_request_alone() -> None:
-    found = errors(unwritable, ["a", "bad", "b", "c"])
+@pytest.mark.parametrize(("bad", "named"), [(HALF, "UnicodeEncodeError"), (None, "None"), (3, "3"), (-1, "-1")])
+def test_what_no_record_can_hold_fails_its_request_alone(bad: Any, named: str) -> None:
+    found = errors(lambda texts: [bad if text == b"bad" else text for text in texts], ["a", "bad", "b", "c"])
     assert [error and error.code for error in found] == [None, "model_error", None, None]
     assert found[1] is not None
-    assert "UnicodeEncodeError" in found[1].message
+    assert named in found[1].message
 
 
 def raising(texts: list[bytes]) -> list[bytes]:
