@@ -302,9 +302,8 @@ class WorkerService(mode.Service):
         for route in routes:
             route.begin_to_stop()
         loop = asyncio.get_running_loop()
-        pool = ThreadPoolExecutor(
-            max(1, len(routes)), "penstock-drain"
-        )  # all at once: to_thread has only a few threads
+        # All at once: to_thread has only a few threads.
+        pool = ThreadPoolExecutor(max(1, len(routes)), "penstock-drain")
         stopped = await asyncio.gather(*[loop.run_in_executor(pool, route.stop, budget_s) for route in routes])
         pool.shutdown(wait=False)
         for name, is_empty in zip(self._routes, stopped, strict=True):

@@ -35,6 +35,7 @@ class AsyncOutputQueue(Queue):
         self._opening = Opening()
         self._reader: GroupReader | None = None
         self._reading: asyncio.Task[Sequence[Read]] | None = None
+        self._looking: dict[str, asyncio.Task[Outcome | None]] = {}  # into the store, their callers cancelled
         self._hand_out = HandOut()
         self._turn = asyncio.Lock()  # one reading of a group at a time
 
@@ -117,12 +118,27 @@ class AsyncOutputQueue(Queue):
         while True:
             outcome = table.get(uri) if is_kept else table.pop(uri)
             if outcome is None and connection.has_store:
-                outcome = await _stored(connection, uri, is_kept=is_kept)
+                outcome = await self._stored(connection, uri, is_kept=is_kept)
             left_s = deadline_s - time.monotonic()
             if outcome is not None or left_s <= 0:
                 return outcome
             await wait(table, uri, min(left_s, look_s))
             self._own()  # raises where it was closed meanwhile
+
+    async def _stored(self, connection: Connection, id_: str, *, is_kept: bool) -> Outcome | None:
+        """Look into the store on a thread; what a cancelled caller has taken out of it is the next one's."""
+        earlier = self._looking.pop(id_, None)
+        looking = earlier or asyncio.create_task(asyncio.to_thread(connection.stored, id_, is_kept=is_kept))
+        try:
+            outcome = await asyncio.shield(looking)
+        except asyncio.CancelledError:
+            if earlier is not None or not is_kept:
+                self._looking[id_] = looking
+            raise
+        if earlier is not None and is_kept and isinstance(outcome, PredictResult):
+            connection.table.expect(id_)
+            connection.table.put(id_, outcome)
+        return outcome
 
     async def _take(self, timeout_s: float, limit: int | None = None) -> dict[str, Outcome]:
         if self._group is not None:
@@ -155,21 +171,3 @@ class AsyncOutputQueue(Queue):
                 self._reading = None
                 hand_out.add(reading.result())
             return hand_out.take(limit)
-
-
-async def _stored(connection: Connection, id_: str, *, is_kept: bool) -> Outcome | None:
-    """See Link. What a cancelled caller has taken out of the store is kept here, for the next one."""
-    looking = asyncio.create_task(asyncio.to_thread(connection.stored, id_, is_kept=is_kept))
-
-    def keep(done: asyncio.Task[Outcome | None]) -> None:
-        outcome = None if done.cancelled() or done.exception() else done.result()
-        if isinstance(outcome, PredictResult):
-            connection.table.expect(id_)
-            connection.table.put(id_, outcome)
-
-    try:
-        return await asyncio.shield(looking)
-    except asyncio.CancelledError:
-        if not is_kept:
-            looking.add_done_callback(keep)
-        raise
