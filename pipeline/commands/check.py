@@ -179,12 +179,12 @@ def _routes(settings: Settings) -> Iterator[Check]:
     from pipeline import plugins
 
     for name, route in settings.routes.items():
-        with contextlib.suppress(PluginError):  # it has been told among the plugins
-            connector = plugins.find(plugins.CONNECTORS, route.connector)
-            try:
-                connector.from_settings(route, settings, "penstock-check")
-            except PenstockError as error:
-                yield Check("problem", f"routes.{name}", str(error), "correct it; a worker would not start")
+        try:
+            plugins.find(plugins.CONNECTORS, route.connector).from_settings(route, settings, "penstock-check")
+        except PluginError:
+            pass  # it has been told among the plugins
+        except PenstockError as error:
+            yield Check("problem", f"routes.{name}", str(error), "correct it; a worker would not start")
 
 
 def _options(settings: Settings) -> Iterator[Check]:
@@ -193,15 +193,15 @@ def _options(settings: Settings) -> Iterator[Check]:
     from pipeline.registry.servable import ServableId
 
     for name, stream in settings.servables.items():
-        with contextlib.suppress(PluginError):  # as above
-            kind = None if stream.kind is None else plugins.find(plugins.SERVABLES, stream.kind)
-            try:
-                if kind is not None:
-                    kind().loader(ServableId(name, 0), Path(stream.base_path), stream.options)
-            except InvalidSettings as error:
-                yield Check("problem", f"servables.{name}", str(error), "correct it; no version would be loaded")
-            except PenstockError:
-                pass  # about the files of a version, of which there is none here
+        if stream.kind is None:
+            continue
+        try:
+            kind = plugins.find(plugins.SERVABLES, stream.kind)()
+            kind.loader(ServableId(name, 0), Path(stream.base_path), stream.options)
+        except InvalidSettings as error:
+            yield Check("problem", f"servables.{name}", str(error), "correct it; no version would be loaded")
+        except PenstockError:
+            pass  # as above; or about the files of a version, of which there is none here
 
 
 def _schema_registry(settings: Settings) -> Iterator[Check]:

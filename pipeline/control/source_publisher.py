@@ -65,8 +65,7 @@ class SourcePublisher:
         self._fleet_changes = -1
         self._vetoes: set[gate.Veto] = set()
         self._problem = ""
-        self._refusals = 0
-        self._refused: dict[str, int] = {}  # by stream, which refusal was its last
+        self._refused_s: dict[str, float] = {}  # by stream, when that was, until it is published
         self._woken = threading.Event()
         self._is_stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="penstock-publish", daemon=True)
@@ -127,19 +126,18 @@ class SourcePublisher:
         due = self._arbiter.due()
         while due and not self._is_stopping.is_set():
             # What was refused last comes last: it may be at fault itself, and must not keep the others.
-            for record in sorted(due, key=lambda it: self._refused.get(it.stream, 0)):
+            for record in sorted(due, key=lambda it: self._refused_s.get(it.stream, 0.0)):
                 try:
                     generation = self._publisher.publish(record)
                 except AccessDenied:
                     raise
                 except ConnectorError as error:
-                    self._refusals += 1
-                    self._refused[record.stream] = self._refusals
+                    self._refused_s[record.stream] = time.monotonic()
                     if str(error) != self._problem:
                         self._problem = str(error)
                         log.warning("the aspiration of %s: %s; waiting", record.stream, error)
                     return _RETRY_S
-                self._refused.pop(record.stream, None)
+                self._refused_s.pop(record.stream, None)
                 self._arbiter.published(record, generation)
                 self._problem = ""
                 self._on_published(record, generation)
