@@ -26,40 +26,43 @@ class Crew:
         self._deployment = deployment
         self._may_be_fenced = guarantee is Guarantee.EXACTLY_ONCE
         self._workers: list[Worker] = []
+        # Names of those that have not been ready yet: a process that has just begun can not end in good order.
+        self._beginning: set[str] = set()
         self._stopped: Worker | None = None
         self._numbers = itertools.count()
         self.fenced = 0
 
     def scale(self, count: int) -> None:
         """Start workers, or end the youngest in good order, until there are so many."""
-        self._tend_well()
+        self._wait_until_ready()
         while len(self._workers) > count:
             self._end(self._workers.pop())
-        names = [f"w{next(self._numbers)}" for _ in range(count - len(self._workers))]
-        self._workers += [self._deployment.worker(name) for name in names]
-        for name in names:
-            self._wait_until_ready(name)
+        while len(self._workers) < count:
+            self._workers.append(self._begin(f"w{next(self._numbers)}"))
+        self._wait_until_ready()
 
     def kill(self, target: int) -> None:
         """End a worker by SIGKILL, and start another of its name."""
         place = self._place(target)
         self._workers[place].kill()
-        self._wait_until_ready(self._replace(place))
+        self._replace(place)
+        self._wait_until_ready()
 
     def restart(self, target: int) -> None:
         """End a worker in good order, and start another of its name."""
         place = self._place(target)
         self._end(self._workers[place])
-        self._wait_until_ready(self._replace(place))
+        self._replace(place)
+        self._wait_until_ready()
 
     def stop(self, target: int, pause: Callable[[], object]) -> None:
         """Stop a worker, as a machine that stands still does, for as long as ``pause`` takes; then let it go on."""
         self._stopped = self._workers[self._place(target)]
-        name = self._stopped.name
+        self._beginning.add(self._stopped.name)
         self._stopped.signal(signal.SIGSTOP)
         pause()
         self.go_on()
-        self._wait_until_ready(name)
+        self._wait_until_ready()
 
     def go_on(self) -> None:
         """Let a worker that was stopped go on; harmless when none is."""
@@ -67,15 +70,13 @@ class Crew:
             self._stopped.signal(signal.SIGCONT)
             self._stopped = None
 
-    def tend(self) -> list[str]:
-        """Replace who was fenced, and return their names; fail, with its log, when one has ended for another reason."""
-        replaced = []
+    def tend(self) -> None:
+        """Replace who was fenced; fail, with its log, when one has ended for another reason."""
         for place, worker in enumerate(self._workers):
             status = worker.popen.poll()
             if status is not None:
                 self._check_fenced(worker, status)
-                replaced.append(self._replace(place))
-        return replaced
+                self._replace(place)
 
     def logs(self) -> str:
         """Return the end of what each of them has printed, and how many batches stand between poll and delivery."""
@@ -84,18 +85,15 @@ class Crew:
         )
 
     def _place(self, target: int) -> int:
-        self._tend_well()
+        self._wait_until_ready()
         return target % len(self._workers)
 
-    def _tend_well(self) -> None:
-        """Tend, and wait for who was replaced: a process that has just begun can not end in good order."""
-        for name in self.tend():
-            self._wait_until_ready(name)
+    def _begin(self, name: str) -> Worker:
+        self._beginning.add(name)
+        return self._deployment.worker(name)
 
-    def _replace(self, place: int) -> str:
-        name = self._workers[place].name
-        self._workers[place] = self._deployment.worker(name)
-        return name
+    def _replace(self, place: int) -> None:
+        self._workers[place] = self._begin(self._workers[place].name)
 
     def _end(self, worker: Worker) -> None:
         worker.signal(signal.SIGTERM)
@@ -110,12 +108,16 @@ class Crew:
         )
         self.fenced += 1
 
-    def _wait_until_ready(self, name: str) -> None:
+    def _wait_until_ready(self) -> None:
+        """Tend until everyone who has begun, whoever was replaced meanwhile too, has been ready."""
+
         def ready() -> bool:
             self.tend()
-            return any(worker.get("/ready")[0] == 200 for worker in self._workers if worker.name == name)
+            asked = [worker for worker in self._workers if worker.name in self._beginning]
+            self._beginning -= {worker.name for worker in asked if worker.get("/ready")[0] == 200}
+            return not self._beginning
 
-        wait_for(f"{name} ready", ready, timeout_s=READY_S, every_s=0.1)
+        wait_for("workers ready", ready, timeout_s=READY_S, every_s=0.1)
 
 
 def _in_flight(worker: Worker) -> str:
