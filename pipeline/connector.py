@@ -99,9 +99,9 @@ class Connector(Protocol):
         """Return what is waiting, at most ``max_records``, in order per partition; wait for the first one only.
 
         Their values have at most ``max_bytes`` together; the first record comes whatever its size. Returns empty after
-        ``timeout_s``. ``max_records`` of 0 takes nothing and keeps the membership alive: the route is full, or stopped.
-        Raises ConnectorError for what does not heal by itself. A record that was returned is either answered or will be
-        delivered again, to this worker or another.
+        ``timeout_s``, or sooner, where the broker has told something else meanwhile. ``max_records`` of 0 takes nothing
+        and keeps the membership alive: the route is full, or stopped. Raises ConnectorError for what does not heal by
+        itself. A record that was returned is either answered or will be delivered again, to this worker or another.
         """
         ...
 

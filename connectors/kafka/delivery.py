@@ -203,9 +203,11 @@ class Outbox:
         alone = {item.position for item in delivery.alone}
         for position, (record, answer) in enumerate(zip(delivery.records, delivery.answers, strict=True)):
             # The ordinary case, without a call of our own for each record.
-            is_plain = answer.topic is None and answer.partition is None and answer.dead_letter is None
-            if partitions and is_plain and not (alone and position in alone):
+            partition = answer.partition
+            if partition is None:
                 partition = record.partition if record.partition < partitions else -1
+            is_plain = answer.topic is None and partition < partitions and answer.dead_letter is None
+            if partitions and is_plain and not (alone and position in alone):
                 value, key = answer.value, answer.key
                 try:
                     if answer.headers:

@@ -98,7 +98,8 @@ class ConnectorContract:
             connector.answer(warm, echo(warm), never).result(10)
             broker.produce([b"one"])
             started_s = time.monotonic()
-            records = connector.poll(1000, 20.0)
+            while not (records := connector.poll(1000, 20.0)):
+                pass  # the broker has told something else, such as where a partition ends
             assert time.monotonic() - started_s < 10
             assert [record.value for record in records] == [b"one"]
             connector.answer(records, echo(records), never).result(10)
