@@ -16,7 +16,7 @@ _PACKAGES: Final = (
     "numpy",
     "onnxruntime",
     "openvino",
-    "penstock",
+    "penstock-serving",
     "redis",
     "tensorflow",
     "torch",

@@ -1,6 +1,7 @@
 """Round trip: how long one idle client waits for ``InputQueue.predict``, against a bare echo on two such topics.
 
-One question at a time, with a pause between, from a process of its own; the first ones are not counted.
+One question at a time, with a pause between, from a process of its own; the first ones are not counted. The same by
+hand, loop and client, with the guarantee that ours has, tells what of the difference is computing, codec and guarantee.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from benchmarks import accounting, figures, machine, model, report
-from benchmarks.contenders import echo, penstock
+from benchmarks.contenders import echo, hand_written, penstock
 from benchmarks.figures import each
 from benchmarks.harness import alternate
 from benchmarks.place import PARTITIONS
@@ -25,8 +26,8 @@ REQUESTS: Final = 300
 ROUNDS: Final = 5
 TARGET: Final = 1.5
 _WARM_UP: Final = 50
-_RIVALS: Final = (penstock, echo)
-_CLIENT: Final = {penstock.NAME: "predict", echo.NAME: "echo"}
+_RIVALS: Final = (penstock, echo, hand_written)
+_CLIENT: Final = {penstock.NAME: "predict", echo.NAME: "echo", hand_written.NAME: "by-hand"}
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
         target=TARGET,
         better="lower",
         rounds=each(measured, lambda one: one.p50_ms),
+        versus=[report.Versus(hand_written.NAME, echo.NAME), report.Versus(penstock.NAME, hand_written.NAME)],
         others={"p99, ms": each(measured, lambda one: one.p99_ms)},
         descriptions={rival.NAME: rival.DESCRIPTION for rival in _RIVALS},
         accounts=each(measured, lambda one: one.account),

@@ -1,6 +1,7 @@
 """Streams: how fast one worker answers when requests take turns among 10, 100 and 1,000 streams, against one stream.
 
-Every stream has the small MLP, loaded for it alone. All are available before the first request comes.
+Every stream has the small MLP, loaded for it alone. All are available before the first request comes. The same by hand,
+with 1,000 streams and with one, tells what of the difference a loop has that does nothing else.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from benchmarks import backlog, machine, model, report
 from benchmarks.backlog import Backlog
 from benchmarks.contenders import penstock
+from benchmarks.contenders.hand_written_streams import ByHand
 from benchmarks.contenders.streaming import Streaming
 from benchmarks.figures import each
 from benchmarks.harness import alternate
@@ -30,13 +32,15 @@ REQUESTS: Final = 100_000
 ROUNDS: Final = 3
 TARGET: Final = 0.9
 _RIVALS: Final = (Streaming(1000), Streaming(1), Streaming(10), Streaming(100))
+_BY_HAND: Final = (ByHand(1000), ByHand(1))
+_ALL: Final[tuple[Streaming | ByHand, ...]] = (*_RIVALS, *_BY_HAND)
 _READY_S: Final = 600.0
 
 
 def run(harness: Harness, rounds: int, requests: int) -> report.Report:
     """Measure all rounds and return the report; raises BenchmarkError."""
     backlog.rehearse(harness, penstock, requests)
-    measured = alternate(_RIVALS, rounds, lambda rival: _measure(harness, rival, requests), _show)
+    measured = alternate(_ALL, rounds, lambda rival: _measure(harness, rival, requests), _show)
     one = Streaming(1).NAME
     return report.make(
         case=NAME,
@@ -45,12 +49,16 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
         target=TARGET,
         better="higher",
         rounds=each(measured, lambda one: one.records_per_s),
-        versus=[report.Versus(Streaming(streams).NAME, one) for streams in (10, 100)],
+        versus=[
+            *(report.Versus(Streaming(streams).NAME, one) for streams in (10, 100)),
+            *(report.Versus(ours.NAME, by_hand.NAME) for ours, by_hand in zip(_RIVALS, _BY_HAND, strict=False)),
+            report.Versus(_BY_HAND[0].NAME, _BY_HAND[1].NAME),
+        ],
         others={
             "CPU microseconds a record": each(measured, lambda one: one.cpu_us),
             "peak memory, MiB": each(measured, lambda one: one.peak_rss_mib),
         },
-        descriptions={rival.NAME: rival.DESCRIPTION for rival in _RIVALS},
+        descriptions={rival.NAME: rival.DESCRIPTION for rival in _ALL},
         accounts=each(measured, lambda one: one.account),
         settings={
             "requests": requests,
@@ -63,8 +71,10 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
     )
 
 
-def _measure(harness: Harness, rival: Streaming, requests: int) -> Measured:
+def _measure(harness: Harness, rival: Streaming | ByHand, requests: int) -> Measured:
     asked = Backlog(requests + requests // 10, streams=rival.streams)
+    if isinstance(rival, ByHand):  # it reads nothing before it has loaded every model
+        return backlog.measure(harness, rival, asked)
 
     def wait(contenders: Sequence[Contender], place: Place) -> None:
         with following(place) as states:

@@ -50,10 +50,15 @@ class FastAvro:
 
     def decode(self, value: bytes | None) -> tuple[str, bytes]:
         """See Codec."""
+        request = self.read(value)
+        return request["id"], request["inputs"][0]["data"]
+
+    def read(self, value: bytes | None) -> dict[str, Any]:
+        """Return all of a request."""
         buffer = io.BytesIO(value or b"")
         buffer.seek(_PREFIX_BYTES)
-        request = self._read(buffer, self._request, None)
-        return request["id"], request["inputs"][0]["data"]
+        request: dict[str, Any] = self._read(buffer, self._request, None)
+        return request
 
     def encode(self, id_: str, data: bytes) -> bytes:
         """See Codec."""
