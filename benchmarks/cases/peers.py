@@ -130,6 +130,16 @@ PEERS: Final = (
         settings={"batch_size": 32, "batch_time_s": 0.005},
         ports=3,
     ),
+    Peer(
+        "expert-v2-json",
+        "the expert's loop with msgspec; requests in V2 JSON",
+        "hand_written",
+        "hand_written",
+        0.5,
+        wire=wire.V2_JSON,
+        codec="v2-json",
+        settings=_BATCHES,
+    ),
 )
 # The first two are those of the target: ours, and the best that one would write by hand.
 _ALL: Final[tuple[Ours | Peer, ...]] = (OURS, *PEERS, OURS_JSON)
@@ -166,7 +176,7 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
         versus=[
             *(report.Versus(_ours_for(peer).NAME, peer.NAME, peer.target) for peer in PEERS[1:]),
             # Each on the wire that is its best; no target, for they do not read the same bytes.
-            *(report.Versus(OURS.NAME, peer.NAME) for peer in PEERS if peer.wire != OURS.wire),
+            *(report.Versus(OURS.NAME, peer.NAME) for peer in PEERS if peer.is_groupless),
         ],
         others={
             "CPU microseconds a record": each(measured, lambda one: one.cpu_us),

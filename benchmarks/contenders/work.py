@@ -1,14 +1,17 @@
 """What every contender that is not ours does with the requests it was given: decode, predict, encode, as by hand.
 
 It imports nothing of ours, for it runs in the contenders' own environments too. The codecs are fastavro, which most
-take, and cavro, the fastest there is; each in single-object framing.
+take, and cavro, the fastest there is, each in single-object framing; and msgspec for the JSON of the Open Inference
+Protocol.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import struct
 from pathlib import Path
+from types import GenericAlias
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -92,7 +95,32 @@ class CAvro:
         return self._prefix + body
 
 
-CODECS: dict[str, Callable[[], Codec]] = {"fastavro": FastAvro, "cavro": CAvro}
+class V2Json:
+    """By msgspec, told the types of all fields."""
+
+    def __init__(self) -> None:
+        import msgspec  # noqa: PLC0415  # likewise
+
+        fields = [("name", str), ("shape", list[int]), ("datatype", str), ("data", list[float])]
+        tensors = GenericAlias(list, msgspec.defstruct("Tensor", fields))
+        request = msgspec.defstruct("Request", [("id", str), ("inputs", tensors)])
+        self._read: Any = msgspec.json.Decoder(request).decode
+        self._write: Any = msgspec.json.Encoder().encode
+
+    def decode(self, value: bytes | None) -> tuple[str, bytes]:
+        """See Codec."""
+        request = self._read(value or b"")
+        return request.id, struct.pack("<64f", *request.inputs[0].data)
+
+    def encode(self, id_: str, data: bytes) -> bytes:
+        """See Codec."""
+        logits = struct.unpack("<10f", data)
+        output = {"name": "logits", "datatype": "FP32", "shape": [1, 10], "data": logits}
+        result: bytes = self._write({"id": id_, "model_name": "mlp", "model_version": "1", "outputs": [output]})
+        return result
+
+
+CODECS: dict[str, Callable[[], Codec]] = {"fastavro": FastAvro, "cavro": CAvro, "v2-json": V2Json}
 
 
 class Work:

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks import model, probe, produce, wire
 from benchmarks.avro_records import AvroRecord
 from benchmarks.collect import account, by_row
-from benchmarks.contenders.work import FastAvro
+from benchmarks.contenders.work import FastAvro, V2Json
 from benchmarks.workload import Workload
 from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.codecs.codec import Limits
@@ -39,6 +39,16 @@ def test_the_rivals_read_requests_and_their_results_are_read_by_our_codec():
     logits = np.arange(10, dtype=np.float32)
     result = AvroCodec().decode_result(rival.encode(id_, logits.tobytes()))
     assert (result.id, result.servable, result.version) == (id_, "mlp", 1)
+    assert np.array_equal(result.outputs[0].array(), logits.reshape(1, 10))
+
+
+def test_the_rival_in_v2_json_reads_requests_and_its_results_are_read_by_our_codec():
+    rival = V2Json()
+    ((key, value),) = produce.requests(1, wire_name=wire.V2_JSON)
+    assert rival.decode(value) == (key.decode(), rows_of(produce.requests(1)).tobytes())
+    logits = np.arange(10, dtype=np.float32)
+    result = V2JsonCodec().decode_result(rival.encode("a", logits.tobytes()))
+    assert (result.id, result.servable, result.version) == ("a", "mlp", 1)
     assert np.array_equal(result.outputs[0].array(), logits.reshape(1, 10))
 
 
