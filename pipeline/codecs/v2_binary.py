@@ -7,6 +7,7 @@ each element of BYTES behind its length in four bytes, which is how a Tensor hol
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -72,7 +73,7 @@ class TailedJson:
         return (b"".join([head, *tail]), len(head)) if tail else (head, None)
 
 
-def _tensors(items: list[JsonTensor], tail: memoryview) -> tuple[Tensor, ...]:
+def _tensors(items: Sequence[JsonTensor], tail: memoryview) -> tuple[Tensor, ...]:
     tensors: list[Tensor] = []
     start = 0
     for item in items:

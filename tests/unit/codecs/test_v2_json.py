@@ -67,6 +67,19 @@ def test_a_truth_value_is_no_number_though_it_stands_among_some() -> None:
         decode(inputs=[x([1.0, True])])
 
 
+@pytest.mark.parametrize("data", [[0.5, 2], [[0.5], [2]]])
+@pytest.mark.parametrize("beside", [x([2**53 + 1], "INT64"), x([True], "BOOL"), x(["FP32"], "BYTES")])
+def test_a_tensor_has_its_numbers_whatever_stands_beside_it(data: Any, beside: dict[str, Any]) -> None:
+    first, second = decode(inputs=[x(data, shape=[2]), beside]).inputs
+    assert first == decode(inputs=[x([0.5, 2.0])]).inputs[0]
+    assert second == decode(inputs=[beside]).inputs[0]
+
+
+def test_a_floating_point_tensor_without_data_is_refused() -> None:
+    with pytest.raises(Undecodable, match="has no data"):
+        decode(inputs=[{"name": "x", "shape": [1], "datatype": "FP32"}])
+
+
 def test_null_is_nan_and_nan_is_null() -> None:
     (tensor,) = decode(inputs=[x([1, None])]).inputs
     assert math.isnan(tensor.array()[1])
