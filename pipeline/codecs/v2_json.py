@@ -323,7 +323,11 @@ def _types(data: list[Any], allowed: set[type], what: str) -> set[type]:
 
 def json_tensor(tensor: Tensor) -> JsonTensor:
     """Return a tensor as JSON has it."""
-    shape, array = list(tensor.shape), tensor.array().ravel()
+    shape, form = list(tensor.shape), _FORMS.get(tensor.datatype)
+    if form is not None:
+        numbers = list(struct.unpack(f"<{math.prod(shape)}{form}", tensor.data))
+        return JsonTensor(tensor.name, shape, tensor.datatype, numbers)
+    array = tensor.array().ravel()
     if tensor.datatype != "BYTES":
         return JsonTensor(tensor.name, shape, tensor.datatype, array.tolist())
     try:
