@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from pipeline.local.kafka import LocalKafka
 from pipeline.local.redis import LocalRedis
@@ -29,7 +29,7 @@ _THREAD_GRACE_S = 5.0
 before_tensorflow_or_torch()
 
 # No claim is about time: an example that takes long on a busy machine is no failure.
-settings.register_profile("penstock", deadline=None)
+settings.register_profile("penstock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("penstock")
 
 

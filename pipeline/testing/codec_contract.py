@@ -15,7 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar, Final
 
 import numpy as np
-from hypothesis import given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from pipeline import plugins
 from pipeline.codecs.avro_codec import AvroCodec
@@ -35,7 +35,7 @@ _THREADS: Final = 8
 _LIMITS: Final = Limits()
 _AVRO: Final = AvroCodec()
 # No claim is about time; and one fault at a time is enough.
-_SETTINGS: Final = settings(deadline=None, report_multiple_bugs=False)
+_SETTINGS: Final = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], report_multiple_bugs=False)
 
 
 class CodecContract:
