@@ -83,6 +83,7 @@ _SIGNATURE: Final = "signature"
 _DEADLINE: Final = "deadline_ms"
 _LAST_VERSION: Final = 2**63 - 1
 
+_NUMBERS: Final = frozenset({float, int})
 _FORMS: Final = {"FP32": "f", "FP64": "d"}
 
 _requests: Final = msgspec.json.Decoder(JsonRequest)
@@ -173,7 +174,8 @@ class V2JsonCodec:
 
 def _parse_flat(decoder: msgspec.json.Decoder[_T], value: bytes) -> _T | None:
     """Return what a decoder for floating-point numbers alone makes of JSON; None for whatever wants a closer look."""
-    if b'"FP' not in value:
+    data = value.find(b'"data"')
+    if value.find(b'"FP', 0, data) < 0 or b"[[" in value[data : data + 16]:  # it would only find out the hard way
         return None
     try:
         return decoder.decode(value)
@@ -191,9 +193,8 @@ def _flat_tensors(items: Sequence[_FlatTensor]) -> tuple[Tensor, ...] | None:
         check_shape(item.name, shape)
         if math.prod(shape) != len(data):
             return None
-        try:
-            packed = struct.pack(f"<{len(data)}{form}", *data)
-        except OverflowError:  # too large: for numpy that is infinity
+        packed = _packed(data, form)
+        if packed is None:
             return None
         tensors.append(Tensor(item.name, item.datatype, tuple(shape), packed))
     return tuple(tensors)
@@ -284,13 +285,26 @@ def tensor_of(item: JsonTensor) -> Tensor:
     check_shape(item.name, item.shape)
     if math.prod(item.shape) != len(data):
         raise Undecodable(f"tensor {item.name!r} of shape {item.shape} has {len(data)} elements")
-    try:
-        packed = from_array(item.name, _array(data, item)).data
-    except (ValueError, TypeError, OverflowError, binascii.Error) as error:
-        raise Undecodable(f"tensor {item.name!r} of {item.datatype}: {error}") from error
+    form = _FORMS.get(item.datatype)
+    packed: bytes | memoryview | None = None
+    if form is not None and _NUMBERS.issuperset(map(type, data)):
+        packed = _packed(data, form)
+    if packed is None:
+        try:
+            packed = from_array(item.name, _array(data, item)).data
+        except (ValueError, TypeError, OverflowError, binascii.Error) as error:
+            raise Undecodable(f"tensor {item.name!r} of {item.datatype}: {error}") from error
     tensor = Tensor(item.name, item.datatype, tuple(item.shape), packed)
     tensor.check()
     return tensor
+
+
+def _packed(data: list[Any], form: str) -> bytes | None:
+    """Return the bytes of numbers, sooner than numpy makes them; None where one is too large: it has a say in that."""
+    try:
+        return struct.pack(f"<{len(data)}{form}", *data)
+    except (OverflowError, struct.error):
+        return None
 
 
 def _array(data: list[Any], item: JsonTensor) -> Array:
