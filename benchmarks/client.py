@@ -7,6 +7,7 @@ Avro by fastavro: what one would write instead of InputQueue.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -20,8 +21,6 @@ from benchmarks.produce import requests as make_requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from benchmarks.avro_records import Datum
 
 # As an idle system has it: the one before is forgotten when the next one comes.
 _PAUSE_S: Final = 0.01
@@ -58,36 +57,30 @@ def by_hand(bootstrap: str, requests: str, results: str, warm_up: int, count: in
     """Ask by a producer, a consumer and fastavro; AssertionError for a wrong answer."""
     avro = wire.named(wire.AVRO)
     rows, wanted = _questions(warm_up + count)
-    bare = _Bare(bootstrap, requests, results)
 
     def ask(number: int) -> None:
         id_, row = f"question-{number}", rows[number]
         tensor = {"name": model.INPUT, "datatype": "FP32", "shape": list(row.shape), "data": row.tobytes()}
-        answer: Datum = avro.result.decode(bare.ask(id_.encode(), avro.request.encode({"id": id_, "inputs": [tensor]})))
+        answer = avro.result.decode(bare.ask(id_.encode(), avro.request.encode({"id": id_, "inputs": [tensor]})))
         output = answer["outputs"][0]
         got = np.frombuffer(output["data"], "<f4").reshape(output["shape"])
         assert answer["id"] == id_
         assert np.abs(got[0] - wanted[number]).max() < 1e-3
 
-    try:
+    with contextlib.closing(_Bare(bootstrap, requests, results)) as bare:
         return measure(ask, warm_up, count)
-    finally:
-        bare.close()
 
 
 def echo(bootstrap: str, requests: str, results: str, warm_up: int, count: int) -> list[float]:
     """Ask by a bare producer and consumer; AssertionError for a wrong answer."""
-    bare = _Bare(bootstrap, requests, results)
     pairs = list(make_requests(warm_up + count))
 
     def ask(number: int) -> None:
         key, value = pairs[number]
         assert bare.ask(key, value) == value
 
-    try:
+    with contextlib.closing(_Bare(bootstrap, requests, results)) as bare:
         return measure(ask, warm_up, count)
-    finally:
-        bare.close()
 
 
 class _Bare:

@@ -175,8 +175,8 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
         rounds=each(measured, lambda one: one.records_per_s),
         versus=[
             *(report.Versus(_ours_for(peer).NAME, peer.NAME, peer.target) for peer in PEERS[1:]),
-            # Each on the wire that is its best; no target, for they do not read the same bytes.
-            *(report.Versus(OURS.NAME, peer.NAME) for peer in PEERS if peer.is_groupless),
+            # Who has a target on another wire, each on its best; no target, for they do not read the same bytes.
+            *(report.Versus(OURS.NAME, peer.NAME) for peer in PEERS if peer.target and peer.wire != OURS.wire),
         ],
         others={
             "CPU microseconds a record": each(measured, lambda one: one.cpu_us),

@@ -51,7 +51,7 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
         rounds=each(measured, lambda one: one.records_per_s),
         versus=[
             *(report.Versus(Streaming(streams).NAME, one) for streams in (10, 100)),
-            *(report.Versus(ours.NAME, by_hand.NAME) for ours, by_hand in zip(_RIVALS, _BY_HAND, strict=False)),
+            *(report.Versus(Streaming(by_hand.streams).NAME, by_hand.NAME) for by_hand in _BY_HAND),
             report.Versus(_BY_HAND[0].NAME, _BY_HAND[1].NAME),
         ],
         others={

@@ -11,8 +11,6 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from benchmarks.contenders import hand_written, work
 
 if TYPE_CHECKING:
@@ -58,17 +56,15 @@ class Work:
 
     def __call__(self, values: Sequence[bytes | None]) -> list[bytes]:
         """Return the result of each request, in their order."""
-        requests = [self._codec.read(value) for value in values]
-        groups: dict[str, list[int]] = defaultdict(list)
-        for position, request in enumerate(requests):
-            groups[request["servable"]].append(position)
-        results = [b""] * len(requests)
-        for name, positions in groups.items():
-            data = b"".join([requests[position]["inputs"][0]["data"] for position in positions])
-            logits = self._models[name](np.frombuffer(data, "<f4").reshape(-1, 64)).tobytes()
-            for number, position in enumerate(positions):
-                row = logits[40 * number : 40 * number + 40]
-                results[position] = self._codec.encode(requests[position]["id"], row)
+        groups: dict[str, list[tuple[int, tuple[str, bytes]]]] = defaultdict(list)
+        for position, value in enumerate(values):
+            request = self._codec.read(value)
+            groups[request["servable"]].append((position, (request["id"], request["inputs"][0]["data"])))
+        results = [b""] * len(values)
+        for name, group in groups.items():
+            answered = work.answer(self._codec, self._models[name], [request for _, request in group])
+            for (position, _), result in zip(group, answered, strict=True):
+                results[position] = result
         return results
 
 

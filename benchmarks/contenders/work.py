@@ -133,11 +133,15 @@ class Work:
 
     def __call__(self, values: Sequence[bytes | None]) -> list[bytes]:
         """Return the result of each request, in their order."""
-        requests = [self.codec.decode(value) for value in values]
-        rows = np.frombuffer(b"".join([data for _, data in requests]), "<f4").reshape(-1, 64)
-        data = self.predict(rows).tobytes()
-        encode = self.codec.encode
-        return [encode(id_, data[40 * number : 40 * number + 40]) for number, (id_, _) in enumerate(requests)]
+        return answer(self.codec, self.predict, [self.codec.decode(value) for value in values])
+
+
+def answer(codec: Codec, predict: Callable[[Floats], Floats], requests: Sequence[tuple[str, bytes]]) -> list[bytes]:
+    """Return the result of each request, (id, data), computed in one call."""
+    rows = np.frombuffer(b"".join([data for _, data in requests]), "<f4").reshape(-1, 64)
+    logits = predict(rows).tobytes()
+    encode = codec.encode
+    return [encode(id_, logits[40 * number : 40 * number + 40]) for number, (id_, _) in enumerate(requests)]
 
 
 def load_model(path: str, properties: dict[str, Any]) -> Callable[[Floats], Floats]:

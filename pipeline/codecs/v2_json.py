@@ -49,7 +49,7 @@ class JsonRequest(msgspec.Struct, omit_defaults=True):
 
 
 class _FlatTensor(JsonTensor, gc=False):
-    """A tensor whose data are flat numbers: what most requests have, and what is read in half of the time."""
+    """A tensor whose data are flat numbers: what most requests have, and what is read soonest."""
 
     data: list[float] | msgspec.UnsetType = msgspec.UNSET
 
