@@ -17,6 +17,9 @@ extras_demo = demo
 extras_kafka = broker
 extras_bench = bench
 extras_test = test,dev
+# Installed one by one beforehand: pip keeps what it has downloaded until all is installed, 3 GB beside the 8 that it becomes.
+first_bench = torch tensorflow
+first_test = torch tensorflow
 
 # Its brokers and workers need the machine for themselves.
 chaos = tests/chaos/test_chaos.py
@@ -83,5 +86,7 @@ clean:  ## remove the set-up and everything built
 
 .venv/.%-ready: setup.cfg pyproject.toml constraints.txt | .venv/.created
 	$(say) 'installing what "$*" needs into .venv (once; one to three minutes)'
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt -e '.[$(extras_$*)]'
+	@for what in $(first_$*) '-e.[$(extras_$*)]'; do \
+	    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt "$$what" || exit 1; \
+	done
 	@touch $@
