@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import shutil
 import subprocess
@@ -45,6 +46,7 @@ np.savez(folder / "answers.npz", x=x, hidden=hidden, y=network(x)["y"])
 def written() -> Path:
     """Return a folder with ``saved_model/``, ``frozen/`` and ``answers.npz`` (x, hidden, y as TensorFlow has them)."""
     folder = Path(tempfile.mkdtemp(prefix="penstock-tensorflow-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     done = subprocess.run(  # this Python, with code of ours
         [sys.executable, "-c", _WRITE, str(folder)], capture_output=True, text=True, timeout=110, check=False
     )
