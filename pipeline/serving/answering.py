@@ -15,7 +15,7 @@ from pipeline.registry.handle import Handle
 from pipeline.serving import headers
 from pipeline.serving.computation import Outcome
 from pipeline.serving.formats import Formats
-from pipeline.serving.headers import Header, HeaderTable
+from pipeline.serving.headers import Header
 from pipeline.serving.pending import Pending
 from pipeline.settings import RouteSettings
 
@@ -29,8 +29,8 @@ _LONG_NAME: Final = 1000
 class Answering:
     """Makes the answers of one route. Thread-safe; keeps nothing of a batch."""
 
-    def __init__(self, route: RouteSettings, formats: Formats, table: HeaderTable) -> None:
-        self._route, self._formats, self._headers = route, formats, table
+    def __init__(self, route: RouteSettings, formats: Formats) -> None:
+        self._route, self._formats = route, formats
         self._is_full = route.result_headers == "full"
 
     def conclude(
@@ -116,8 +116,10 @@ class Answering:
         whatever was too large about the first.
         """
         envelope, request = pending.envelope, pending.request
-        envelope.reply_topic = envelope.reply_partition = None
-        envelope.id, envelope.servable = _cut(envelope.id, _LONG_NAME), _cut(envelope.servable, _LONG_NAME)
+        id_, servable = _cut(envelope.id, _LONG_NAME), _cut(envelope.servable, _LONG_NAME)
+        pending.envelope = msgspec.structs.replace(
+            envelope, id=id_, servable=servable, reply_topic=None, reply_partition=None
+        )
         if request is not None:
             id_, servable = _cut(request.id, _LONG_NAME), _cut(request.servable, _LONG_NAME)
             pending.request = msgspec.structs.replace(request, id=id_, servable=servable, inputs=())
@@ -143,8 +145,9 @@ class Answering:
             return self._formats.encode_named(self._formats.default, result)
 
     def _echo(self, pending: Pending, own: Sequence[Header]) -> Sequence[Header]:
-        framing = pending.framing
-        echoed = self._headers.echo(pending.record.headers, None if framing is None else framing.is_repeated)
+        echoed, framing = pending.envelope.echoed, pending.framing
+        if framing is not None:
+            echoed = [header for header in echoed if framing.is_repeated(header[0])]
         return headers.merged(echoed, own) if own else echoed
 
 

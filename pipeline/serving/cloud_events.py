@@ -22,7 +22,6 @@ from pipeline.errors import NoInputs, RecordTooLarge, Undecodable
 from pipeline.records import PredictRequest, PredictResult
 from pipeline.serving.headers import CONTENT_TYPE, Header
 
-MEDIA_TYPE: Final = "application/cloudevents"
 RESULT_TYPE: Final = "penstock.result"
 ERROR_TYPE: Final = "penstock.error"
 _JSON: Final = "application/cloudevents+json"
@@ -147,11 +146,6 @@ def result_attributes(
     if attributes.get("id"):
         said["causationid"] = str(attributes["id"])  # of CloudEvents' correlation extension
     return said
-
-
-def is_event_type(content_type: str) -> bool:
-    """Return whether a content type is that of an event in structured mode."""
-    return content_type[: len(MEDIA_TYPE)].lower() == MEDIA_TYPE
 
 
 def is_json_event(content_type: str) -> bool:

@@ -13,6 +13,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+import msgspec
+
 from pipeline.clock import Clock
 from pipeline.codecs.codec import Codec, Limits
 from pipeline.connector import Answer, Record
@@ -27,16 +29,15 @@ from pipeline.errors import (
 )
 from pipeline.records import PredictRequest
 from pipeline.registry.handle import Handle
-from pipeline.serving import batching, headers
+from pipeline.serving import batching
 from pipeline.serving.answering import Answering
 from pipeline.serving.batching import Layout, Target, Targets
-from pipeline.serving.cloud_events import is_event_type
 from pipeline.serving.cluster_serving.frame import Frame, Job, fitted
 from pipeline.serving.computation import compute
 from pipeline.serving.form import form_in_use
 from pipeline.serving.formats import Formats
-from pipeline.serving.framing import NO_VALUE, Framing, framing_of
-from pipeline.serving.headers import Envelope, HeaderTable
+from pipeline.serving.framing import NO_VALUE, framing_of
+from pipeline.serving.headers import SILENT, Envelope, Header, HeaderTable, is_event_type
 from pipeline.serving.members import members_of
 from pipeline.serving.pending import Pending
 from pipeline.settings import BatchingSettings, RouteSettings
@@ -57,6 +58,8 @@ class Servables(Protocol):
 BatchingOf = Callable[[str], BatchingSettings]
 # Asks a schema registry for the schemas of these names; blocks for a limited time, never raises.
 Fetch = Callable[[set[bytes]], None]
+# What the headers of a batch say, by request topic and headers: those of one client's requests say the same.
+Said = dict[tuple[str, tuple[Header, ...]], Envelope]
 
 
 def _as_declared(_stream: str) -> BatchingSettings:
@@ -83,14 +86,15 @@ class Dispatcher:
         self._batching_of = batching_of
         self._fetch = fetch
         self._limits = Limits(route.max_record_bytes, route.max_tensors)
-        self._headers = HeaderTable(route.headers, clock)
-        self._answering = Answering(route, self._formats, self._headers)
         self._job = Job(route) if route.format == CLUSTER_SERVING else None
         self._is_framed_route = self._job is not None or is_event_type(route.format)
+        self._headers = HeaderTable(route.headers, clock, route.format if self._is_framed_route else "")
+        self._answering = Answering(route, self._formats)
 
     def decode(self, records: Sequence[Record]) -> list[Pending]:
         """Return one Pending for each record, in order."""
-        return [self._decode(record) for record in records]
+        said: Said = {}
+        return [self._decode(record, said) for record in records]
 
     def decode_late(self, batch: Sequence[Pending]) -> None:
         """Decode what waits for its schema, in place. Blocks while the schema registry is asked, for a limited time.
@@ -103,7 +107,7 @@ class Dispatcher:
         self._fetch({pending.error.name for pending in waiting if isinstance(pending.error, SchemaUnavailable)})
         for pending in waiting:
             pending.error = None
-            self._read(pending)
+            self._read(pending, {})
 
     def answer(self, batch: Sequence[Pending]) -> list[Answer]:
         """Compute a batch and return its answers, in order. Blocks for as long as the models take."""
@@ -136,48 +140,66 @@ class Dispatcher:
 
     def refuse(self, record: Record, error: PenstockError) -> Answer:
         """Return the answer to a record whose first answer its broker will not take; see Connector.answer."""
-        return self._answering.refusal_in_short(self._decode(record), error)
+        return self._answering.refusal_in_short(self._decode(record, {}), error)
 
     # From a record to a request.
 
-    def _decode(self, record: Record) -> Pending:
-        return self._read(Pending(record, self._formats.default, Envelope()))
+    def _decode(self, record: Record, said: Said) -> Pending:
+        return self._read(Pending(record, self._formats.default, SILENT), said)
 
-    def _read(self, pending: Pending) -> Pending:
+    def _read(self, pending: Pending, said: Said) -> Pending:
         try:
-            self._read_request(pending)
+            self._read_request(pending, said)
         except PenstockError as error:
-            self._fail(pending, error)
+            pending.fail(error)
         except Exception as fault:  # else one record would stop every worker that it comes to
             record = pending.record
             log.debug("%s[%d]@%d", record.topic, record.partition, record.offset, exc_info=True)
-            self._fail(pending, Undecodable(f"its reader has a fault: {type(fault).__name__}: {fault}"))
+            pending.fail(Undecodable(f"its reader has a fault: {type(fault).__name__}: {fault}"))
         return pending
 
-    def _fail(self, pending: Pending, error: PenstockError) -> None:
-        pending.fail(error)
-        # Whatever else is wrong with a record: its error result goes nowhere either where no result may go.
-        if not self._may_reply(pending.envelope.reply_topic, pending.record.topic):
-            pending.envelope.reply_topic = pending.envelope.reply_partition = None
-
-    def _read_request(self, pending: Pending) -> None:
-        record = pending.record
+    def _read_request(self, pending: Pending, said: Said) -> None:
+        # The headers and the framing come first, so that even an error goes where, and has the form that, they ask.
+        record, envelope = pending.record, SILENT
         if record.headers or self._is_framed_route:
-            self._open(pending)
+            key = record.topic, tuple(record.headers)
+            envelope = pending.envelope = said.get(key) or said.setdefault(key, self._open(record))
+            if envelope.is_framed or self._job is not None:
+                envelope = self._frame(pending, envelope)
         if record.fault:
             raise Undecodable(record.fault)
         if record.kills:
             self._check_kills(record, 1)  # then even reading its id has killed a worker
         request = self._request(pending)
         if record.headers or not request.id:
-            request = headers.completed(request, pending.envelope, record)
+            request = self._headers.completed(request, envelope, record)
         pending.request = request
         if record.kills:
             self._check_kills(record, 0)
         if not request.inputs:
             raise NoInputs
-        if record.headers:
-            self._check_headers(pending.envelope, record.topic)
+        if envelope.problem is not None:
+            raise envelope.problem
+
+    def _open(self, record: Record) -> Envelope:
+        """Read the headers. A reply address that the allow-list or a loop forbids gets no result, and no error."""
+        envelope = self._headers.read(record.headers)
+        topic = envelope.reply_topic
+        if topic is None or self._may_reply(topic, record.topic):
+            return envelope
+        problem = envelope.problem or ReplyRefused(topic, self._route.reply_topics)
+        return msgspec.structs.replace(envelope, reply_topic=None, reply_partition=None, problem=problem)
+
+    def _frame(self, pending: Pending, envelope: Envelope) -> Envelope:
+        """Find the framing; return the envelope of this request alone."""
+        if self._job is not None and envelope.content_type == CLUSTER_SERVING:
+            pending.framing = frame = Frame(self._job, pending.record)
+            pending.key = frame.key
+        else:
+            pending.framing = framing_of(pending.record, envelope, self._formats, self._limits, self._clock)
+        if pending.framing is not None and pending.framing.id:
+            pending.envelope = envelope = msgspec.structs.replace(envelope, id=pending.framing.id)
+        return envelope
 
     def _check_kills(self, record: Record, beyond: int) -> None:
         allowed = self._route.poison_after_kills or 0
@@ -193,31 +215,8 @@ class Dispatcher:
             raise NoInputs(NO_VALUE)
         return pending.codec.decode_request(value, self._limits)
 
-    def _open(self, pending: Pending) -> None:
-        """Read the headers and find the framing, so that even an error goes where, and has the form that, they ask."""
-        record = pending.record
-        envelope = pending.envelope = self._headers.read(record.headers, record.timestamp_ms)
-        if self._is_framed_route and not envelope.content_type:
-            envelope.content_type = self._route.format
-        framing: Framing | None
-        if self._job is not None and envelope.content_type == CLUSTER_SERVING:
-            framing = frame = Frame(self._job, record)
-            pending.key = frame.key
-        else:
-            framing = framing_of(record, envelope, self._formats, self._limits, self._clock)
-        pending.framing = framing
-        if framing is not None:
-            envelope.id = framing.id or envelope.id
-
-    def _check_headers(self, envelope: Envelope, request_topic: str) -> None:
-        """Raise for what is wrong with a header, and where the allow-list or a loop forbids the reply address."""
-        if envelope.problem is not None:
-            raise envelope.problem
-        if not self._may_reply(envelope.reply_topic, request_topic):
-            raise ReplyRefused(str(envelope.reply_topic), self._route.reply_topics)
-
-    def _may_reply(self, topic: str | None, request_topic: str) -> bool:
-        if topic is None or topic == self._route.results_of(request_topic):
+    def _may_reply(self, topic: str, request_topic: str) -> bool:
+        if topic == self._route.results_of(request_topic):
             return True
         allowed = any(fnmatch.fnmatchcase(topic, pattern) for pattern in self._route.reply_topics)
         return allowed and not self._route.reads(topic)

@@ -16,12 +16,11 @@ from pipeline.serving.cloud_events import (
     BinaryEvent,
     Own,
     StructuredEvent,
-    is_event_type,
     is_json_event,
     is_result_of,
 )
 from pipeline.serving.formats import Formats
-from pipeline.serving.headers import CONTENT_TYPE, JSON_BYTES, Envelope
+from pipeline.serving.headers import CONTENT_TYPE, JSON_BYTES, Envelope, is_event_type
 
 NO_VALUE: Final = "the record has no value"
 

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 import msgspec
 
 from pipeline.clock import Clock
 from pipeline.codecs import confluent
 from pipeline.connector import Headers, Record
-from pipeline.errors import Undecodable
+from pipeline.errors import PenstockError, Undecodable
 from pipeline.records import PredictRequest, PredictResult
 from pipeline.settings import BINARY_PARTITION, HeaderNames
 
 Header = tuple[str, bytes | None]
 
 
-class Envelope(msgspec.Struct, gc=False):
-    """The meaning of the headers of one request; empty and None where they are silent.
+class Envelope(msgspec.Struct, frozen=True, gc=False):
+    """The meaning of the headers of a request, empty and None where they are silent; requests of a batch may share it.
 
-    ``problem`` is what is wrong with a header that has a meaning; the others count all the same.
+    ``problem`` is what is wrong with a header that has a meaning; the others count all the same. ``timeout_ms`` counts
+    from when the record was written. ``is_framed``: the value may be more than its codec's bytes. ``echoed`` are the
+    headers that a result repeats as they came: not those without a value, nor those that concern the way to the worker
+    or the bytes of the request.
     """
 
     content_type: str = ""
@@ -30,16 +33,21 @@ class Envelope(msgspec.Struct, gc=False):
     servable: str = ""
     version: str = ""
     deadline_ms: int | None = None
+    timeout_ms: int | None = None
     reply_topic: str | None = None
     reply_partition: int | None = None
     is_event: bool = False
     schema_name: bytes | None = None
-    problem: Undecodable | None = None
+    problem: PenstockError | None = None
+    is_framed: bool = False
+    echoed: Sequence[Header] = ()
 
 
+SILENT: Final = Envelope()
 CONTENT_TYPE: Final = "content-type"
 JSON_BYTES: Final = "Inference-Header-Content-Length"
 SCHEMA_NAME: Final = confluent.HEADER
+EVENT: Final = "application/cloudevents"
 _SPEC_VERSION: Final = "ce_specversion"  # makes a record a CloudEvent in binary mode
 # What a route with ``result_headers: full`` writes on each result; see ``full``.
 _MODEL, _VERSION, _DIGEST = "model", "model-version", "model-digest"
@@ -60,69 +68,73 @@ _LONGEST_REMEMBERED: Final = 256
 class HeaderTable:
     """The table of one route, by the names that its settings say. Thread-safe."""
 
-    def __init__(self, names: HeaderNames, clock: Clock) -> None:
+    def __init__(self, names: HeaderNames, clock: Clock, content_type: str = "") -> None:
+        """``content_type`` is that of records which say nothing of theirs."""
         self._meanings: Final = names.by_name()
         self._clock = clock
+        self._content_type = content_type
         passing = [name for name, meaning in self._meanings.items() if meaning in _ON_THE_WAY]
         self._not_repeated: Final = frozenset((*passing, *_DESCRIBING))
 
-    def read(self, headers: Headers, timestamp_ms: int) -> Envelope:
+    def read(self, headers: Headers) -> Envelope:
         """Return what the headers say; never raises.
 
-        The first of several headers with one meaning counts, of deadlines the earliest; one without a value, or with an
-        empty one, is silent.
-        ``timestamp_ms`` is the record's.
+        The first of several headers with one meaning counts, of deadlines and of timeouts the earliest; one without a
+        value is silent, and so is one with a meaning and an empty value.
         """
-        envelope = Envelope()
-        meanings = self._meanings
-        for name, value in headers:
+        meanings, not_repeated = self._meanings, self._not_repeated
+        echoed: list[Header] = []
+        said: dict[str, Any] = {"echoed": echoed}
+        for header in headers:
+            name, value = header
+            if value is None:
+                continue
+            if name not in not_repeated:
+                echoed.append(header)
             meaning = meanings.get(name)
             if meaning is None:
                 if name == _SPEC_VERSION:
-                    envelope.is_event = True
-                elif name == SCHEMA_NAME and envelope.schema_name is None:
-                    envelope.schema_name = value
+                    said["is_event"] = True
+                elif name == SCHEMA_NAME:
+                    said.setdefault("schema_name", value)
             elif value:
                 try:
-                    self._note(envelope, name, meaning, value, timestamp_ms)
+                    _note(said, name, meaning, value)
                 except Undecodable as problem:
-                    envelope.problem = envelope.problem or problem.without_frames()
-        return envelope
+                    said.setdefault("problem", problem.without_frames())
+        content_type = said.setdefault("content_type", self._content_type)
+        if "json_bytes" in said or "is_event" in said or "schema_name" in said or is_event_type(content_type):
+            said["is_framed"] = True
+        return Envelope(**said)
 
-    def echo(self, headers: Headers, is_repeated: Callable[[str], bool] | None = None) -> list[Header]:
-        """Return the headers that a result repeats, as they came: those without a value are left out, too.
+    def completed(self, request: PredictRequest, envelope: Envelope, record: Record) -> PredictRequest:
+        """Return the request with what its body leaves open taken from its headers, and its id from its key at last."""
+        changes: dict[str, object] = {}
+        if not request.id:
+            changes["id"] = envelope.id or id_of_key(record.key)
+        if envelope.servable and not request.servable:
+            changes["servable"] = envelope.servable
+        if envelope.version and request.version is None and request.label is None:
+            # The header holds a number or a label; a number that no version can have is a label that none has.
+            number = envelope.version.isascii() and envelope.version.isdigit() and len(envelope.version) < _LONG_DIGITS
+            changes["version" if number else "label"] = int(envelope.version) if number else envelope.version
+        if request.deadline_ms is None and (envelope.deadline_ms is not None or envelope.timeout_ms is not None):
+            changes["deadline_ms"] = self._deadline_ms(envelope, record.timestamp_ms)
+        return msgspec.structs.replace(request, **changes) if changes else request
 
-        Left out are those that concern the way to the worker or the bytes of the request, and what ``is_repeated``
-        denies.
-        """
-        dropped = self._not_repeated
-        if is_repeated is None:
-            return [(name, value) for name, value in headers if value is not None and name not in dropped]
-        return [
-            (name, value) for name, value in headers if value is not None and name not in dropped and is_repeated(name)
-        ]
+    def _deadline_ms(self, envelope: Envelope, timestamp_ms: int) -> int:
+        """Return the earlier of both, where there are both."""
+        until_ms = [] if envelope.deadline_ms is None else [envelope.deadline_ms]
+        if envelope.timeout_ms is not None:
+            # A record was written at its timestamp, or now where it has none or one that is still to come.
+            now_ms = self._clock.unix_ms()
+            until_ms.append(envelope.timeout_ms + (timestamp_ms if 0 < timestamp_ms < now_ms else now_ms))
+        return min(until_ms)
 
-    def _note(self, envelope: Envelope, name: str, meaning: str, value: bytes, timestamp_ms: int) -> None:
-        if meaning in _TEXT:
-            if not getattr(envelope, meaning):
-                setattr(envelope, meaning, _text(name, value))
-        elif name == BINARY_PARTITION:
-            if len(value) != 4:
-                raise Undecodable(f"header {name!r} is {value[:20].hex()}, expected four bytes, big-endian")
-            if envelope.reply_partition is None and value[0] < 128:  # Spring's own code writes -1 for "any"
-                envelope.reply_partition = int.from_bytes(value, "big")
-        elif meaning in _DEADLINES:
-            until_ms = _number(name, value, _LIMITS[meaning])
-            if meaning == "timeout_ms":
-                until_ms += self._written_ms(timestamp_ms)
-            envelope.deadline_ms = until_ms if envelope.deadline_ms is None else min(until_ms, envelope.deadline_ms)
-        elif getattr(envelope, meaning) is None:
-            setattr(envelope, meaning, _number(name, value, _LIMITS[meaning]))
 
-    def _written_ms(self, timestamp_ms: int) -> int:
-        """Return when a record was written: by its timestamp, or now where it has none or one that is still to come."""
-        now_ms = self._clock.unix_ms()
-        return timestamp_ms if 0 < timestamp_ms < now_ms else now_ms
+def is_event_type(content_type: str) -> bool:
+    """Return whether a content type is that of a CloudEvent in structured mode."""
+    return content_type[: len(EVENT)].lower() == EVENT
 
 
 def id_of_key(key: bytes | None) -> str:
@@ -134,22 +146,6 @@ def id_of_key(key: bytes | None) -> str:
     except UnicodeDecodeError:
         return ""
     return text if text.isprintable() else ""
-
-
-def completed(request: PredictRequest, envelope: Envelope, record: Record) -> PredictRequest:
-    """Return the request with what its body leaves open taken from its headers, and its id from its key at last."""
-    changes: dict[str, object] = {}
-    if not request.id:
-        changes["id"] = envelope.id or id_of_key(record.key)
-    if envelope.servable and not request.servable:
-        changes["servable"] = envelope.servable
-    if envelope.version and request.version is None and request.label is None:
-        # The header holds a number or a label; a number that no version can have is a label that none has.
-        number = envelope.version.isascii() and envelope.version.isdigit() and len(envelope.version) < _LONG_DIGITS
-        changes["version" if number else "label"] = int(envelope.version) if number else envelope.version
-    if envelope.deadline_ms is not None and request.deadline_ms is None:
-        changes["deadline_ms"] = envelope.deadline_ms
-    return msgspec.structs.replace(request, **changes) if changes else request
 
 
 def merged(echoed: Iterable[Header], own: Iterable[Header]) -> list[Header]:
@@ -192,6 +188,20 @@ def _who(servable: str, version: int | None, digest: str | None) -> tuple[Header
 @functools.lru_cache(1024)
 def _where(topic: str, partition: int) -> tuple[Header, ...]:
     return (_SOURCE[0], topic.encode()), (_SOURCE[1], str(partition).encode())
+
+
+def _note(said: dict[str, Any], name: str, meaning: str, value: bytes) -> None:
+    """Add the meaning of one header to those of the others; raises Undecodable."""
+    if meaning in _DEADLINES:
+        number = _number(name, value, _LIMITS[meaning])
+        said[meaning] = min(number, said.get(meaning, number))
+    elif name == BINARY_PARTITION:
+        if len(value) != 4:
+            raise Undecodable(f"header {name!r} is {value[:20].hex()}, expected four bytes, big-endian")
+        if value[0] < 128:  # Spring's own code writes -1 for "any"
+            said.setdefault(meaning, int.from_bytes(value, "big"))
+    elif meaning not in said:
+        said[meaning] = _text(name, value) if meaning in _TEXT else _number(name, value, _LIMITS[meaning])
 
 
 def _text(name: str, value: bytes) -> str:

@@ -72,14 +72,15 @@ class KafkaEcho(EchoWorker):
             if message is None or message.error() is not None:
                 continue
             headers = message.headers() or []
-            partition = HEADERS.read(headers, message.timestamp()[1]).reply_partition
+            envelope = HEADERS.read(headers)
+            partition = envelope.reply_partition
             for result in self.results(message.value(), message.key(), headers):
                 self.producer.produce(
                     f"{self.route}.results",
                     result,
                     message.key(),
                     -1 if partition is None else partition,
-                    headers=HEADERS.echo(headers),
+                    headers=list(envelope.echoed),
                 )
             self.producer.poll(0)
         consumer.close()
@@ -100,12 +101,12 @@ class RedisEcho(EchoWorker):
             found = client.xreadgroup("workers", "echo", {requests: ">"}, 100, 50)
             for entry_id, fields in found[0][1] if found else ():
                 value, key, headers, _ = redis_wire.read([word for item in fields.items() for word in item])
-                reply_to = HEADERS.read(headers, 0).reply_topic
+                envelope = HEADERS.read(headers)
                 for result in self.results(value, key, headers):
-                    answer = {b"value": result, b"key": key or entry_id, **dict(HEADERS.echo(headers))}
+                    answer = {b"value": result, b"key": key or entry_id, **dict(envelope.echoed)}
                     client.xadd(f"{self.route}.results", answer)
-                    if reply_to:
-                        client.xadd(reply_to, answer, nomkstream=True)
+                    if envelope.reply_topic:
+                        client.xadd(envelope.reply_topic, answer, nomkstream=True)
                 client.xack(requests, "workers", entry_id)
         client.close()
 
@@ -126,5 +127,5 @@ def echoing(url, route):
 def echo_answer(record):
     """Return the answer of such a worker to a record of a connector."""
     [result] = EchoWorker("", "").results(record.value, record.key, list(record.headers))
-    reply_to = HEADERS.read(record.headers, 0).reply_topic
-    return Answer(result, record.key, HEADERS.echo(record.headers), reply_to)
+    envelope = HEADERS.read(record.headers)
+    return Answer(result, record.key, envelope.echoed, envelope.reply_topic)

@@ -10,13 +10,24 @@ from hypothesis import given, strategies as st
 from pipeline.connector import Headers, Record
 from pipeline.errors import ResultTooLarge, Undecodable
 from pipeline.records import PredictRequest
+from pipeline.registry.servable import ServableId
+from pipeline.serving.dispatcher import Dispatcher
 from pipeline.serving.headers import Envelope, HeaderTable, id_of_key
-from pipeline.settings import HeaderNames
-from pipeline.testing.fakes import FakeClock
+from pipeline.settings import HeaderNames, RouteSettings
+from pipeline.testing.fakes import AddingServable, FakeClock, manager_with
 from tests.unit.serving.test_dispatcher import AVRO, CLOCK, JSON, answer_one, dispatcher, record, request
 
 NOW_MS = CLOCK.unix_ms()
 TABLE = HeaderTable(HeaderNames(), FakeClock(NOW_MS))
+# What an envelope has of its own, besides the meaning of each header.
+_SAID = [name for name in Envelope.__struct_fields__ if name not in ("echoed", "is_framed")]
+
+
+def _deadline_ms(headers: Headers, timestamp_ms: int) -> int | None:
+    """Return the deadline of a request with these headers that was written then."""
+    written = Record(b"", None, headers, "q", 0, 0, timestamp_ms)
+    return TABLE.completed(PredictRequest(""), TABLE.read(headers), written).deadline_ms
+
 
 MEANINGS: dict[str, tuple[Headers, dict[str, Any]]] = {
     "our own": (
@@ -39,7 +50,8 @@ MEANINGS: dict[str, tuple[Headers, dict[str, Any]]] = {
         [("model", None), ("model", b""), ("deadline-ms", b""), ("seldon-model", b"b")], {"servable": "b"},
     ),
     "the earliest deadline": (
-        [("deadline-ms", b"900"), ("deadline-ms", b"700"), ("timeout-ms", b"5")], {"deadline_ms": 700},
+        [("deadline-ms", b"900"), ("deadline-ms", b"700"), ("timeout-ms", b"5"), ("timeout-ms", b"6")],
+        {"deadline_ms": 700, "timeout_ms": 5},
     ),
 }  # fmt: skip
 
@@ -47,7 +59,8 @@ MEANINGS: dict[str, tuple[Headers, dict[str, Any]]] = {
 @pytest.mark.parametrize("who", MEANINGS)
 def test_headers_are_understood_as_others_write_them(who: str) -> None:
     given_headers, meaning = MEANINGS[who]
-    assert TABLE.read(given_headers, NOW_MS - 5) == Envelope(**meaning)
+    envelope = TABLE.read(given_headers)
+    assert {name: getattr(envelope, name) for name in _SAID if getattr(envelope, name)} == meaning
 
 
 @pytest.mark.parametrize(
@@ -64,7 +77,7 @@ def test_headers_are_understood_as_others_write_them(who: str) -> None:
     ],
 )
 def test_a_value_that_is_not_of_its_kind_is_a_problem_that_hides_no_other_header(name: str, value: bytes) -> None:
-    envelope = TABLE.read([(name, value), ("reply_to", b"t")], NOW_MS)
+    envelope = TABLE.read([(name, value), ("reply_to", b"t")])
     assert isinstance(envelope.problem, Undecodable)
     assert name in str(envelope.problem)
     assert envelope.reply_topic == "t"
@@ -72,10 +85,10 @@ def test_a_value_that_is_not_of_its_kind_is_a_problem_that_hides_no_other_header
 
 @given(st.lists(st.tuples(st.sampled_from([*HeaderNames().by_name(), "ce_x", "mine"]), st.none() | st.binary())))
 def test_no_value_of_any_header_makes_reading_fail(headers: Headers) -> None:
-    envelope = TABLE.read(headers, NOW_MS)
+    envelope = TABLE.read(headers)
     assert envelope.reply_partition is None or 0 <= envelope.reply_partition < 2**31
-    assert envelope.deadline_ms is None or envelope.deadline_ms < 2**63
-    TABLE.echo(headers)
+    deadline_ms = _deadline_ms(headers, NOW_MS)
+    assert deadline_ms is None or deadline_ms < 2**63
 
 
 @pytest.mark.parametrize(
@@ -86,14 +99,42 @@ def test_no_value_of_any_header_makes_reading_fail(headers: Headers) -> None:
 def test_a_timeout_counts_from_the_timestamp_and_from_now_where_that_is_none_or_still_to_come(
     timestamp_ms: int, deadline_ms: int
 ) -> None:
-    assert TABLE.read([("timeout-ms", b"100")], timestamp_ms).deadline_ms == deadline_ms
+    assert _deadline_ms([("timeout-ms", b"100")], timestamp_ms) == deadline_ms
+
+
+def test_of_a_deadline_and_a_timeout_the_earlier_counts() -> None:
+    for deadline_ms, earlier_ms in ((NOW_MS + 50, NOW_MS + 50), (NOW_MS + 150, NOW_MS + 100)):
+        both = [("deadline-ms", str(deadline_ms).encode()), ("timeout-ms", b"100")]
+        assert _deadline_ms(both, NOW_MS) == earlier_ms
+
+
+def test_requests_of_a_batch_with_the_same_headers_have_each_its_own_id_and_deadline() -> None:
+    """What headers mean is found once for all that have the same; what a record adds to it is its own."""
+    value, headers = AVRO.encode_request(request("")), [("timeout-ms", b"100")]
+    records = [Record(value, key, headers, "q", 0, 0, NOW_MS - ago_ms) for key, ago_ms in ((b"a", 50), (b"b", 200))]
+    assert [
+        (pending.request.id, pending.request.deadline_ms)
+        for pending in dispatcher().decode(records)
+        if pending.request is not None
+    ] == [("a", NOW_MS + 50), ("b", NOW_MS - 100)]
+
+
+def test_the_same_reply_address_is_allowed_or_not_by_the_request_topic_of_each() -> None:
+    """A route of a pattern has a result topic for each of its request topics, and that one needs no allowance."""
+    route = RouteSettings(servable="adder", request_topic=r"^q\..*", result_topic="{request_topic}.r")
+    it = Dispatcher(route, manager_with({ServableId("adder", 3): AddingServable()}, CLOCK), [AVRO], CLOCK)
+    value, headers = AVRO.encode_request(request("a")), [("reply_to", b"q.1.r"), ("reply_partition", b"2")]
+    answers = it.answer(it.decode([Record(value, None, headers, topic, 0, 0, NOW_MS) for topic in ("q.1", "q.2")]))
+    assert [(answer.topic, answer.partition) for answer in answers] == [("q.1.r", 2), (None, None)]
+    assert [error and error.code for error in (AVRO.decode_result(answer.value).error for answer in answers)] == [
+        None, "reply_refused",
+    ]  # fmt: skip
 
 
 def test_names_of_a_route_replace_those_of_the_table_and_none_turns_a_meaning_off() -> None:
     table = HeaderTable(HeaderNames(servable=("car-model", "model"), id=(), reply_topic=("answer-to",)), CLOCK)
     headers = [("car-model", b"m"), ("x-request-id", b"a"), ("reply_to", b"t"), ("answer-to", b"u")]
-    assert table.read(headers, NOW_MS) == Envelope(servable="m", reply_topic="u")
-    assert table.echo(headers) == headers[:3]
+    assert table.read(headers) == Envelope(servable="m", reply_topic="u", echoed=headers[:3])
 
 
 TRACE = [("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), ("tracestate", b"a=1,b=2")]
