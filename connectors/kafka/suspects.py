@@ -126,6 +126,7 @@ class Suspects:
         self._group = 1  # how many suspects are taken together
         self._trying: set[Partition] = set()
         self._is_alone = False
+        self._is_calm = True
 
     def assign(self, committed: Mapping[Partition, tuple[int, str | None]]) -> list[Partition]:
         """Start with partitions and what is committed of each, an offset below 0 for nothing.
@@ -136,6 +137,7 @@ class Suspects:
             return []
         for partition, (offset, text) in committed.items():
             self._states[partition] = _State(max(offset, -1), parse(offset, text), self._window)
+        self._is_calm = False  # perhaps
         self._group = group_size(sum(state.suspects for state in self._states.values()))
         return [partition for partition in committed if self._states[partition].until > self._states[partition].base]
 
@@ -148,7 +150,9 @@ class Suspects:
     @property
     def is_calm(self) -> bool:
         """Whether there are no suspects: then every record may be taken."""
-        return not self._trying and not any(state.until > state.base for state in self._states.values())
+        if not self._is_calm:  # else it stays so until partitions are assigned
+            self._is_calm = not self._trying and not any(state.until > state.base for state in self._states.values())
+        return self._is_calm
 
     def kills(self, place: Place) -> int:
         """Return how many workers were killed while they had this record; 0 where that can not be told."""
