@@ -23,11 +23,10 @@ from pipeline.settings import RouteSettings
 
 log = logging.getLogger(__name__)
 
-# How long the delivery thread waits at most: for something to send, which wakes it; for reports, before it looks again
-# whether answers should go out at once.
+# How long the delivery thread waits at most: for something to send, which wakes it; for the broker, before it sends
+# what waits behind what the broker has not accepted.
 _IDLE_S: Final = 1.0
-_URGENT_S: Final = 0.1
-_LOADED_S: Final = 0.005
+_BLOCKED_S: Final = 0.1
 # How long a full queue of the producer is left to the delivery thread before it is tried again.
 _FULL_S: Final = 0.002
 
@@ -37,6 +36,10 @@ class AtLeastOnce:
 
     Answers are produced on the worker thread, delivery reports come on a thread of its own, commits are made on the
     feeder's. What was taken is finished when its answers are delivered.
+
+    Answers that come while others are on their way to the broker wait for those, and then go together: librdkafka has
+    one request at a time on its way for a partition, and its thread spins while there is more to send. So an answer
+    that finds nothing on its way goes out at once, and the more there are, the more go in one request (decision 17).
     """
 
     def __init__(
@@ -52,8 +55,10 @@ class AtLeastOnce:
         self._route, self._tracker, self._suspects, self._changed = route, tracker, suspects, changed
         self._properties = {**properties, "error_cb": on_error}
         self._refusals, self._log = Refusals(route, properties), ClientLog(log, properties)
-        self._is_urgent = False  # the batch that was answered last left nothing waiting
         self._is_sending = threading.Event()
+        self._turn = threading.Lock()  # guards the two that follow
+        self._is_busy = False  # answers are on their way
+        self._held: list[Delivery] = []  # what waits for them
         self._stopping = threading.Event()
         self._next_commit_s = 0.0
         # All is committed at the end. Not again when the consumer leaves its group: seldom the client aborts then, for
@@ -96,8 +101,13 @@ class AtLeastOnce:
         def on_failed(error: PenstockError) -> None:
             self._fail([future], error)
 
-        self._outbox.send_batch(Delivery(self._outbox, records, answers, refuse, on_done, on_failed))
-        self._is_urgent = len(records) < self._route.max_batch_size
+        delivery = Delivery(self._outbox, records, answers, refuse, on_done, on_failed)
+        with self._turn:
+            if self._is_busy:
+                self._held.append(delivery)
+                return future
+            self._is_busy = True
+        self._outbox.send_batch(delivery)
         self._is_sending.set()
         return future
 
@@ -146,30 +156,33 @@ class AtLeastOnce:
         self._stopping.set()
         self._is_sending.set()
         self._thread.join(max(1.0, timeout_s))
+        self._send_held()
         for producer in (self._producer, self._unbatched):
             if producer is not None:
                 self._serve(producer.flush, max(0.1, deadline_s - time.monotonic()))
 
     def _deliver(self) -> None:
-        """Take delivery reports, and let answers linger only while there are more to come.
-
-        A batch that is not full has emptied the log: its answers go out at once, because ``flush`` does not linger.
-        Under load they linger for ``linger.ms``, which saves a third of the worker's time: fewer, fuller requests.
-        """
+        """Have answers go out, which ``flush`` does without lingering, and take delivery reports."""
         try:
             while not self._stopping.is_set():
-                if self._unbatched is not None:
-                    self._serve(self._unbatched.poll, 0)
-                if not len(self._producer):
+                if not self._is_busy:
                     self._is_sending.wait(_IDLE_S)
                     self._is_sending.clear()
-                if self._is_urgent:
-                    self._serve(self._producer.flush, _URGENT_S)
-                else:
-                    self._serve(self._producer.poll, _LOADED_S)
+                if self._unbatched is not None:
+                    self._serve(self._unbatched.poll, 0)
+                self._serve(self._producer.flush, _BLOCKED_S)
+                self._send_held()
         except Exception as error:  # a thread's exception would be lost, and the route wait for ever
             log.exception("delivering")
             self._end(ConnectorError(f"results of {self._route.group}", f"{type(error).__name__}: {error}"))
+
+    def _send_held(self) -> None:
+        """Send what has waited. Where the broker takes some answers of before, and not others, it waits no longer."""
+        with self._turn:
+            held, self._held = self._held, []
+            self._is_busy = bool(held) or len(self._producer) > 0
+        for delivery in held:
+            self._outbox.send_batch(delivery)
 
     def _serve(self, call: Callable[[float], object], timeout_s: float) -> None:
         """Take delivery reports by a call of a producer. Where that has ended for good, this is where it says why."""
@@ -200,7 +213,11 @@ class AtLeastOnce:
         return self._unbatched
 
     def _make_room(self) -> bool:
-        time.sleep(_FULL_S)  # the delivery thread empties the queue as the broker accepts
+        # The queue becomes empty as delivery reports are taken.
+        if threading.current_thread() is self._thread:
+            self._serve(self._producer.poll, _FULL_S)
+        else:
+            time.sleep(_FULL_S)
         return not self._stopping.is_set()
 
     def _commit(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, Producer
 
 from connectors.kafka import KafkaConnector, connector as connector_of_kafka
 from pipeline.connector import Record
@@ -22,7 +22,7 @@ DEADLINE_S = 40.0
 
 @pytest.fixture
 def route(kafka: Any, topic_name: str) -> KafkaRoute:
-    """Every batch is full: its answers linger in the client for as long as it is told."""
+    """Every record is a batch."""
     return KafkaRoute(kafka.bootstrap, topic_name, partitions=2, max_batch_size=1, revoke_timeout_s=1.0)
 
 
@@ -64,8 +64,20 @@ def polling(connector: KafkaConnector) -> Iterator[list[Record]]:
         yield got
 
 
+class Lingering:
+    """A producer that lets answers linger although it is asked to send them at once."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+        self.poll = self.flush = producer.poll
+
+    def __len__(self) -> int:
+        return len(self._producer)
+
+
 def test_nothing_is_committed_before_the_broker_has_accepted_the_answer(route, close):
     connector = close(route.connector("one", **{"linger.ms": 3_000}))
+    connector._guarantee._producer = Lingering(connector._guarantee._producer)
     route.produce([b"a"], partition=0)
     records = poll_some(connector)
     delivery = connector.answer(records, echo(records), never)
