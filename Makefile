@@ -17,9 +17,10 @@ extras_demo = demo
 extras_kafka = broker
 extras_bench = bench
 extras_test = test,dev
-# Installed one by one beforehand: pip keeps what it has downloaded until all is installed, 3 GB beside the 8 that it becomes.
-first_bench = torch tensorflow
+# Installed one by one beforehand: pip keeps what it has downloaded until all is installed, 3 GB beside the 8 that it
+# becomes.
 first_test = torch tensorflow
+first_bench = $(first_test)
 
 # Its brokers and workers need the machine for themselves.
 chaos = tests/chaos/test_chaos.py

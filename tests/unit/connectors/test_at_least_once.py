@@ -51,6 +51,7 @@ class Slow:
         self.sent = []
         self._changed = threading.Condition()
         self._waiting = []
+        self._accepted = None  # the partition that is let next
 
     def produce(self, _topic, value, _key, partition, on_delivery, headers=()):
         with self._changed:
@@ -76,11 +77,6 @@ class Slow:
                 self._accepted = None
         for report in reports:
             report(None, None)
-
-    _accepted = None
-
-    def poll(self, timeout_s):
-        return 0
 
     def list_topics(self, topic, timeout):
         return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions={0: None, 1: None})})
