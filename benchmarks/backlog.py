@@ -120,12 +120,9 @@ def measure_groupless(harness: Harness, rival: Rival, backlog: Backlog) -> Measu
         with harness.running(rival, place) as contender:
             helper("benchmarks.probe", place.bootstrap, place.requests, place.results, "--wire", backlog.wire)
             watch = Watch(place, place.results)
-            try:
-                before = watch.end()
-                request_bytes = backlog.produce(place)
-                ticks = _watch_results(contender, watch, before, backlog.count)
-            finally:
-                watch.close()
+            before = watch.end()
+            request_bytes = backlog.produce(place)
+            ticks = _watch_results(contender, watch, before, backlog.count)
             peak_mib = contender.peak_rss_mib
         return _measured(backlog, place, ticks, peak_mib, request_bytes, 0)
 
@@ -146,11 +143,7 @@ def watch_commits(contenders: Sequence[Contender], place: Place, count: int) -> 
             ticks.append((results.end(), sum(contender.cpu_s for contender in contenders)))
         return requests.committed() >= count
 
-    try:
-        contenders[0].wait(is_done, f"answering {count} requests", LIMIT_S)
-    finally:
-        requests.close()
-        results.close()
+    contenders[0].wait(is_done, f"answering {count} requests", LIMIT_S)
     return ticks
 
 

@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from confluent_kafka import Consumer, ConsumerGroupState, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported without saying so
+from confluent_kafka import ConsumerGroupState, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]  # re-exported without saying so
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,19 +62,15 @@ class Place:
 
     def create_topics(self) -> None:
         """Create them and return when every partition can be used; raises KafkaException."""
-        admin = self._admin()  # named: its futures fail when it goes
+        admin = self.admin()  # named: its futures fail when it goes
         for future in admin.create_topics(self.topics, operation_timeout=_TIMEOUT_S).values():
             future.result(_TIMEOUT_S)
         for topic in (self.requests, self.results):
-            watch = Watch(self, topic)
-            try:
-                watch.wait_for_leaders()
-            finally:
-                watch.close()
+            Watch(self, topic).wait_for_leaders()
 
     def delete_topics(self) -> None:
         """Delete them, so that the disk holds one measurement at a time."""
-        admin = self._admin()
+        admin = self.admin()
         names = [topic.topic for topic in self.topics]
         for future in admin.delete_topics(names, operation_timeout=_TIMEOUT_S).values():
             future.result(_TIMEOUT_S)
@@ -82,30 +78,29 @@ class Place:
     def uncommitted(self) -> int:
         """Return how many requests the group would be given again."""
         watch = Watch(self, self.requests)
-        try:
-            return watch.end() - watch.committed()
-        finally:
-            watch.close()
+        return watch.end() - watch.committed()
 
     def assigned(self) -> list[int]:
         """Return how many partitions each member of the contender's group has; empty while it is not stable."""
-        admin = self._admin()  # as above
+        admin = self.admin()  # as above
         described = admin.describe_consumer_groups([self.group])[self.group].result(_TIMEOUT_S)
         if described.state != ConsumerGroupState.STABLE:
             return []
         return [len(member.assignment.topic_partitions) for member in described.members]
 
-    def _admin(self) -> AdminClient:
+    def admin(self) -> AdminClient:
+        """Return a client; keep it as long as what it has returned is awaited."""
         return AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})  # what goes wrong is raised
 
 
 class Watch:
-    """Looks at a topic, and at how far a group has committed it, without joining the group. Close it."""
+    """Looks at a topic, and at how far a group has committed it, without joining the group.
+
+    With one request for all partitions, whose number must not count in what is measured beside it.
+    """
 
     def __init__(self, place: Place, topic: str) -> None:
-        # Uncommitted: else it would wait for the offsets of a transaction that is open, and one mostly is.
-        properties = {"isolation.level": "read_uncommitted", "log_level": 0}
-        self._consumer = Consumer({"bootstrap.servers": place.bootstrap, "group.id": place.group, **properties})
+        self._admin, self._group = place.admin(), place.group
         self._partitions = [TopicPartition(topic, number) for number in range(place.partitions)]
 
     def wait_for_leaders(self) -> None:
@@ -123,13 +118,12 @@ class Watch:
 
     def end(self) -> int:
         """Return how many records the topic has."""
-        marks = [self._consumer.get_watermark_offsets(p, timeout=_TIMEOUT_S, cached=False) for p in self._partitions]
-        return sum(high for _, high in marks)
+        latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client's
+        found = self._admin.list_offsets(dict.fromkeys(self._partitions, latest))
+        return sum(future.result(_TIMEOUT_S).offset for future in found.values())
 
     def committed(self) -> int:
         """Return how many records of the topic the group has committed."""
-        return sum(max(0, p.offset) for p in self._consumer.committed(self._partitions, timeout=_TIMEOUT_S))
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._consumer.close()
+        # What a transaction that is open will commit is not waited for: one mostly is.
+        found = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(self._group, self._partitions)])
+        return sum(max(0, p.offset) for p in found[self._group].result(_TIMEOUT_S).topic_partitions)

@@ -138,10 +138,7 @@ def _wait(contender: Contender, place: Place, count: int, limit_s: float) -> lis
         samples.append(contender.rss_mib)
         return watch.committed() >= count
 
-    try:
-        contender.wait(is_done, f"answering {count} requests", limit_s)
-    finally:
-        watch.close()
+    contender.wait(is_done, f"answering {count} requests", limit_s)
     return samples
 
 

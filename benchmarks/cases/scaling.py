@@ -1,7 +1,7 @@
 """Scaling: two worker processes of one group against one, on a network of ResNet-50's size, one thread each.
 
 Each worker has a core of its own. Beside it, for the record, two workers on the small MLP, where the broker takes one
-of two cores already, and one worker on 1 to 16 partitions.
+of two cores already, and one worker on 1 to 256 partitions.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ REQUESTS: Final = 240
 ROWS_PER_IMAGE: Final = 500
 ROUNDS: Final = 3
 TARGET: Final = 1.7
-_PARTITIONS: Final = (1, 2, 4, 8, 16)
+_PARTITIONS: Final = (1, 2, 4, 8, 16, 64, 256)
 _BATCH: Final = 8
 _READY_S: Final = 120.0
 

@@ -150,10 +150,7 @@ def _measure(harness: Harness, rival: Swapping, version: Path, requests: int) ->
 
 def _wait_for_answers(contender: Contender, place: Place, count: int) -> None:
     watch = Watch(place, place.requests)
-    try:
-        contender.wait(lambda: watch.committed() >= count, f"answering {count} requests", _LIMIT_S)
-    finally:
-        watch.close()
+    contender.wait(lambda: watch.committed() >= count, f"answering {count} requests", _LIMIT_S)
 
 
 def _swap(contender: Contender, place: Place, stream: str, version: Path, before_s: float) -> Window:
