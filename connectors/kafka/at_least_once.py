@@ -12,7 +12,7 @@ from typing import Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from connectors.kafka.delivery import Delivery, Outbox
-from connectors.kafka.offsets import OffsetTracker, Partition, Taken
+from connectors.kafka.offsets import OffsetTracker, Partition, Spans, Taken
 from connectors.kafka.refusals import Refusals
 from connectors.kafka.suspects import Suspects
 from pipeline.connector import Answer, Record, Refuse
@@ -121,10 +121,10 @@ class AtLeastOnce:
             if fresh:
                 self._commit(consumer, fresh, asynchronous=True)
 
-    def hand_out(self, consumer: Consumer, spans: Mapping[Partition, tuple[int, int]]) -> None:
+    def hand_out(self, consumer: Consumer, spans: Spans, ahead: Spans) -> None:
         """See Guarantee: commits what is done with the marks of Suspects, where those are due."""
         with self._changed:
-            due = self._suspects.take(spans)
+            due = self._suspects.take(spans, ahead)
             if not due:
                 return
             ends = _later(self._tracker.pop_committable(), due)

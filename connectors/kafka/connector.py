@@ -6,9 +6,9 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -18,7 +18,7 @@ from connectors.kafka.at_least_once import AtLeastOnce
 from connectors.kafka.exactly_once import ExactlyOnce
 from connectors.kafka.guarantee import Guarantee
 from connectors.kafka.intake import Intake
-from connectors.kafka.offsets import OffsetTracker, Partition, Taken
+from connectors.kafka.offsets import OffsetTracker, Partition, Spans, Taken
 from connectors.kafka.record import record_of
 from connectors.kafka.refusals import Refusals
 from connectors.kafka.suspects import Place, Suspects
@@ -39,6 +39,16 @@ _CLOSING_POLL_S: Final = 0.05
 _LEAVING_S: Final = 5.0
 # How long a poll waits for the records in flight, where the next one must come alone.
 _QUIET_S: Final = 0.1
+# How much is looked at, where marks must be written: so many times what may be in flight.
+_WINDOWS_AHEAD: Final = 4
+
+
+class _Found(NamedTuple):
+    """Records of a batch, where they are, and the partitions that have none left, with their ends."""
+
+    records: list[Record]
+    spans: Spans
+    empty: dict[Partition, int]
 
 
 class KafkaConnector:
@@ -60,6 +70,7 @@ class KafkaConnector:
         self._tracker = OffsetTracker()
         window = route.max_batch_size * route.max_batches_in_flight
         self._suspects = Suspects(window if route.poison_after_kills else 0)
+        self._most_ahead = _WINDOWS_AHEAD * window
         self._batches: deque[Taken] = deque()  # what each poll took, until it is answered: that happens in order
         self._changed = threading.Condition()  # guards the three above
         self._intake = Intake(route.max_wait_ms / 1000)
@@ -115,10 +126,13 @@ class KafkaConnector:
             self._poll_paused(timeout_s)
             return []
         if not self._is_calm() and not self._intake.is_empty:
-            return self._take(self._choose(self._intake.take_kept(max_records, max_bytes)))
+            return self._take_chosen(self._intake.take_kept(max_records, max_bytes))
         self._assignment.resume(self._consumer)
         messages = self._intake.take(self._consumer, max_records, max_bytes, timeout_s)
-        return self._take(messages if self._is_calm() else self._choose(messages))
+        if not self._is_calm():
+            return self._take_chosen(messages)
+        found = self._read(messages)
+        return self._look_ahead(messages, max_records, max_bytes) if self._is_due(found) else self._take(found)
 
     def answer(self, records: Sequence[Record], answers: Sequence[Answer], refuse: Refuse) -> Future[None]:
         """See Connector."""
@@ -175,7 +189,7 @@ class KafkaConnector:
         else:
             self._intake.keep(message)
 
-    def _choose(self, messages: list[Message]) -> list[Message]:
+    def _take_chosen(self, messages: list[Message]) -> list[Record]:
         """Return what is taken now, where some records are suspected of killing workers; the others are kept."""
         places = [_place(message) if _failure(message) is None else None for message in messages]
         with self._changed:
@@ -186,7 +200,7 @@ class KafkaConnector:
             self._assignment.pause(self._consumer)  # what is kept must not become more
         if not taken:
             self._poll_paused(0.0)
-        return [messages[position] for position in taken]
+        return self._take(self._read([messages[position] for position in taken]))
 
     def _is_quiet(self) -> bool:
         return not self._batches and not self._tracker.in_flight(self._tracker.assigned)
@@ -195,7 +209,24 @@ class KafkaConnector:
         with self._changed:
             return self._suspects.is_calm
 
-    def _take(self, messages: list[Message]) -> list[Record]:
+    def _is_due(self, found: _Found) -> bool:
+        with self._changed:
+            return self._suspects.is_due(found.spans)
+
+    def _look_ahead(self, messages: list[Message], max_records: int, max_bytes: int) -> list[Record]:
+        """Return what is taken, where the broker must know of it first: it hears of what comes next, too.
+
+        A backlog of many partitions comes in runs of one partition, and each run would wait for a commit of its own. A
+        rebalance may come here: what it takes away must not be in anybody's hands.
+        """
+        self._intake.put_back([message for message in messages if _failure(message) is None])
+        self._intake.look_ahead(self._consumer, self._most_ahead, max_bytes)
+        messages = self._intake.take_kept(max_records, max_bytes)
+        if not self._is_calm():
+            return self._take_chosen(messages)
+        return self._take(self._read(messages), _spans(self._intake.kept))
+
+    def _read(self, messages: Sequence[Message]) -> _Found:
         records: list[Record] = []
         firsts: dict[Partition, int] = {}
         ends: dict[Partition, int] = {}
@@ -220,11 +251,15 @@ class KafkaConnector:
                 ends[key] = offset + 1
                 kills = 0 if suspects is None else suspects.kills((key, offset))
                 records.append(record_of(message, topic, partition, offset, kills))
+        return _Found(records, {key: (firsts[key], end) for key, end in ends.items()}, empty)
+
+    def _take(self, found: _Found, ahead: Spans | None = None) -> list[Record]:
+        records, spans, empty = found
         if records:
-            self._guarantee.hand_out(self._consumer, {key: (firsts[key], end) for key, end in ends.items()})
+            self._guarantee.hand_out(self._consumer, spans, ahead or {})
         with self._changed:
             if records:
-                self._batches.append(self._tracker.take(ends))
+                self._batches.append(self._tracker.take({key: end for key, (_, end) in spans.items()}))
             self._tracker.pass_over(empty)
         return records
 
@@ -261,6 +296,17 @@ def _failure(message: Message) -> KafkaError | None:
     """Return what went wrong; the end of a partition is nothing of that."""
     error = message.error()
     return None if error is None or error.code() == KafkaError._PARTITION_EOF else error
+
+
+def _spans(messages: Iterable[Message]) -> Spans:
+    firsts: dict[Partition, int] = {}
+    ends: dict[Partition, int] = {}
+    for message in messages:
+        if message.error() is None:
+            key, offset = _place(message)
+            firsts.setdefault(key, offset)
+            ends[key] = offset + 1
+    return {key: (firsts[key], end) for key, end in ends.items()}
 
 
 def _place(message: Message) -> Place:

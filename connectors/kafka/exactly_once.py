@@ -6,14 +6,14 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 from connectors.kafka.delivery import Outbox
-from connectors.kafka.offsets import OffsetTracker, Partition, Taken
+from connectors.kafka.offsets import OffsetTracker, Partition, Spans, Taken
 from connectors.kafka.refusals import Refusals
 from connectors.kafka.sent_batch import Attempt, SentBatch
 from connectors.kafka.transaction import CALL_S, AbortedError, Transaction
@@ -114,7 +114,7 @@ class ExactlyOnce:
             reason = "the client of Kafka does not come back from a call; the worker has to start anew"
             self._on_fatal(ConnectorError("kafka transactions", f"{reason}, and its requests come again"))
 
-    def hand_out(self, consumer: Consumer, spans: Mapping[Partition, tuple[int, int]]) -> None:
+    def hand_out(self, consumer: Consumer, spans: Spans, ahead: Spans) -> None:
         """See Guarantee: the broker is told nothing, for that would be committed outside of the transactions."""
 
     def settle(self, consumer: Consumer, partitions: list[Partition] | None) -> None:

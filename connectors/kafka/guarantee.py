@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from connectors.kafka.offsets import Partition, Taken
+from connectors.kafka.offsets import Partition, Spans, Taken
 from pipeline.connector import Answer, Record, Refuse
 
 
@@ -34,11 +34,11 @@ class Guarantee(Protocol):
         """
         ...
 
-    def hand_out(self, consumer: Consumer, spans: Mapping[Partition, tuple[int, int]]) -> None:
+    def hand_out(self, consumer: Consumer, spans: Spans, ahead: Spans) -> None:
         """Have the broker know, where it has to, that these records may be in flight; blocks until it does.
 
-        Called before records are handed out, with the first offset and the end of each partition. Where it fails, a
-        death is not noticed: that is logged, and no error.
+        Called before records are handed out, with the first offset and the end of each partition, and those of what
+        comes soon. Where it fails, a death is not noticed: that is logged, and no error.
         """
         ...
 

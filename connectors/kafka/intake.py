@@ -28,7 +28,7 @@ class Intake:
     """Takes messages from a consumer. For its polling thread only.
 
     What is taken and not returned lies in memory: no more than the client's own queue held, because only one message is
-    ever waited for.
+    ever waited for; or what ``look_ahead`` was asked for.
     """
 
     def __init__(self, max_wait_s: float, now_s: Callable[[], float] = time.monotonic) -> None:
@@ -47,8 +47,18 @@ class Intake:
             if first is None:
                 return []
             self._kept.append(first)
-        self._fill(source, max_records, max_bytes)
+        if len(self._kept) < max_records:
+            self._fill(source, max_records, max_bytes, self._max_wait_s)
         return self._cut(max_records, max_bytes)
+
+    def look_ahead(self, source: Source, max_records: int, max_bytes: int) -> None:
+        """Keep what is there: so many records, of about so many bytes, with what is kept already."""
+        self._fill(source, max_records, max_bytes, 0.0)
+
+    @property
+    def kept(self) -> Collection[Message]:
+        """What was taken and not returned, in order."""
+        return self._kept
 
     @property
     def is_empty(self) -> bool:
@@ -73,24 +83,24 @@ class Intake:
         self._kept.clear()  # in place: a rebalance comes in the middle of ``take``
         self._kept.extend(left)
 
-    def _fill(self, source: Source, max_records: int, max_bytes: int) -> None:
+    def _fill(self, source: Source, max_records: int, max_bytes: int, max_wait_s: float) -> None:
         kept = self._kept
-        size, largest = sum(map(len, kept)), max(1, *map(len, kept))
-        until_s = self._now_s() + self._max_wait_s if self._max_wait_s else 0.0
+        size, largest = sum(map(len, kept)), max([1, *map(len, kept)])
+        until_s = self._now_s() + max_wait_s if max_wait_s else 0.0
         while len(kept) < max_records and size < max_bytes:
             # As many as fit if they are like those so far, which for small ones is all. ``consume`` waits for as many
             # as it was asked for, so it is asked for what is there.
             count = min(max_records - len(kept), max(1, (max_bytes - size) // largest))
-            found = source.consume(count, 0) or self._wait(source, until_s)
+            found = source.consume(count, 0) or (self._wait(source, until_s) if max_wait_s else [])
             if not found:
                 return
             kept.extend(found)
-            if len(kept) >= max_records or (len(found) < count and not self._max_wait_s):
+            if len(kept) >= max_records or (len(found) < count and not max_wait_s):
                 return
             size, largest = size + sum(map(len, found)), max(largest, *map(len, found))
 
     def _wait(self, source: Source, until_s: float) -> list[Message]:
-        wait_s = until_s - self._now_s() if self._max_wait_s else 0.0
+        wait_s = until_s - self._now_s()
         message = source.poll(wait_s) if wait_s > 0 else None
         return [] if message is None else [message]
 

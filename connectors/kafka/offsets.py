@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 Partition = tuple[str, int]
+# The first offset of some records in order, and the offset after the last, of each partition.
+Spans = Mapping[Partition, tuple[int, int]]
 
 
 class Span:

@@ -29,7 +29,7 @@ from typing import Final
 import msgspec
 from confluent_kafka import TopicPartition
 
-from connectors.kafka.offsets import Partition
+from connectors.kafka.offsets import Partition, Spans
 from connectors.suspects import group_size
 
 Place = tuple[Partition, int]
@@ -75,8 +75,8 @@ class _State:
     ``tries`` is how many workers have died with the first of them, not counting the first death.
     ``base`` is the offset that is committed where nothing more is done, -1 until it is known. Records below ``granted``
     may be handed out by what the broker has; ``asked`` is what it was told last, ``ahead`` how much further. ``taken``
-    is the end of what was handed out, ``marked`` that at the last mark. ``is_clean``: what the broker was told last
-    accuses nobody.
+    is the end of what was handed out, ``marked`` that at the last mark, ``seen`` that of what will be handed out soon.
+    ``is_clean``: what the broker was told last accuses nobody.
     """
 
     __slots__ = (
@@ -87,6 +87,7 @@ class _State:
         "is_clean",
         "marked",
         "narrow",
+        "seen",
         "taken",
         "tries",
         "until",
@@ -98,7 +99,7 @@ class _State:
         self.ahead = 0
         self.narrow = _NONE if mark.kind == "alone" else min(mark.end, self.until)
         self.tries = mark.tries + (mark.kind == "alone")
-        self.base = self.taken = self.marked = self.granted = self.asked = base
+        self.base = self.taken = self.marked = self.granted = self.asked = self.seen = base
         self.is_clean = mark.kind in ("idle", "careful")
 
     @property
@@ -182,11 +183,19 @@ class Suspects:
             return taken, [position for position in held if position not in together]
         return taken, held
 
-    def take(self, spans: Mapping[Partition, tuple[int, int]]) -> dict[Partition, int]:
+    def is_due(self, spans: Spans) -> bool:
+        """Whether ``take`` would have something committed, where there are no suspects."""
+        states = self._states
+        return any(partition in states and end > states[partition].granted for partition, (_, end) in spans.items())
+
+    def take(self, spans: Spans, ahead: Spans | None = None) -> dict[Partition, int]:
         """Note that chosen records are about to be handed out: the first offset and the end of each partition.
 
         Returns the offsets that must be committed before, each with its ``mark``: none, mostly. Where more than such an
         offset is done, the higher one is committed. The kills of these records are asked for before.
+
+        ``ahead`` has the same of records that come soon: what is marked now need not be waited for then. Only where
+        there are no suspects.
         """
         due: dict[Partition, int] = {}
         for partition in self._trying:  # they are done, and their marks, which the broker may have still, accuse them
@@ -205,6 +214,11 @@ class Suspects:
             else:
                 self._take_in_order(partition, found, first, end, due)
             found.taken = end
+        for partition, (first, end) in (ahead or {}).items():
+            found = self._states.get(partition)
+            if found is not None:
+                found.seen = end
+                self._take_in_order(partition, found, first, end, due)
         return due
 
     def _take_in_order(
@@ -236,7 +250,7 @@ class Suspects:
             pace = max(4 * (state.taken - state.marked), state.ahead * 3 // 4)
             state.ahead = min(pace, _MOST_WINDOWS * self._window)
         state.marked = state.taken
-        state.asked = max(state.taken, offset) + max(state.ahead, self._least)
+        state.asked = max(max(state.taken, offset) + max(state.ahead, self._least), state.seen)
         state.granted = min(state.granted, state.asked)
         return str(Mark("working", offset, state.asked))
 

@@ -11,16 +11,17 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from connectors.kafka import KafkaConnector
-from connectors.kafka.suspects import Mark, parse
+from connectors.kafka.offsets import Partition, Spans
+from connectors.kafka.suspects import Mark, Suspects, parse
 from pipeline.connector import Record
 from pipeline.settings import RouteSettings
 from pipeline.testing.connector_contract import echo, never, poll_some
 
 
 class Place:
-    """A route with topics of two partitions, and what its group has committed."""
+    """A route with topics of some partitions, and what its group has committed."""
 
-    def __init__(self, bootstrap: str, name: str) -> None:
+    def __init__(self, bootstrap: str, name: str, partitions: int = 2) -> None:
         self.kafka: dict[str, Any] = {"bootstrap.servers": bootstrap}
         self.route = RouteSettings(
             poison_after_kills=3,
@@ -30,7 +31,7 @@ class Place:
             group=name,
         )
         admin = AdminClient(self.kafka)
-        for future in admin.create_topics([NewTopic(f"{name}.{kind}", 2, 1) for kind in "qr"]).values():
+        for future in admin.create_topics([NewTopic(f"{name}.{kind}", partitions, 1) for kind in "qr"]).values():
             future.result(30)
         self._open: list[KafkaConnector] = []
 
@@ -85,6 +86,37 @@ def test_the_broker_knows_of_records_before_they_are_handed_out_and_of_a_leave_a
     answer(connector, records)
     connector.close(10.0)
     assert place.mark() == Mark("idle", records[-1].offset + 1)
+
+
+def test_a_backlog_of_many_partitions_waits_for_few_marks(
+    kafka: Any, topic_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[int] = []
+    take = Suspects.take
+
+    def counting(self: Suspects, spans: Spans, ahead: Spans | None = None) -> dict[Partition, int]:
+        due = take(self, spans, ahead)
+        waited.append(len(due))
+        return due
+
+    monkeypatch.setattr(Suspects, "take", counting)
+    partitions, each = 40, 50
+    place = Place(kafka.bootstrap, topic_name, partitions)
+    try:
+        for partition in range(partitions):
+            place.produce(each, partition)
+        connector = place.connector()
+        offsets: dict[int, list[int]] = {}
+        while sum(map(len, offsets.values())) < partitions * each:
+            records = list(poll_some(connector, each))
+            for record in records:
+                offsets.setdefault(record.partition, []).append(record.offset)
+            answer(connector, records)
+        assert offsets == {partition: list(range(each)) for partition in range(partitions)}
+        assert sum(map(bool, waited)) < partitions / 2
+        assert sum(waited) >= partitions
+    finally:
+        place.close()
 
 
 def test_suspects_come_apart_from_all_others_and_one_that_has_killed_alone(place: Place) -> None:

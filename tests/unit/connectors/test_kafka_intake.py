@@ -84,6 +84,35 @@ def test_large_messages_are_not_taken_from_the_client_before_there_is_room_for_t
     assert [len(intake.take(consumer, 512, 8, 1.0)) for _ in range(599)] == [1] * 599
 
 
+@given(
+    sizes=st.lists(st.sampled_from([0, 1, 10, 99]), max_size=40),
+    taken=st.integers(1, 5),
+    most=st.integers(1, 20),
+    max_wait_s=st.sampled_from([0.0, 3.0]),
+)
+def test_what_was_looked_at_comes_next_and_is_not_waited_for(sizes, taken, most, max_wait_s):
+    consumer = FakeConsumer(messages(*sizes))
+    intake = Intake(max_wait_s, lambda: consumer.now_s)
+    batch = intake.take(consumer, taken, 1000, 0.0)
+    intake.put_back(batch)
+    before_s, held = consumer.now_s, len(intake.kept)
+    intake.look_ahead(consumer, most, 1000)
+    assert consumer.now_s == before_s
+    assert len(intake.kept) == max(held, min(most, len(sizes)))
+    assert [it.offset for it in intake.kept] == list(range(len(intake.kept)))
+    assert [it.offset for it in intake.take_kept(taken, 1000)] == [it.offset for it in batch]
+    rest = [it.offset for it in iter(lambda: intake.take(consumer, 7, 1000, 0.0), []) for it in it]
+    assert rest == list(range(len(batch), len(sizes)))
+
+
+def test_no_more_is_looked_at_than_has_room():
+    consumer = FakeConsumer(messages(*[5] * 600))
+    intake = Intake(0)
+    intake.put_back(intake.take(consumer, 1, 50, 0.0))
+    intake.look_ahead(consumer, 512, 50)
+    assert 10 <= len(intake.kept) <= 20
+
+
 def test_a_batch_is_waited_for_only_as_long_as_is_set_and_only_while_it_is_not_full():
     consumer = FakeConsumer(messages(1), messages(1, 1, 1, 1, 1))
     assert len(Intake(2.5, lambda: consumer.now_s).take(consumer, 10, 100, 1.0)) == 4

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from connectors.kafka.offsets import OffsetTracker, Partition
+from connectors.kafka.offsets import OffsetTracker, Partition, Spans
 from connectors.kafka.suspects import Mark, Place, Suspects, parse
 
 P, Q = ("q", 0), ("q", 1)
@@ -56,8 +56,8 @@ class Worker:
     def poll(self) -> None:
         if len(self.batches) == MAX_IN_FLIGHT:
             return
-        places, self.held = self.held, []
-        room = MAX_BATCH - len(places)
+        places, self.held = self.held[:MAX_BATCH], self.held[MAX_BATCH:]
+        room = 0 if self.held else MAX_BATCH - len(places)
         for partition in self.chance.sample(sorted(self.position), len(self.position)):
             while room > 0 and self.position[partition] < self.broker.ends[partition] and self.chance.random() < 0.8:
                 places.append((partition, self.position[partition]))
@@ -65,17 +65,29 @@ class Worker:
                 room -= 1
         is_quiet = not self.batches and not self.tracker.in_flight(self.tracker.assigned)
         taken, held = self.suspects.choose(places, is_quiet=is_quiet)
-        self.held = [places[position] for position in held]
+        self.held[:0] = [places[position] for position in held]
         chosen = [(places[position], self.suspects.kills(places[position])) for position in taken]
         if not chosen:
             return
         spans: dict[Partition, tuple[int, int]] = {}
         for (partition, offset), _ in chosen:
             spans[partition] = (spans.get(partition, (offset, 0))[0], offset + 1)
-        due = self.suspects.take(spans)
+        ahead = self.look_ahead() if self.suspects.is_calm and self.suspects.is_due(spans) else {}
+        due = self.suspects.take(spans, ahead)
         if due:
             self.commit(due, is_blocking=True)
         self.batches.append((chosen, self.tracker.take({key: end for key, (_, end) in spans.items()})))
+
+    def look_ahead(self) -> Spans:
+        """Keep some of what comes next of some partitions, in front of all that has not come."""
+        spans: dict[Partition, tuple[int, int]] = {}
+        for partition in self.chance.sample(sorted(self.position), len(self.position)):
+            first = self.position[partition]
+            end = min(first + self.chance.randrange(2 * WINDOW), self.broker.ends[partition])
+            if first < end:
+                self.held += [(partition, offset) for offset in range(first, end)]
+                self.position[partition], spans[partition] = end, (first, end)
+        return spans
 
     def compute(self) -> None:
         if not self.batches:
@@ -325,6 +337,21 @@ def test_a_fast_load_in_bursts_waits_for_few_marks() -> None:
         text = it.mark(partition, position[partition])
         it.accepted(partition, position[partition], text)
     assert waits <= 10
+
+
+def test_what_was_seen_to_come_is_marked_at_once_and_as_far_as_it_was_seen() -> None:
+    it, others = Suspects(100), [("q", number) for number in range(1, 50)]
+    it.assign(dict.fromkeys([P, *others], (0, None)))
+    assert it.is_due({P: (0, 100)})
+    due = it.take({P: (0, 100)}, {P: (100, 120), **dict.fromkeys(others, (0, 300))})
+    assert due == dict.fromkeys([P, *others], 0)
+    landed = it.marked(due)
+    assert {parse(0, each.metadata).until for each in landed[1:]} == {300}
+    it.have_landed(landed)
+    assert not it.is_due({others[7]: (0, 300)})
+    assert it.take({P: (100, 120), others[7]: (0, 100)}) == {}
+    assert it.take({others[7]: (100, 300)}) == {}
+    assert it.is_due({others[7]: (300, 301)})
 
 
 def test_switched_off_it_writes_nothing_and_suspects_nobody() -> None:
