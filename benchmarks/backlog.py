@@ -32,7 +32,7 @@ class Backlog:
     """What is asked: ``count`` requests, the first eleventh not counted.
 
     ``expected``: the file with the answers, for a workload other than the MLP; ``streams``: among how many streams
-    requests take turns, 0 when they name none.
+    requests take turns, 0 when they name none; ``is_unread``: answers are accounted by their keys, and not looked at.
     """
 
     count: int
@@ -41,6 +41,7 @@ class Backlog:
     wire: str = wire.AVRO
     streams: int = 0
     partitions: int = PARTITIONS
+    is_unread: bool = False
 
     @property
     def warm_up(self) -> int:
@@ -57,7 +58,8 @@ class Backlog:
         """Return what ``benchmarks.collect`` prints."""
         topics = (place.bootstrap, place.requests, place.results)
         expected = ("--expected", self.expected) if self.expected else ()
-        options = ("--workload", self.workload, "--wire", self.wire, *expected)
+        unread = ("--unread",) if self.is_unread else ()
+        options = ("--workload", self.workload, "--wire", self.wire, *expected, *unread)
         made: dict[str, Any] = helper("benchmarks.collect", *topics, self.warm_up, *options)
         return made
 

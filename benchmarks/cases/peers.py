@@ -43,6 +43,7 @@ class Ours:
     wire: str
     share: float = 1.0
     is_groupless: bool = False
+    is_unread: bool = False
 
     def command(self, place: Place) -> list[str | Path]:
         """Write ``penstock.yaml`` and return the command."""
@@ -140,6 +141,27 @@ PEERS: Final = (
         codec="v2-json",
         settings=_BATCHES,
     ),
+    # What nobody who reads requests can reach: a ratio above it is impossible here, whoever answers.
+    Peer(
+        "unread",
+        "the expert's loop without its work: the same bytes to everybody",
+        "unread",
+        "hand_written",
+        1.0,
+        is_unread=True,
+        settings=_BATCHES,
+    ),
+    Peer(
+        "unread-v2-json",
+        "the same on requests in V2 JSON",
+        "unread",
+        "hand_written",
+        0.5,
+        wire=wire.V2_JSON,
+        is_unread=True,
+        codec="v2-json",
+        settings=_BATCHES,
+    ),
 )
 # The first two are those of the target: ours, and the best that one would write by hand.
 _ALL: Final[tuple[Ours | Peer, ...]] = (OURS, *PEERS, OURS_JSON)
@@ -177,6 +199,12 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
             *(report.Versus(_ours_for(peer).NAME, peer.NAME, peer.target) for peer in PEERS[1:]),
             # Who has a target on another wire, each on its best; no target, for they do not read the same bytes.
             *(report.Versus(OURS.NAME, peer.NAME) for peer in PEERS if peer.target and peer.wire != OURS.wire),
+            *(
+                report.Versus(limit.NAME, peer.NAME)
+                for limit in PEERS
+                for peer in PEERS
+                if limit.is_unread and peer.target and peer.wire == limit.wire
+            ),
         ],
         others={
             "CPU microseconds a record": each(measured, lambda one: one.cpu_us),
@@ -213,7 +241,7 @@ def _show(_: object, one: Measured | None) -> str:
 
 
 def _measure(harness: Harness, one: Ours | Peer, requests: int) -> Measured:
-    asked = Backlog(count_for(one, requests), wire=one.wire)
+    asked = Backlog(count_for(one, requests), wire=one.wire, is_unread=one.is_unread)
     return (backlog.measure_groupless if one.is_groupless else backlog.measure)(harness, one, asked)
 
 

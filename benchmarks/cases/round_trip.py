@@ -1,7 +1,8 @@
 """Round trip: how long one idle client waits for ``InputQueue.predict``, against a bare echo on two such topics.
 
 One question at a time, with a pause between, from a process of its own; the first ones are not counted. The same by
-hand, loop and client, with the guarantee that ours has, tells what of the difference is computing, codec and guarantee.
+hand, loop and client, with the guarantee that ours has and with none, tells what of the difference is computing, codec
+and guarantee.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from benchmarks import accounting, figures, machine, model, report
-from benchmarks.contenders import echo, hand_written, penstock
+from benchmarks.collect import account_by_key
+from benchmarks.contenders import echo, hand_written, penstock, unguarded
 from benchmarks.figures import each
 from benchmarks.harness import alternate
 from benchmarks.place import PARTITIONS
@@ -19,15 +21,19 @@ from benchmarks.reading import read
 
 if TYPE_CHECKING:
     from benchmarks.harness import Harness, Rival
-    from benchmarks.place import Place
 
 NAME: Final = "round-trip"
 REQUESTS: Final = 300
 ROUNDS: Final = 5
 TARGET: Final = 1.5
 _WARM_UP: Final = 50
-_RIVALS: Final = (penstock, echo, hand_written)
-_CLIENT: Final = {penstock.NAME: "predict", echo.NAME: "echo", hand_written.NAME: "by-hand"}
+_RIVALS: Final = (penstock, echo, hand_written, unguarded)
+_CLIENT: Final = {
+    penstock.NAME: "predict",
+    echo.NAME: "echo",
+    hand_written.NAME: "by-hand",
+    unguarded.NAME: "by-hand",
+}
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,11 @@ def run(harness: Harness, rounds: int, requests: int) -> report.Report:
         target=TARGET,
         better="lower",
         rounds=each(measured, lambda one: one.p50_ms),
-        versus=[report.Versus(hand_written.NAME, echo.NAME), report.Versus(penstock.NAME, hand_written.NAME)],
+        versus=[
+            report.Versus(unguarded.NAME, echo.NAME),
+            report.Versus(hand_written.NAME, echo.NAME),
+            report.Versus(penstock.NAME, hand_written.NAME),
+        ],
         others={"p99, ms": each(measured, lambda one: one.p99_ms)},
         descriptions={rival.NAME: rival.DESCRIPTION for rival in _RIVALS},
         accounts=each(measured, lambda one: one.account),
@@ -73,16 +83,7 @@ def _measure(harness: Harness, rival: Rival, count: int) -> Measured:
         topics = (place.bootstrap, place.requests, place.results)
         with harness.running(rival, place):  # the client's first question waits until it is up
             took_ms = helper("benchmarks.client", _CLIENT[rival.NAME], *topics, _WARM_UP, count, timeout_s=60 + count)
-        account = _account(place)
+        # By the keys: the client has looked at the answers themselves.
+        account = account_by_key(read(place.bootstrap, place.requests), read(place.bootstrap, place.results))
+        account["uncommitted"] = place.uncommitted()
     return Measured(figures.percentile(took_ms, 50), figures.percentile(took_ms, 99), account)
-
-
-def _account(place: Place) -> accounting.Account:
-    """Return the account by the records' keys, which are the ids; the client has looked at the answers themselves."""
-    asked, answered = (
-        [(message.key() or b"").decode() for message in read(place.bootstrap, topic)]
-        for topic in (place.requests, place.results)
-    )
-    account = accounting.account(asked, answered)
-    account["uncommitted"] = place.uncommitted()
-    return account

@@ -6,9 +6,11 @@ import json
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from benchmarks.place import Place
 
 NAME = "echo"
@@ -26,11 +28,10 @@ def command(place: Place) -> list[str | Path]:
     return [sys.executable, Path(__file__), json.dumps(settings)]
 
 
-def main() -> None:
-    """Echo until SIGTERM; offsets are committed by librdkafka in the background."""
+def serve(settings: dict[str, Any], answer: Callable[[bytes | None], bytes | None]) -> None:
+    """Answer until SIGTERM, one by one; offsets are committed by librdkafka in the background."""
     from confluent_kafka import Consumer, Producer  # noqa: PLC0415  # the harness reads this module's names without it
 
-    settings = json.loads(sys.argv[1])
     bootstrap = {"bootstrap.servers": settings["bootstrap"]}
     consumer = Consumer(
         {**bootstrap, "group.id": settings["group"], "auto.offset.reset": "earliest", "auto.commit.interval.ms": 200}
@@ -42,11 +43,11 @@ def main() -> None:
     while not stopped:
         message = consumer.poll(0.2)
         if message is not None and message.error() is None:
-            producer.produce(settings["results"], message.value(), message.key(), message.partition() or 0)
+            producer.produce(settings["results"], answer(message.value()), message.key(), message.partition() or 0)
         producer.poll(0)
     producer.flush(10)
     consumer.close()
 
 
 if __name__ == "__main__":
-    main()
+    serve(json.loads(sys.argv[1]), lambda value: value)

@@ -23,6 +23,7 @@ class Peer:
 
     ``share``: of the requests that ours gets; a slow one gets fewer. ``is_groupless``: it reads only what comes after
     its start, and commits nothing. ``target``: how many times as fast ours shall be; None where nothing was promised.
+    ``is_unread``: its answers are the same bytes for all, and are not looked at.
     """
 
     NAME: str
@@ -34,6 +35,7 @@ class Peer:
     guarantee: str = "at-least-once"
     wire: str = wire.AVRO
     is_groupless: bool = False
+    is_unread: bool = False
     codec: str = "fastavro"
     settings: Mapping[str, Any] = field(default_factory=dict)
     ports: int = 0

@@ -9,6 +9,7 @@ from redis import Redis
 
 from benchmarks import model, produce
 from benchmarks.avro_records import AvroRecord
+from benchmarks.backlog import Backlog
 from benchmarks.place import Place
 from benchmarks.reading import read
 from benchmarks.redis_place import RedisPlace
@@ -57,3 +58,13 @@ def test_all_of_a_topic_is_read_to_its_end_and_nothing_more(place):
     assert sorted((message.key(), message.value()) for message in read_again) == pairs
     assert {message.partition() for message in read_again} == set(range(place.partitions)), "partitions take turns"
     assert list(read(place.bootstrap, place.results)) == []
+
+
+def test_answers_that_nobody_looks_at_are_accounted_by_their_keys(place):
+    asked = Backlog(4, is_unread=True)
+    asked.produce(place)
+    producer = Producer({"bootstrap.servers": place.bootstrap})
+    keys = [key for key, _ in produce.requests(4)]
+    send(producer, place.results, [(key, b"the same to all") for key in [*keys[:3], keys[0]]], 60)
+    account = asked.collect(place)["account"]
+    assert (account["answered"], account["lost"], account["duplicated"], account["wrong"]) == (3, 1, 1, 0)

@@ -79,6 +79,14 @@ def test_an_environment_is_ready_for_the_requirements_it_was_finished_with_and_n
     assert wanted.startswith(f"{sys.version_info.major}.{sys.version_info.minor} ")
 
 
+def test_what_has_a_target_is_compared_with_the_limit_of_its_wire(report_of):
+    report, _ = report_of({})
+    limits = {name: one["target"] for name, one in report["ratios"].items() if name.startswith("unread")}
+    assert {"unread / faust-take", "unread / expert", "unread-v2-json / mlserver"} <= set(limits)
+    assert "unread / mlserver" not in limits
+    assert set(limits.values()) == {None}
+
+
 @pytest.fixture
 def report_of(monkeypatch):
     """Return the report of a run in which nothing is measured, and what ``failing`` names fails in its round."""
