@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, Metric, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
 import pipeline
+from pipeline.registry.servable import ServableId
 from pipeline.serving.circuit import State
 from pipeline.serving.pending import Pending
 
@@ -67,6 +69,9 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._predictions = _Predictions()
+        self.registry.register(self._predictions)
+
         # Looking one up takes longer than counting, above all in a worker that was idle.
         self._requests_of = functools.cache(requests.labels)
         self._batch_size_of = functools.cache(batch_size.labels)
@@ -77,6 +82,7 @@ class Metrics:
 
     def tell_of_worker(self, worker: str, versions: Callable[[], Mapping[str, Iterable[int]]]) -> None:
         """Tell the worker's name too, its process's resources, and the versions that are available when asked."""
+        self._predictions.versions = versions
         self.registry.register(_Versions(versions))
         ProcessCollector(registry=self.registry)
         info = Info("penstock_worker", "Name and release of this worker.", registry=self.registry)
@@ -95,6 +101,10 @@ class Metrics:
         self._requests_of(route, "ok").inc(len(batch) - len(codes))
         for code, count in Tally(codes).items() if codes else ():
             self._requests_of(route, code).inc(count)
+
+    def predicted(self, version: ServableId, answered: int, codes: Sequence[str], seconds: float) -> None:
+        """See Predicted."""
+        self._predictions.note(version, answered, codes, seconds)
 
     def delivered(self, route: str) -> None:
         """One batch is accepted by the broker."""
@@ -125,3 +135,69 @@ class _Versions(Collector):
             for version in versions:
                 family.add_metric((servable, str(version)), 1)
         yield family
+
+
+class _Predictions(Collector):
+    """What each version has answered. One that has gone is told of once more, then it leaves no series behind."""
+
+    def __init__(self) -> None:
+        self.versions: Callable[[], Mapping[str, Iterable[int]]] | None = None
+        self._lock = threading.Lock()
+        self._of: dict[ServableId, _Answered] = {}
+        self._gone: set[ServableId] = set()
+
+    def note(self, version: ServableId, answered: int, codes: Sequence[str], seconds: float) -> None:
+        """See Predicted."""
+        with self._lock:
+            so_far = self._of.get(version)
+            if so_far is None:
+                so_far = self._of[version] = _Answered()
+            so_far.note(answered, codes, seconds)
+
+    def collect(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily(
+            "penstock_predictions",
+            "Requests that this version was to answer, by outcome: ok, or the error's code. Errors of the newest "
+            "version alone: roll back.",
+            labels=("servable", "version", "outcome"),
+        )
+        seconds = SummaryMetricFamily(
+            "penstock_prediction_seconds",
+            "Seconds that this version took, and how often it was asked: each time for all requests of a batch that "
+            "name it. More of them a request than the version before: it is slower.",
+            labels=("servable", "version"),
+        )
+        with self._lock:
+            for version, answered in self._of.items():
+                labels = version.name, str(version.version)
+                seconds.add_metric(labels, answered.times, answered.seconds)
+                for outcome, count in answered.outcomes.items():
+                    requests.add_metric((*labels, outcome), count)
+            self._forget_gone()
+        yield requests
+        yield seconds
+
+    def _forget_gone(self) -> None:
+        if self.versions is None:
+            return
+        there = {ServableId(name, version) for name, versions in self.versions().items() for version in versions}
+        gone = self._of.keys() - there
+        for version in gone & self._gone:
+            del self._of[version]
+        self._gone = gone - self._gone
+
+
+class _Answered:
+    """The sums of one version."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self.seconds = 0.0
+        self.outcomes: Tally[str] = Tally(ok=0)
+
+    def note(self, answered: int, codes: Sequence[str], seconds: float) -> None:
+        self.times += 1
+        self.seconds += seconds
+        self.outcomes["ok"] += answered
+        if codes:
+            self.outcomes.update(codes)

@@ -40,10 +40,10 @@ class Answering:
         positions: Sequence[int],
         outcomes: Sequence[Outcome],
         answers: list[Answer | None],
-    ) -> None:
-        """Set the answer with the outputs at each position, or the error that there is instead."""
+    ) -> int:
+        """Set the answer with the outputs at each position, or the error instead; return how many have outputs."""
         name, version, digest = handle.id.name, handle.id.version, handle.digest
-        most_bytes, encode = self._route.max_result_bytes, self._encode
+        most_bytes, encode, answered = self._route.max_result_bytes, self._encode, 0
         for position, outcome in zip(positions, outcomes, strict=True):
             pending = batch[position]
             if outcome.error is not None:
@@ -81,6 +81,8 @@ class Answering:
                 answers[position] = Answer(value, key, own, envelope.reply_topic, envelope.reply_partition)
             else:
                 answers[position] = Answer(value, key, own)
+            answered += 1
+        return answered
 
     def refusal(self, pending: Pending) -> Answer:
         """Return the error result of a request, and a dead letter where it is to be kept or is set aside."""

@@ -29,6 +29,7 @@ from pipeline.errors import (
 )
 from pipeline.records import PredictRequest
 from pipeline.registry.handle import Handle
+from pipeline.registry.servable import ServableId
 from pipeline.serving import batching
 from pipeline.serving.answering import Answering
 from pipeline.serving.batching import Layout, Target, Targets
@@ -58,12 +59,19 @@ class Servables(Protocol):
 BatchingOf = Callable[[str], BatchingSettings]
 # Asks a schema registry for the schemas of these names; blocks for a limited time, never raises.
 Fetch = Callable[[set[bytes]], None]
+# Hears what a version made of all requests of a batch that named it: how many it answered, the codes of the errors that
+# the others got, and the seconds that it took. Called on the threads that compute.
+Predicted = Callable[[ServableId, int, Sequence[str], float], None]
 # What the headers of a batch say, by request topic and headers: those of one client's requests say the same.
 Said = dict[tuple[str, tuple[Header, ...]], Envelope]
 
 
 def _as_declared(_stream: str) -> BatchingSettings:
     return BatchingSettings()
+
+
+def _unheard(_version: ServableId, _answered: int, _codes: Sequence[str], _seconds: float) -> None:
+    pass
 
 
 class Dispatcher:
@@ -77,14 +85,16 @@ class Dispatcher:
         clock: Clock,
         batching_of: BatchingOf = _as_declared,
         fetch: Fetch | None = None,
+        predicted: Predicted = _unheard,
     ) -> None:
-        """``fetch`` asks for the schemas that records name."""
+        """``fetch`` asks for the schemas that records name; ``predicted`` hears what came of it."""
         self._route = route
         self._servables = servables
         self._formats = Formats(codecs, route.format)
         self._clock = clock
         self._batching_of = batching_of
         self._fetch = fetch
+        self._predicted = predicted
         self._limits = Limits(route.max_record_bytes, route.max_tensors)
         self._job = Job(route) if route.format == CLUSTER_SERVING else None
         self._is_framed_route = self._job is not None or is_event_type(route.format)
@@ -230,15 +240,33 @@ class Dispatcher:
         batch: Sequence[Pending],
         answers: list[Answer | None],
     ) -> None:
+        servable, version, label, signature = target
         try:
-            servable, version, label, signature = target
-            with self._servables.acquire(servable, version, label) as handle:
+            handle = self._servables.acquire(servable, version, label)
+        except PenstockError as error:
+            _fail(layouts, batch, error)
+            return
+        with handle:
+            answered, started_s = 0, self._clock.monotonic_s()
+            try:
                 form = form_in_use(handle, signature, self._batching_of(servable))
                 fitting = layouts if self._job is None else fitted(form, layouts, batch)
                 members = members_of(form, fitting, batch)
                 outcomes = compute(handle.servable, form, [member for _, member in members], self._clock)
                 positions = [position for position, _ in members]
-                self._answering.conclude(handle, batch, positions, outcomes, answers)
-        except PenstockError as error:
-            for position in itertools.chain(*layouts.values()):
-                batch[position].fail(error)
+                answered = self._answering.conclude(handle, batch, positions, outcomes, answers)
+            except PenstockError as error:
+                _fail(layouts, batch, error)
+            codes = _codes(layouts, batch) if answered < sum(map(len, layouts.values())) else ()
+            self._predicted(handle.id, answered, codes, self._clock.monotonic_s() - started_s)
+
+
+def _fail(layouts: Mapping[Layout, Sequence[int]], batch: Sequence[Pending], error: PenstockError) -> None:
+    for position in itertools.chain(*layouts.values()):
+        batch[position].fail(error)
+
+
+def _codes(layouts: Mapping[Layout, Sequence[int]], batch: Sequence[Pending]) -> list[str]:
+    """Return the codes of the errors; of the class, as one that came from another worker has a code of its own."""
+    errors = [batch[position].error for position in itertools.chain(*layouts.values())]
+    return [type(error).code for error in errors if error is not None]

@@ -26,6 +26,7 @@ def test_sigterm_finishes_what_was_begun_and_publishes_the_end(deploy: Deploy) -
         metrics = worker.get("/metrics")[1]
         assert 'penstock_requests_total{outcome="ok",route="factor"}' in metrics
         assert 'penstock_version_available{servable="factor",version="1"} 1.0' in metrics
+        assert 'penstock_predictions_total{outcome="ok",servable="factor",version="1"}' in metrics
         assert re.search(r'penstock_worker_info{release="[^"]+",worker="one"} 1.0', metrics)
         assert "process_resident_memory_bytes" in metrics
         worker.signal(signal.SIGTERM)
