@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 # what waits behind what the broker has not accepted.
 _IDLE_S: Final = 1.0
 _BLOCKED_S: Final = 0.1
+# How long the thread that has produced an answer that is alone waits for it itself: librdkafka counts milliseconds.
+_AT_ONCE_S: Final = 0.001
 # How long a full queue of the producer is left to the delivery thread before it is tried again.
 _FULL_S: Final = 0.002
 
@@ -40,6 +42,7 @@ class AtLeastOnce:
     Answers that come while others are on their way to the broker wait for those, and then go together: librdkafka has
     one request at a time on its way for a partition, and its thread spins while there is more to send. So an answer
     that finds nothing on its way goes out at once, and the more there are, the more go in one request (decision 17).
+    An answer that is alone is flushed where it was produced: to hand it to another thread takes longer than to send it.
     """
 
     def __init__(
@@ -108,7 +111,8 @@ class AtLeastOnce:
                 return future
             self._is_busy = True
         self._outbox.send_batch(delivery)
-        self._is_sending.set()
+        if len(answers) > 1 or not self._is_accepted_at_once(future):
+            self._is_sending.set()
         return future
 
     def attend(self, consumer: Consumer, *, is_awaited: bool = False) -> None:
@@ -175,6 +179,12 @@ class AtLeastOnce:
         except Exception as error:  # a thread's exception would be lost, and the route wait for ever
             log.exception("delivering")
             self._end(ConnectorError(f"results of {self._route.group}", f"{type(error).__name__}: {error}"))
+
+    def _is_accepted_at_once(self, future: Future[None]) -> bool:
+        self._serve(self._producer.flush, _AT_ONCE_S)
+        with self._turn:
+            self._is_busy = bool(self._held) or len(self._producer) > 0
+        return future.done()
 
     def _send_held(self) -> None:
         """Send what has waited. Where the broker takes some answers of before, and not others, it waits no longer."""

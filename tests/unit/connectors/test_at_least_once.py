@@ -48,7 +48,7 @@ class Slow:
     """A producer whose broker accepts what it has when it is let, partition by partition."""
 
     def __init__(self):
-        self.sent = []
+        self.sent, self.flushed_by = [], set()
         self._changed = threading.Condition()
         self._waiting = []
         self._accepted = None  # the partition that is let next
@@ -69,6 +69,7 @@ class Slow:
             assert self._changed.wait_for(lambda: self.sent == list(values), DEADLINE_S), self.sent
 
     def flush(self, timeout_s):
+        self.flushed_by.add(threading.get_ident())
         with self._changed:
             self._changed.wait_for(lambda: not self._waiting or self._accepted is not None, timeout_s)
             reports = [report for partition, report in self._waiting if partition == self._accepted]
@@ -137,6 +138,14 @@ def test_answers_to_a_partition_that_the_broker_does_not_take_hold_up_no_others(
     producer.accept(0)
     assert later.result(DEADLINE_S) is None
     assert not stuck.done()
+
+
+def test_an_answer_that_is_alone_goes_out_and_is_accepted_on_the_thread_that_made_it(slow):
+    send, producer = slow
+    for number in range(3):
+        producer.accept()
+        assert send(b"%d" % number).done()
+    assert producer.flushed_by == {threading.get_ident()}, "no other thread was woken"
 
 
 def test_what_waits_is_sent_when_the_connector_is_closed(monkeypatch):
