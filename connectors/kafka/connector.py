@@ -149,16 +149,21 @@ class KafkaConnector:
         self._finish(deadline_s)
         self._assignment.is_closing = True
         self._guarantee.stop(max(0.1, deadline_s - time.monotonic()))
-        self._guarantee.settle(self._consumer, None)
-        # On a thread: seldom, in the middle of a rebalance, the client waits for itself and never comes back.
+        # On a thread: a commit waits for a broker that does not answer for as long as that takes; and seldom, in the
+        # middle of a rebalance, the client waits for itself and never comes back.
         leaving = threading.Thread(target=self._leave, name=f"{self._route.group}-leaving", daemon=True)
         leaving.start()
         leaving.join(max(_LEAVING_S, deadline_s - time.monotonic()))
         if leaving.is_alive():
-            log.warning("group %s was not left: its coordinator gives this member up in time", self._route.group)
+            log.warning(
+                "group %s was not left: its coordinator gives this member up in time, and what was not acknowledged "
+                "comes again",
+                self._route.group,
+            )
 
     def _leave(self) -> None:
         try:
+            self._guarantee.settle(self._consumer, None)
             self._consumer.close()
         except (KafkaException, RuntimeError) as error:
             log.warning("group %s was not left in good order: %s", self._route.group, error)

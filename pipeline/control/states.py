@@ -79,7 +79,7 @@ class StatePublisher:
         """Wait until all is published, ``timeout_s`` at most; False, and a line in the log, where something is not."""
         waiting = self._outbox.flush(timeout_s) + len(self._held)
         if waiting:
-            log.warning("topic %s: %d states were not published within %g s", self._topic, waiting, timeout_s)
+            log.warning("topic %s: %d states were not published within %.1f s", self._topic, waiting, timeout_s)
         return not waiting
 
     def close(self) -> None:

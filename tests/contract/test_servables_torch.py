@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import ClassVar
 
@@ -112,7 +113,10 @@ class TestPackage(TorchContract):
         program = torch.export.export(module(), (torch.ones(2, 3),), dynamic_shapes=({0: batch},))
         path = tmp_path_factory.mktemp("package") / "model.pt2"
         quick = {"aot_inductor.compile_wrapper_opt_level": "O0"}
-        torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=quick)
+        # PyTorch would leave 280 MB of compiled headers in the machine's folder for what is temporary.
+        with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TORCHINDUCTOR_CACHE_DIR", folder)
+            torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=quick)
         TestPackage.content = path.read_bytes()
 
     def test_it_answers_what_pytorch_does_and_says_that_it_is_native_code(self, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ from confluent_kafka import Consumer, Producer
 
 from connectors.kafka import KafkaConnector, connector as connector_of_kafka
 from pipeline.connector import Record
+from pipeline.local.kafka import LocalKafka
 from pipeline.testing.connector_contract import echo, never, poll_some
 from pipeline.testing.repeated import repeated
 from tests.integration.members import KafkaRoute
@@ -174,3 +177,25 @@ def test_exactly_once_an_answer_that_is_seen_is_committed(kafka, topic_name, clo
             answered += len(records)
     connector.close(DEADLINE_S)
     assert (len(route.values()), route.committed()) == (10, route.end(route.settings.request_topic))
+
+
+def test_a_broker_that_does_not_answer_holds_up_the_end_no_longer_than_it_may_take(topic_name, monkeypatch):
+    """It stands still, so that a connection to it is neither refused nor closed."""
+    monkeypatch.setattr(connector_of_kafka, "_LEAVING_S", 0.5)
+    with LocalKafka() as kafka:
+        route = KafkaRoute(kafka.bootstrap, topic_name)
+        connector = route.connector("one")
+        connector.open()
+        route.produce([b"a"])
+        records = poll_some(connector)
+        connector.answer(records, echo(records), never).result(DEADLINE_S)
+        pid = kafka.nodes[0].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            closing = threading.Thread(target=connector.close, args=(0.5,), daemon=True)
+            closing.start()
+            closing.join(DEADLINE_S)
+            assert not closing.is_alive()
+        finally:
+            os.kill(pid, signal.SIGCONT)
