@@ -126,6 +126,7 @@ class KafkaConnector:
             self._poll_paused(timeout_s)
             return []
         if not self._is_calm() and not self._intake.is_empty:
+            self._intake.serve(self._consumer)
             return self._take_chosen(self._intake.take_kept(max_records, max_bytes))
         self._assignment.resume(self._consumer)
         messages = self._intake.take(self._consumer, max_records, max_bytes, timeout_s)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from confluent_kafka import Message
 
 from connectors.kafka.offsets import Partition
+
+# A consumer returns no more by one call.
+_MOST_AT_ONCE: Final = 1_000_000
 
 
 class Source(Protocol):
@@ -42,6 +45,8 @@ class Intake:
         At most ``max_records``, whose values together have at most ``max_bytes``, but one whatever its size. A batch
         that is neither is waited for as long as ``max_wait_s`` says, from its first message on.
         """
+        if self._kept and (len(self._kept) >= max_records or sum(map(len, self._kept)) >= max_bytes):
+            self.serve(source)
         if not self._kept:
             first = source.poll(timeout_s)
             if first is None:
@@ -50,6 +55,10 @@ class Intake:
         if len(self._kept) < max_records:
             self._fill(source, max_records, max_bytes, self._max_wait_s)
         return self._cut(max_records, max_bytes)
+
+    def serve(self, source: Source) -> None:
+        """Have the consumer take part in its group, and tell of its errors, however long what is kept will last."""
+        self._kept.extend(source.consume(1, 0))
 
     def look_ahead(self, source: Source, max_records: int, max_bytes: int) -> None:
         """Keep what is there: so many records, of about so many bytes, with what is kept already."""
@@ -90,7 +99,7 @@ class Intake:
         while len(kept) < max_records and size < max_bytes:
             # As many as fit if they are like those so far, which for small ones is all. ``consume`` waits for as many
             # as it was asked for, so it is asked for what is there.
-            count = min(max_records - len(kept), max(1, (max_bytes - size) // largest))
+            count = min(max_records - len(kept), max(1, (max_bytes - size) // largest), _MOST_AT_ONCE)
             found = source.consume(count, 0) or (self._wait(source, until_s) if max_wait_s else [])
             if not found:
                 return

@@ -121,8 +121,28 @@ def test_headers_with_a_name_that_is_not_utf8_are_said_to_be_unreadable_each_tim
                     good.append(kafka_headers.of(message))
                 except Undecodable:
                     unreadable += 1
+                    with pytest.raises(Undecodable):  # once more
+                        kafka_headers.of(message)
         consumer.close()
     assert (unreadable, good) == (count, [[("mine", b"v"), ("ü", b"v")]])
+
+
+def test_a_record_with_such_a_header_is_refused_where_its_batch_is_looked_at_twice() -> None:
+    """The first batch of a partition is marked before it is taken, together with what comes next."""
+    with MockKafka() as mock:
+        for topic in "qrd":
+            mock.create_topic(topic)
+        produce(mock.bootstrap, "q", 0, b"v", [b"mine", b"\xff"], 3)
+        topics = {"request_topic": "q", "result_topic": "r", "dead_letter_topic": "d"}
+        route = RouteSettings(servable="m", **topics, group="g", poison_after_kills=4)
+        connector = KafkaConnector(route, {"bootstrap.servers": mock.bootstrap, "log_level": 0}, "w")
+        connector.open()
+        records = poll_some(connector)
+        while len(records) < 3:
+            records = [*records, *connector.poll(10, 0.1)]
+        assert ["UTF-8" in record.fault for record in records] == [True] * 3
+        assert [record.headers for record in records] == [()] * 3
+        connector.close(0.1)
 
 
 class Answering:

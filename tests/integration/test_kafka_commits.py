@@ -144,12 +144,16 @@ def test_a_rebalance_waits_for_the_answers_in_flight_so_that_nothing_comes_again
 
 def test_a_worker_that_ends_commits_once_and_before_it_leaves_its_group(route, monkeypatch):
     """In the middle of leaving the client may abort over the outcome of a commit."""
-    threads = []
+    calls = []
 
     class Counting(Consumer):
         def commit(self, *arguments: Any, **options: Any) -> Any:
-            threads.append(threading.current_thread())
+            calls.append("commit")
             return super().commit(*arguments, **options)
+
+        def close(self) -> None:
+            calls.append("close")
+            super().close()
 
     monkeypatch.setattr(connector_of_kafka, "Consumer", Counting)
     worker = route.connector("one")
@@ -157,9 +161,9 @@ def test_a_worker_that_ends_commits_once_and_before_it_leaves_its_group(route, m
     route.produce([b"a"], partition=0)
     records = poll_some(worker)
     worker.answer(records, echo(records), never).result(20)
-    threads.clear()
+    calls.clear()
     worker.close(5)
-    assert threads == [threading.current_thread()]
+    assert calls == ["commit", "close"]
     assert committed(route) == [1, 0]
 
 

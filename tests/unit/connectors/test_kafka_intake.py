@@ -105,6 +105,33 @@ def test_what_was_looked_at_comes_next_and_is_not_waited_for(sizes, taken, most,
     assert rest == list(range(len(batch), len(sizes)))
 
 
+def test_the_consumer_takes_part_in_its_group_with_each_batch_however_much_is_kept():
+    class Counting(FakeConsumer):
+        calls = 0
+
+        def consume(self, num_messages: int = 1, timeout: float = 0) -> list[Any]:
+            self.calls += 1
+            return super().consume(num_messages, timeout)
+
+    for limits in ((4, 1000), (1000, 20)):  # full by number, and by size
+        consumer = Counting(messages(*[5] * 100))
+        intake = Intake(0)
+        intake.put_back(intake.take(consumer, 4, 20, 0.0))
+        intake.look_ahead(consumer, 40, 200)
+        for _ in range(8):
+            before = consumer.calls
+            assert len(intake.take(consumer, *limits, 0.0)) == 4
+            assert consumer.calls == before + 1
+
+
+def test_a_consumer_is_asked_for_no_more_than_it_can_return_at_once():
+    consumer = FakeConsumer(messages(0, 0))
+    intake = Intake(0)
+    intake.keep(consumer.poll())
+    intake.look_ahead(consumer, 1 << 30, 1 << 30)
+    assert consumer.most_taken == 1_000_000
+
+
 def test_no_more_is_looked_at_than_has_room():
     consumer = FakeConsumer(messages(*[5] * 600))
     intake = Intake(0)
