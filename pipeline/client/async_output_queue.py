@@ -88,6 +88,7 @@ class AsyncOutputQueue(Queue):
         await self._close(FLUSH_TIMEOUT_S, is_handled=error is None)
 
     async def _close(self, timeout_s: float, *, is_handled: bool) -> None:
+        deadline_s = time.monotonic() + timeout_s
         reading, self._reading = self._reading, None
         if reading is not None:
             await asyncio.wait([reading])
@@ -95,8 +96,8 @@ class AsyncOutputQueue(Queue):
         if reader is not None:
             if is_handled:
                 self._hand_out.settle()
-            await asyncio.to_thread(reader.close, self._hand_out.done())
-        await asyncio.to_thread(self._release, timeout_s)
+            await asyncio.to_thread(reader.close, timeout_s, self._hand_out.done())
+        await asyncio.to_thread(self._release, max(0.0, deadline_s - time.monotonic()))
 
     async def _table(self) -> ReplyTable:
         connection = self._own()

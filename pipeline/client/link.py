@@ -106,8 +106,8 @@ class GroupReader(Protocol):
         """
         ...
 
-    def close(self, done: Sequence[Mark] = ()) -> None:
-        """Acknowledge what is ``done``, and leave the group."""
+    def close(self, timeout_s: float, done: Sequence[Mark] = ()) -> None:
+        """Acknowledge what is ``done``, and leave the group; ``timeout_s`` and a half at most."""
         ...
 
 

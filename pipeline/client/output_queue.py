@@ -96,7 +96,10 @@ class OutputQueue(Queue):
                 yield id_, value_or_error(outcome)
 
     def close(self, timeout: float = FLUSH_TIMEOUT_S) -> None:
-        """Let go of the connection; a group's last hand-out is done, and committed. Idempotent."""
+        """Let go of the connection; a group's last hand-out is done, and committed. Idempotent.
+
+        Takes ``timeout`` seconds and a half at most; what could not be committed by then is read again.
+        """
         self._close(timeout, is_handled=True)
 
     def __enter__(self) -> Self:
@@ -108,13 +111,14 @@ class OutputQueue(Queue):
         self._close(FLUSH_TIMEOUT_S, is_handled=error is None)
 
     def _close(self, timeout_s: float, *, is_handled: bool) -> None:
+        deadline_s = time.monotonic() + timeout_s
         with self._turn:
             reader, self._reader = self._reader, None
             if reader is not None:
                 if is_handled:
                     self._hand_out.settle()
-                reader.close(self._hand_out.done())
-        self._release(timeout_s)
+                reader.close(timeout_s, self._hand_out.done())
+        self._release(max(0.0, deadline_s - time.monotonic()))
 
     def _group_reader(self, group: str) -> GroupReader:
         client_id = self.client_id  # raises where this is closed

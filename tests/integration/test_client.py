@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -27,6 +29,7 @@ from pipeline.client import (
 )
 from pipeline.codecs.avro_codec import AvroCodec
 from pipeline.errors import InvalidSettings
+from pipeline.local.kafka import LocalKafka
 from pipeline.records import PredictResult
 from pipeline.tensors import from_array
 from tests.integration.echo_workers import KafkaEcho, RedisEcho
@@ -312,6 +315,29 @@ def test_a_group_has_every_result_of_one_id(place, worker):
         assert [list(each) for each in came] == [["a-customer"]] * 5
         np.testing.assert_array_equal([each["a-customer"] for each in came], rows)
         assert results.dequeue(timeout=0.5) == {}
+
+
+def test_a_member_of_a_group_reads_and_closes_in_time_although_the_broker_does_not_answer(topic_name):
+    """It stands still, so that a connection to it is neither refused nor closed."""
+    with LocalKafka() as kafka:
+        admin = AdminClient({"bootstrap.servers": kafka.bootstrap})  # named: its futures fail when it goes
+        admin.create_topics([NewTopic(topic_name, 1)])[topic_name].result(20)
+        producer = Producer({"bootstrap.servers": kafka.bootstrap})
+        result = AvroCodec().encode_result(PredictResult("a", "m", 1, (from_array("y", ROW),)))
+        producer.produce(topic_name, result, b"a")
+        assert producer.flush(20) == 0
+        results = OutputQueue("m", bootstrap=kafka.bootstrap, result_topic=topic_name, group="g")
+        assert set(results.dequeue(timeout=20)) == {"a"}
+        pid = kafka.nodes[0].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            started_s = time.monotonic()
+            assert results.dequeue(timeout=0.2) == {}  # commits the first
+            results.close(0.2)
+            assert time.monotonic() - started_s < 1.0 + LATE_S
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
 
 def test_whoever_leaves_results_early_reads_the_others_later(place, worker):

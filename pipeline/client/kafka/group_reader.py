@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 # How many results one read returns at most.
 MAX_READ: Final = 500
 _POLL_S: Final = 0.1
+# How long leaving may take, whatever time is left.
+_END_S: Final = 0.5
 
 
 class KafkaGroupReader:
@@ -43,7 +47,8 @@ class KafkaGroupReader:
         self._trouble = KafkaTrouble(f"{address.place}, topic {self._topic}", properties)
         self._group = group
         try:
-            self._consumer = Consumer({**properties, "error_cb": self._trouble.note}, logger=ClientLog(log, properties))
+            callbacks = {"error_cb": self._trouble.note, "on_commit": partial(_note_commit, self._topic)}
+            self._consumer = Consumer({**properties, **callbacks}, logger=ClientLog(log, properties))
             self._consumer.subscribe([self._topic])
         except (KafkaException, TypeError, ValueError) as error:
             raise ConnectorError("kafka settings", str(error)) from error
@@ -59,13 +64,13 @@ class KafkaGroupReader:
         except ConnectorError as error:
             reader._consumer.poll(0)  # has the trouble noted
             refusal = None if isinstance(error, AccessDenied) else reader._trouble.why_not_let_in()
-            reader.close()
+            reader.close(_END_S)
             raise refusal or error from None
         return reader
 
     def read(self, timeout_s: float, done: Sequence[Mark] = ()) -> Sequence[Read]:
         """See GroupReader. Joining a group needs some calls, or a timeout of seconds."""
-        self._commit(done)
+        self._commit(done, is_awaited=False)
         deadline_s = time.monotonic() + timeout_s
         while True:
             left_s = deadline_s - time.monotonic()
@@ -77,13 +82,15 @@ class KafkaGroupReader:
             if left_s <= 0:
                 return ()
 
-    def close(self, done: Sequence[Mark] = ()) -> None:
+    def close(self, timeout_s: float, done: Sequence[Mark] = ()) -> None:
         """See GroupReader."""
-        try:
-            self._commit(done)
-        finally:
-            self._wire.close()
-            self._consumer.close()
+        self._wire.close()
+        # On a thread: the client waits for a broker that does not answer for as long as that takes.
+        leaving = threading.Thread(target=self._leave, args=(done,), name=f"penstock-{self._group}", daemon=True)
+        leaving.start()
+        leaving.join(max(_END_S, timeout_s))
+        if leaving.is_alive():
+            log.warning("%s: group %s was not left in time, what is done may be read again", self._topic, self._group)
 
     def leave_to_parent(self) -> None:
         """See fork.Owner."""
@@ -132,16 +139,30 @@ class KafkaGroupReader:
             raise refusal
         log.warning("reading %s: %s", self._topic, refusal or error.str())
 
-    def _commit(self, done: Sequence[Mark]) -> None:
+    def _leave(self, done: Sequence[Mark]) -> None:
+        try:
+            self._commit(done, is_awaited=True)
+        finally:
+            self._consumer.close()
+
+    def _commit(self, done: Sequence[Mark], *, is_awaited: bool) -> None:
         if not done:
             return
         # In order, so the last one of a partition counts.
         ends: dict[int, int] = dict(mark for mark in done if isinstance(mark, tuple))
         offsets = [TopicPartition(self._topic, partition, end) for partition, end in ends.items()]
         try:
-            self._consumer.commit(offsets=offsets, asynchronous=False)
-        except KafkaException as error:  # a partition that was taken away meanwhile: its new owner reads these again
-            log.warning("%s: not committed, may be read again: %s", self._topic, error.args[0].str())
+            if is_awaited:
+                self._consumer.commit(offsets=offsets, asynchronous=False)
+            else:
+                self._consumer.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as error:
+            _note_commit(self._topic, error.args[0], offsets)
+
+
+def _note_commit(topic: str, error: KafkaError | None, _offsets: list[TopicPartition]) -> None:
+    if error is not None and error.code() != KafkaError._NO_OFFSET:  # perhaps its new owner reads these again
+        log.warning("%s: not committed, may be read again: %s", topic, error.str())
 
 
 def _headers_of(message: Message) -> Sequence[tuple[str, bytes | None]]:

@@ -88,8 +88,9 @@ class RedisGroupReader:
             if results or left_s <= 0:
                 return results
 
-    def close(self, done: Sequence[Mark] = ()) -> None:
-        """See GroupReader. What is not done is anybody's at once."""
+    def close(self, timeout_s: float, done: Sequence[Mark] = ()) -> None:
+        """See GroupReader: it takes as long as the client's own time-outs. What is not done is anybody's at once."""
+        del timeout_s
         self._note(done)
         try:
             node = self._connected()
