@@ -120,7 +120,7 @@ def test_check_finds_what_a_connector_or_a_kind_would_refuse(here: Path, no_brok
         f"redis: {{url: 'redis://127.0.0.1:1'}}\nservables: {{m: {servable}}}\nroutes: {{{routes}}}\n"
     )
     monkeypatch.setenv("PENSTOCK_WORKER_WEB_PORT", "6067")
-    result = run("check", "--json")
+    result = run("check", "--json", *NOWHERE)
     assert result.exit_code == 1
     found = {item["what"]: (item["status"], item["detail"]) for item in json.loads(result.stdout)}
     assert found["routes.r"][0] == found["routes.k"][0] == found["servables.m"][0] == "problem"
