@@ -338,6 +338,7 @@ def test_a_member_of_a_group_reads_and_closes_in_time_although_the_broker_does_n
             assert time.monotonic() - started_s < 1.0 + LATE_S
         finally:
             os.kill(pid, signal.SIGCONT)
+        wait_for("the group is left", lambda: "g-leaving" not in [thread.name for thread in threading.enumerate()])
 
 
 def test_whoever_leaves_results_early_reads_the_others_later(place, worker):

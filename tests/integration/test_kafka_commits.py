@@ -18,7 +18,7 @@ from pipeline.connector import Record
 from pipeline.local.kafka import LocalKafka
 from pipeline.testing.connector_contract import echo, never, poll_some
 from pipeline.testing.repeated import repeated
-from tests.integration.members import KafkaRoute
+from tests.integration.members import KafkaRoute, wait_for
 
 DEADLINE_S = 40.0
 
@@ -203,3 +203,5 @@ def test_a_broker_that_does_not_answer_holds_up_the_end_no_longer_than_it_may_ta
             assert not closing.is_alive()
         finally:
             os.kill(pid, signal.SIGCONT)
+        name = f"{route.settings.group}-leaving"
+        wait_for("the group is left", lambda: name not in [thread.name for thread in threading.enumerate()])

@@ -86,7 +86,7 @@ class KafkaGroupReader:
         """See GroupReader."""
         self._wire.close()
         # On a thread: the client waits for a broker that does not answer for as long as that takes.
-        leaving = threading.Thread(target=self._leave, args=(done,), name=f"penstock-{self._group}", daemon=True)
+        leaving = threading.Thread(target=self._leave, args=(done,), name=f"{self._group}-leaving", daemon=True)
         leaving.start()
         leaving.join(max(_END_S, timeout_s))
         if leaving.is_alive():
