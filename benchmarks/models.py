@@ -61,5 +61,5 @@ def main(seconds: float, count: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    seconds, count = [*sys.argv[1:], *(str(_SECONDS), str(_MODELS))[len(sys.argv) - 1 :]]
-    print(json.dumps(main(float(seconds), int(count))))
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else _SECONDS
+    print(json.dumps(main(seconds, int(sys.argv[2]) if len(sys.argv) > 2 else _MODELS)))

@@ -105,8 +105,9 @@ def create_app(
         )
         avro, is_prepared = schemas.route(route_settings)
         codecs = [avro, *others]
-        asks = registry.batching_of, schemas.fetch, metrics.predicted
-        dispatcher = Dispatcher(route_settings, registry.manager, codecs, clock, *asks)
+        dispatcher = Dispatcher(
+            route_settings, registry.manager, codecs, clock, registry.batching_of, schemas.fetch, metrics.predicted
+        )
         circuit = circuit_of(name, route_settings, clock, metrics, registry.reporter)
         route = Route(name, route_settings, connector, dispatcher, pool, metrics, circuit, is_prepared)
         routes[name] = (route, _add_agent(application, route))

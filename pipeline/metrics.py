@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 import pipeline
 from pipeline.registry.servable import ServableId
 from pipeline.serving.circuit import State
-from pipeline.serving.pending import Pending
+from pipeline.serving.pending import Pending, codes_of
 
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -96,8 +96,7 @@ class Metrics:
     def computed(self, route: str, batch: Sequence[Pending], seconds: float) -> None:
         """One batch has its answers."""
         self._batch_seconds_of(route).observe(seconds)
-        # Of the class: one that came from another worker has a code of its own, and labels must be few.
-        codes = [type(pending.error).code for pending in batch if pending.error is not None]
+        codes = codes_of(batch)
         self._requests_of(route, "ok").inc(len(batch) - len(codes))
         for code, count in Tally(codes).items() if codes else ():
             self._requests_of(route, code).inc(count)

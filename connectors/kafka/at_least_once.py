@@ -111,8 +111,12 @@ class AtLeastOnce:
                 return future
             self._is_busy = True
         self._outbox.send_batch(delivery)
-        if len(answers) > 1 or not self._is_accepted_at_once(future):
-            self._is_sending.set()
+        if len(answers) == 1:
+            self._serve(self._producer.flush, _AT_ONCE_S)
+            self._send_held()
+            if future.done():
+                return future
+        self._is_sending.set()
         return future
 
     def attend(self, consumer: Consumer, *, is_awaited: bool = False) -> None:
@@ -179,12 +183,6 @@ class AtLeastOnce:
         except Exception as error:  # a thread's exception would be lost, and the route wait for ever
             log.exception("delivering")
             self._end(ConnectorError(f"results of {self._route.group}", f"{type(error).__name__}: {error}"))
-
-    def _is_accepted_at_once(self, future: Future[None]) -> bool:
-        self._serve(self._producer.flush, _AT_ONCE_S)
-        with self._turn:
-            self._is_busy = bool(self._held) or len(self._producer) > 0
-        return future.done()
 
     def _send_held(self) -> None:
         """Send what has waited. Where the broker takes some answers of before, and not others, it waits no longer."""

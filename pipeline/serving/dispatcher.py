@@ -40,7 +40,7 @@ from pipeline.serving.formats import Formats
 from pipeline.serving.framing import NO_VALUE, framing_of
 from pipeline.serving.headers import SILENT, Envelope, Header, HeaderTable, is_event_type
 from pipeline.serving.members import members_of
-from pipeline.serving.pending import Pending
+from pipeline.serving.pending import Pending, codes_of
 from pipeline.settings import BatchingSettings, RouteSettings
 from pipeline.settings.cluster_serving import FORMAT as CLUSTER_SERVING
 
@@ -257,16 +257,11 @@ class Dispatcher:
                 answered = self._answering.conclude(handle, batch, positions, outcomes, answers)
             except PenstockError as error:
                 _fail(layouts, batch, error)
-            codes = _codes(layouts, batch) if answered < sum(map(len, layouts.values())) else ()
+            is_complete = answered == sum(map(len, layouts.values()))
+            codes = () if is_complete else codes_of(batch[at] for at in itertools.chain(*layouts.values()))
             self._predicted(handle.id, answered, codes, self._clock.monotonic_s() - started_s)
 
 
 def _fail(layouts: Mapping[Layout, Sequence[int]], batch: Sequence[Pending], error: PenstockError) -> None:
     for position in itertools.chain(*layouts.values()):
         batch[position].fail(error)
-
-
-def _codes(layouts: Mapping[Layout, Sequence[int]], batch: Sequence[Pending]) -> list[str]:
-    """Return the codes of the errors; of the class, as one that came from another worker has a code of its own."""
-    errors = [batch[position].error for position in itertools.chain(*layouts.values())]
-    return [type(error).code for error in errors if error is not None]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from pipeline.codecs.codec import Codec
@@ -30,3 +32,8 @@ class Pending(msgspec.Struct, gc=False):
     def fail(self, error: PenstockError) -> None:
         """Refuse it for this reason. The collector does not look at these, so nothing of them may lead back to one."""
         self.error = error.without_frames()
+
+
+def codes_of(batch: Iterable[Pending]) -> list[str]:
+    """Return the codes of the errors: of their classes, as other workers write their own, and labels must be few."""
+    return [type(pending.error).code for pending in batch if pending.error is not None]
